@@ -1,0 +1,28 @@
+//! Who may serve a lane.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::ProviderName;
+
+/// One place that may give a lane its box. A lane tries its candidates in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who gives the box.
+    pub provider: ProviderName,
+    /// The provider's word for where; its default when the lane names none.
+    pub region: String,
+    /// The provider's word for the size; its default when the lane names none.
+    pub instance_type: String,
+    /// The provider's word for the operating system; its default when the lane names none.
+    pub image: Option<String>,
+    /// Size of the root disk, in GiB; the provider's default when the lane names none.
+    pub disk_gb: Option<u32>,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} in {}", self.provider, self.instance_type, self.region)
+    }
+}

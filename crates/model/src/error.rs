@@ -1,0 +1,103 @@
+//! What can go wrong at a provider or on the way to a box, in kinds that say what the caller can do.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::name::ProviderName;
+
+/// What a provider's refusal means for us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// It has no such box free now.
+    NoCapacity,
+    /// The account may not have another.
+    QuotaReached,
+    /// No answer came: what was asked may have happened.
+    Unanswered,
+    /// Too many requests.
+    RateLimited {
+        /// How long to wait, where the provider says so.
+        retry_after: Option<Duration>,
+    },
+    /// A fault on its side that may pass.
+    Unavailable,
+    /// Credentials are missing, wrong or expired.
+    Unauthorized,
+    /// What was named does not exist.
+    NotFound,
+    /// The request cannot be carried out as it is: wrong values, or something missing on this machine.
+    Invalid,
+    /// The box has no KVM that the lane could use.
+    NoKvm,
+    /// Something of that name exists and is not what was asked for.
+    Taken,
+}
+
+/// A provider could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("{provider} could not {operation}: {cause}")]
+pub struct ProviderError {
+    /// Decides what happens next.
+    pub kind: ErrorKind,
+    /// Who could not.
+    pub provider: ProviderName,
+    /// What it was to do, such as `create a box`.
+    pub operation: String,
+    /// Why, in the provider's words where it gave any, secrets removed.
+    pub cause: String,
+    /// What the user can do about it, where we know.
+    pub help: Option<String>,
+}
+
+/// A box could not be reached, or did not do what it was told.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RemoteError {
+    /// Nothing answers at the address yet, or any more.
+    #[error("no answer from the box: {0}")]
+    Unreachable(String),
+    /// What answers is not the box: its host key is not the one that we made.
+    #[error("the host key is not the one that was made for this box: {0}")]
+    Impostor(String),
+    /// The box answers and refuses our key.
+    #[error("the box refused the login key: {0}")]
+    Refused(String),
+    /// The connection was there and was lost.
+    #[error("the connection to the box was lost: {0}")]
+    Lost(String),
+    /// A command on the box ended with a failure.
+    #[error("`{command}` failed on the box ({how}): {output}")]
+    Command {
+        /// What was run.
+        command: String,
+        /// Such as `exit code 1`.
+        how: String,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// Something on this machine is in the way: a missing program, a file that cannot be read.
+    #[error("{0}")]
+    Here(String),
+}
+
+/// The journal could not be read or written. Nothing may be created then.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JournalError {
+    /// Another box of that label is alive.
+    #[error("the label `{0}` is taken by a box that is still there")]
+    Taken(crate::name::Label),
+    /// It cannot be opened, read or written.
+    #[error("could not {operation} the journal {path}: {cause}")]
+    Broken {
+        /// `open`, `read` or `write`.
+        operation: &'static str,
+        /// The journal's file.
+        path: String,
+        /// What SQLite or the system said.
+        cause: String,
+        /// What the user can do.
+        help: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! The answer of `twolane-box follow`.

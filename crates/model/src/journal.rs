@@ -1,0 +1,437 @@
+//! What was intended and what became of it; and what we may own, which is all entries, folded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    candidate::Candidate,
+    machine::{Gone, Machine},
+    name::{Label, ProviderName, RunId, Token},
+    report::Verdict,
+    tags::Tags,
+    time::{Deadline, Timestamp},
+};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it was written, by this machine's clock.
+    pub at: Timestamp,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// What was intended, or what happened.
+    pub fact: Fact,
+}
+
+/// What was intended, or what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "kebab-case")]
+pub enum Fact {
+    /// A run or a single command began.
+    RunBegan {
+        /// The project's name.
+        project: String,
+    },
+    /// A create call is about to leave. Written before it does.
+    Intent {
+        /// Whom it will ask for what.
+        candidate: Candidate,
+        /// All that the box will carry: label, attempt, deadline.
+        tags: Tags,
+    },
+    /// The provider refused, and is certain to have made nothing.
+    Refused {
+        /// The box's name.
+        label: Label,
+        /// The attempt that was refused.
+        token: Token,
+        /// Why.
+        why: String,
+    },
+    /// Whether the provider made the box is not known.
+    Unanswered {
+        /// The box's name.
+        label: Label,
+        /// What was heard instead of an answer.
+        why: String,
+    },
+    /// The box exists.
+    Up {
+        /// What the provider said of it.
+        machine: Machine,
+    },
+    /// Its deadline was moved.
+    Extended {
+        /// The box's name.
+        label: Label,
+        /// The new deadline.
+        deadline: Deadline,
+    },
+    /// The user wants the box to stay until its deadline, whatever becomes of the run.
+    Kept {
+        /// The box's name.
+        label: Label,
+    },
+    /// A destroy call is about to leave.
+    DownBegan {
+        /// The box's name.
+        label: Label,
+    },
+    /// The provider no longer lists the box, nor anything that was made with it.
+    Gone {
+        /// The box's name.
+        label: Label,
+        /// What there was.
+        resources: Vec<Gone>,
+    },
+    /// It could not be destroyed.
+    Left {
+        /// The box's name.
+        label: Label,
+        /// Why.
+        why: String,
+    },
+    /// The run ended.
+    RunEnded {
+        /// How.
+        verdict: Verdict,
+    },
+}
+
+impl Fact {
+    /// Returns the label of the box that the fact is about, if it is about one.
+    pub fn label(&self) -> Option<&Label> {
+        match self {
+            Self::RunBegan { .. } | Self::RunEnded { .. } => None,
+            Self::Intent { tags, .. } => Some(&tags.label),
+            Self::Up { machine } => Some(&machine.label),
+            Self::Refused { label, .. }
+            | Self::Unanswered { label, .. }
+            | Self::Extended { label, .. }
+            | Self::Kept { label }
+            | Self::DownBegan { label }
+            | Self::Gone { label, .. }
+            | Self::Left { label, .. } => Some(label),
+        }
+    }
+}
+
+/// What the journal says of one box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// The run that it was made for.
+    pub run: RunId,
+    /// Whom the last attempt asked for what.
+    pub candidate: Candidate,
+    /// What the last attempt's create call carried; its deadline is the one in force.
+    pub tags: Tags,
+    /// When the last attempt was written down.
+    pub since: Timestamp,
+    /// Where the box stands.
+    pub state: HeldState,
+    /// What the provider said of it, once it did.
+    pub machine: Option<Machine>,
+    /// Whether the user wants it to stay until its deadline.
+    pub is_kept: bool,
+    /// Every attempt that may have made a box: one that was given up for the next candidate may turn up late.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One create call that may have left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Its idempotency token.
+    pub token: Token,
+    /// Who was asked.
+    pub provider: ProviderName,
+}
+
+impl Held {
+    /// Returns every provider that may have the box, each once.
+    pub fn providers(&self) -> Vec<&ProviderName> {
+        let mut providers: Vec<_> = self.attempts.iter().map(|attempt| &attempt.provider).collect();
+        providers.sort();
+        providers.dedup();
+        providers
+    }
+}
+
+/// Where a box stands, as far as the journal knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "why", rename_all = "kebab-case")]
+pub enum HeldState {
+    /// A create call may have left.
+    Intended,
+    /// A create call was not answered.
+    Unknown(String),
+    /// It exists.
+    Up,
+    /// A destroy call may have left.
+    Leaving,
+    /// A destroy failed.
+    Left(String),
+}
+
+/// What the journal says of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunRecord {
+    /// The project's name.
+    pub project: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// How it ended, if it did.
+    pub verdict: Option<Verdict>,
+}
+
+/// What we may own: all entries, folded. A box stays in it until its absence was confirmed, or refused for certain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Holdings {
+    /// By label.
+    pub boxes: BTreeMap<Label, Held>,
+    /// By id, which sorts by time.
+    pub runs: BTreeMap<RunId, RunRecord>,
+}
+
+impl Holdings {
+    /// Folds all entries, oldest first.
+    pub fn fold<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut holdings = Self::default();
+        for entry in entries {
+            holdings.take(entry);
+        }
+        holdings
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let state = match &entry.fact {
+            Fact::RunBegan { project } => {
+                let record = RunRecord {
+                    project: project.clone(),
+                    began: entry.at,
+                    verdict: None,
+                };
+                self.runs.insert(entry.run.clone(), record);
+                return;
+            }
+            Fact::RunEnded { verdict } => {
+                if let Some(run) = self.runs.get_mut(&entry.run) {
+                    run.verdict = Some(*verdict);
+                }
+                return;
+            }
+            Fact::Intent { candidate, tags } => return self.intend(entry, candidate, tags),
+            Fact::Refused { label, token, .. } => return self.refuse(label, token),
+            Fact::Gone { label, .. } => {
+                self.boxes.remove(label);
+                return;
+            }
+            Fact::Extended { label, deadline } => {
+                if let Some(held) = self.boxes.get_mut(label) {
+                    held.tags.deadline = *deadline;
+                }
+                return;
+            }
+            Fact::Kept { label } => {
+                if let Some(held) = self.boxes.get_mut(label) {
+                    held.is_kept = true;
+                }
+                return;
+            }
+            Fact::Up { machine } => {
+                if let Some(held) = self.boxes.get_mut(&machine.label) {
+                    held.machine = Some(machine.clone());
+                }
+                HeldState::Up
+            }
+            Fact::Unanswered { why, .. } => HeldState::Unknown(why.clone()),
+            Fact::DownBegan { .. } => HeldState::Leaving,
+            Fact::Left { why, .. } => HeldState::Left(why.clone()),
+        };
+        if let Some(held) = entry.fact.label().and_then(|label| self.boxes.get_mut(label)) {
+            held.state = state;
+        }
+    }
+
+    fn intend(&mut self, entry: &Entry, candidate: &Candidate, tags: &Tags) {
+        let mut attempts = self
+            .boxes
+            .remove(&tags.label)
+            .map(|held| held.attempts)
+            .unwrap_or_default();
+        let attempt = Attempt {
+            token: tags.token.clone(),
+            provider: candidate.provider.clone(),
+        };
+        if !attempts.contains(&attempt) {
+            attempts.push(attempt);
+        }
+        let held = Held {
+            run: entry.run.clone(),
+            candidate: candidate.clone(),
+            tags: tags.clone(),
+            since: entry.at,
+            state: HeldState::Intended,
+            machine: None,
+            is_kept: false,
+            attempts,
+        };
+        self.boxes.insert(tags.label.clone(), held);
+    }
+
+    /// A refusal ends the box only when no other attempt under its label may have made one.
+    fn refuse(&mut self, label: &Label, token: &Token) {
+        let Some(held) = self.boxes.get_mut(label) else {
+            return;
+        };
+        held.attempts.retain(|attempt| attempt.token != *token);
+        if held.attempts.is_empty() {
+            self.boxes.remove(label);
+        } else {
+            held.state = HeldState::Unknown("an earlier attempt was not answered".to_owned());
+        }
+    }
+
+    /// Tells whether `run` may not use this label, as a box of another run may still have it.
+    pub fn is_taken(&self, label: &Label, run: &RunId) -> bool {
+        self.boxes.get(label).is_some_and(|held| held.run != *run)
+    }
+
+    /// Returns the boxes of one run, by label.
+    pub fn boxes_of<'a>(&'a self, run: &'a RunId) -> impl Iterator<Item = (&'a Label, &'a Held)> {
+        self.boxes.iter().filter(move |(_, held)| held.run == *run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-01-02T03:04:05Z";
+
+    fn label(name: &str) -> Label {
+        Label::new(name).unwrap()
+    }
+
+    fn token(name: &str) -> Token {
+        Token::new(name).unwrap()
+    }
+
+    /// Reads a story such as `intent a aws 1, refused a 1` and folds it.
+    fn story(text: &str) -> Holdings {
+        let run = RunId::new("r1").unwrap();
+        let entries: Vec<Entry> = text
+            .split(", ")
+            .map(|line| {
+                let words: Vec<&str> = line.split(' ').collect();
+                let fact = match words[..] {
+                    ["intent", name, provider, attempt] => Fact::Intent {
+                        candidate: Candidate {
+                            provider: ProviderName::new(provider).unwrap(),
+                            region: "here".into(),
+                            instance_type: "2x4g".into(),
+                            image: None,
+                            disk_gb: None,
+                        },
+                        tags: Tags {
+                            label: label(name),
+                            run: run.clone(),
+                            token: token(attempt),
+                            deadline: Deadline::at_unix(1_800_000_000),
+                            owner: crate::tags::Owner::default(),
+                        },
+                    },
+                    ["refused", name, attempt] => Fact::Refused {
+                        label: label(name),
+                        token: token(attempt),
+                        why: "full".into(),
+                    },
+                    ["unanswered", name] => Fact::Unanswered {
+                        label: label(name),
+                        why: "timeout".into(),
+                    },
+                    ["down", name] => Fact::DownBegan { label: label(name) },
+                    ["left", name] => Fact::Left {
+                        label: label(name),
+                        why: "500".into(),
+                    },
+                    ["gone", name] => Fact::Gone {
+                        label: label(name),
+                        resources: vec![],
+                    },
+                    ["extended", name] => Fact::Extended {
+                        label: label(name),
+                        deadline: Deadline::at_unix(1_900_000_000),
+                    },
+                    _ => panic!("no such line: {line}"),
+                };
+                Entry {
+                    at: NOW.parse().unwrap(),
+                    run: run.clone(),
+                    fact,
+                }
+            })
+            .collect();
+        Holdings::fold(&entries)
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let held: Vec<String> = story(text)
+            .boxes
+            .iter()
+            .map(|(label, held)| {
+                let providers: Vec<&str> = held.providers().iter().map(|name| name.as_str()).collect();
+                let state = match held.state {
+                    HeldState::Intended => "intended",
+                    HeldState::Unknown(_) => "unknown",
+                    HeldState::Up => "up",
+                    HeldState::Leaving => "leaving",
+                    HeldState::Left(_) => "left",
+                };
+                format!("{label} {state} {}", providers.join("+"))
+            })
+            .collect();
+        assert_eq!(held.join(", "), expected, "{text}");
+    }
+
+    #[test]
+    fn an_intent_is_held_until_it_is_refused_or_gone() {
+        check("intent aa aws 1", "aa intended aws");
+        check("intent aa aws 1, refused aa 1", "");
+        check("intent aa aws 1, unanswered aa", "aa unknown aws");
+        check("intent aa aws 1, down aa", "aa leaving aws");
+        check("intent aa aws 1, down aa, left aa", "aa left aws");
+        check("intent aa aws 1, down aa, gone aa", "");
+    }
+
+    #[test]
+    fn a_refusal_does_not_end_an_earlier_unanswered_attempt() {
+        check(
+            "intent aa aws 1, unanswered aa, intent aa gcp 2, refused aa 2",
+            "aa unknown aws",
+        );
+        check(
+            "intent aa aws 1, unanswered aa, intent aa aws 2, refused aa 2",
+            "aa unknown aws",
+        );
+        check(
+            "intent aa aws 1, unanswered aa, intent aa gcp 2",
+            "aa intended aws+gcp",
+        );
+    }
+
+    #[test]
+    fn a_moved_deadline_is_the_one_in_force() {
+        let held = story("intent aa aws 1, extended aa");
+        assert_eq!(held.boxes[&label("aa")].tags.deadline.unix(), 1_900_000_000);
+    }
+
+    #[test]
+    fn a_label_is_taken_by_another_run_only() {
+        let held = story("intent aa aws 1");
+        assert!(held.is_taken(&label("aa"), &RunId::new("r2").unwrap()));
+        assert!(!held.is_taken(&label("aa"), &RunId::new("r1").unwrap()));
+        assert!(!held.is_taken(&label("bb"), &RunId::new("r2").unwrap()));
+    }
+}

@@ -1,0 +1,38 @@
+//! What a lane's box must have.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a lane asks of its box's `/dev/kvm`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KvmNeed {
+    /// Nothing. A box that happens to have KVM is fine.
+    #[default]
+    None,
+    /// A `/dev/kvm` that works, nested or not.
+    Required,
+    /// A `/dev/kvm` that works, in a virtual machine.
+    Nested,
+    /// A `/dev/kvm` that works, on hardware.
+    Metal,
+}
+
+impl KvmNeed {
+    /// Tells whether a box without a working `/dev/kvm` is refused.
+    pub fn is_needed(self) -> bool {
+        self != Self::None
+    }
+}
+
+impl fmt::Display for KvmNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Required => "required",
+            Self::Nested => "nested",
+            Self::Metal => "metal",
+        })
+    }
+}

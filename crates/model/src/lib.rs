@@ -1,0 +1,26 @@
+//! The words and the decisions of twolane.
+//! Keeps out: async work, I/O, clocks and randomness. Whatever needs those is seen through [`world`].
+
+pub mod candidate;
+pub mod check;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod follow;
+pub mod gate;
+pub mod journal;
+pub mod lane;
+pub mod machine;
+pub mod money;
+pub mod name;
+pub mod order;
+pub mod plan;
+pub mod reap;
+pub mod render;
+pub mod report;
+pub mod retry;
+pub mod source;
+pub mod stage1;
+pub mod tags;
+pub mod time;
+pub mod world;

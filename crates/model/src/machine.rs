@@ -1,0 +1,111 @@
+//! A box that exists, and which boxes are meant.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    name::{Label, ProviderName},
+    tags::Tags,
+};
+
+/// A box that its provider says exists and has an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its name.
+    pub label: Label,
+    /// Who gave it.
+    pub provider: ProviderName,
+    /// The provider's own id.
+    pub id: String,
+    /// Where it is.
+    pub region: String,
+    /// Its size.
+    pub instance_type: String,
+    /// Where its SSH server answers.
+    pub address: IpAddr,
+    /// The port of its SSH server.
+    pub port: u16,
+    /// Its SSH host key in `known_hosts` form (`ssh-ed25519 AAAA…`) where the provider tells it;
+    /// else the one that was sent in the user-data counts.
+    pub host_key: Option<String>,
+    /// What people should know about it, such as how a local box is accelerated, and why.
+    pub note: Option<String>,
+}
+
+/// One thing that a provider lists as ours: a box, or something that was made for one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The kind of thing.
+    pub kind: ResourceKind,
+    /// The provider's own id.
+    pub id: String,
+    /// Where it is.
+    pub region: String,
+    /// Its tags, as they were read. None when they are damaged: it is ours, but not to be decided about by deadline.
+    pub tags: Option<Tags>,
+    /// What the provider says of its state, in the provider's word.
+    pub state: String,
+    /// Where its SSH server answers, when known.
+    pub address: Option<IpAddr>,
+    /// Its size, for a box.
+    pub instance_type: Option<String>,
+}
+
+/// A kind of thing that costs money or gives access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResourceKind {
+    /// The box itself.
+    Machine,
+    /// A disk or a disk image.
+    Disk,
+    /// An IP address.
+    Address,
+    /// A network interface.
+    Interface,
+    /// A login key.
+    Key,
+    /// A firewall, a security group, or one of its rules.
+    Firewall,
+    /// What groups other resources, such as Azure's resource group.
+    Group,
+    /// User-data that is kept as a thing of its own.
+    UserData,
+    /// A directory on this machine.
+    Directory,
+}
+
+impl std::fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Machine => "box",
+            Self::Disk => "disk",
+            Self::Address => "address",
+            Self::Interface => "interface",
+            Self::Key => "key",
+            Self::Firewall => "firewall",
+            Self::Group => "group",
+            Self::UserData => "user-data",
+            Self::Directory => "directory",
+        })
+    }
+}
+
+/// One thing that existed and that the provider no longer lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The kind of thing.
+    pub kind: ResourceKind,
+    /// The provider's own id.
+    pub id: String,
+}
+
+/// Which boxes a `down` means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one of this label, in whichever region it is.
+    Label(Label),
+    /// All that carry the tag.
+    AllOurs,
+}

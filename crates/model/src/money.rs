@@ -1,0 +1,96 @@
+//! Amounts of money, exact, with their currency.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// An amount in millionths of a currency's unit. Amounts of two currencies are never added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money {
+    /// Millionths of the unit.
+    pub micros: i64,
+    /// ISO 4217 code, such as `USD`.
+    pub currency: String,
+}
+
+impl Money {
+    /// Reads an amount such as `5 USD` or `0.196 EUR`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (amount, currency) = text.trim().split_once(' ')?;
+        let currency = currency.trim();
+        if currency.len() != 3 || !currency.chars().all(|c| c.is_ascii_uppercase()) {
+            return None;
+        }
+        let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+        let is_number = |digits: &str| digits.chars().all(|c| c.is_ascii_digit());
+        if whole.is_empty() || fraction.len() > 6 || !is_number(whole) || !is_number(fraction) {
+            return None;
+        }
+        let micros = whole.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+        let rest = format!("{fraction:0<6}").parse::<i64>().ok()?;
+        Some(Self {
+            micros: micros.checked_add(rest)?,
+            currency: currency.to_owned(),
+        })
+    }
+
+    /// Returns what `time` costs at this amount an hour, each begun second counted.
+    pub fn for_time(&self, time: Duration) -> Self {
+        let seconds = i128::from(time.as_secs()) + i128::from(time.subsec_nanos() > 0);
+        let micros = i128::from(self.micros) * seconds / 3600;
+        Self {
+            micros: i64::try_from(micros).unwrap_or(i64::MAX),
+            currency: self.currency.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cents = (self.micros + 5_000) / 10_000;
+        if self.micros > 0 && cents < 10 {
+            return write!(
+                f,
+                "{}.{:03} {}",
+                self.micros / 1_000_000,
+                self.micros % 1_000_000 / 1000,
+                self.currency
+            );
+        }
+        write!(f, "{}.{:02} {}", cents / 100, cents % 100, self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_and_written() {
+        let show = |text: &str| Money::parse(text).map(|money| money.to_string());
+        assert_eq!(show("5 USD").as_deref(), Some("5.00 USD"));
+        assert_eq!(show("0.196 EUR").as_deref(), Some("0.20 EUR"));
+        assert_eq!(show("0.012 EUR").as_deref(), Some("0.012 EUR"));
+        for wrong in [
+            "5",
+            "5 usd",
+            "-1 USD",
+            "1.2.3 USD",
+            "five USD",
+            ". USD",
+            "9999999999999999999 USD",
+        ] {
+            assert_eq!(show(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn two_hours_cost_twice_the_hour() {
+        let hour = Money::parse("0.20 USD").unwrap();
+        assert_eq!(
+            hour.for_time(Duration::from_secs(7200)),
+            Money::parse("0.40 USD").unwrap()
+        );
+        assert_eq!(hour.for_time(Duration::ZERO).micros, 0);
+    }
+}

@@ -1,0 +1,73 @@
+//! What a run is going to do: configuration, made definite.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    candidate::Candidate,
+    check::Check,
+    config::System,
+    lane::KvmNeed,
+    money::Money,
+    name::{Label, RunId},
+    source::Source,
+    tags::Owner,
+};
+
+/// What a run is going to do. Kept in its directory, so that `attach` can take it up again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The run's id.
+    pub run: RunId,
+    /// The project's name.
+    pub project: String,
+    /// The trees that are copied; checks run in the first.
+    pub sources: Vec<Source>,
+    /// What stage 1 installs.
+    pub system: System,
+    /// The lanes, side by side.
+    pub lanes: Vec<LanePlan>,
+    /// Who the boxes belong to.
+    pub owner: Owner,
+    /// The addresses that may reach SSH, in CIDR form.
+    pub allow: Vec<String>,
+    /// The operator's own public key, which may log in too.
+    pub operator_key: Option<String>,
+    /// What becomes of the boxes at the end.
+    pub keep: Keep,
+    /// Whether a lane goes on after a check that failed.
+    pub is_continued: bool,
+}
+
+/// What becomes of a box when its lane has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// It is destroyed.
+    #[default]
+    Never,
+    /// It stays for that long when its lane did not pass; never past its deadline.
+    Failed(Duration),
+}
+
+/// What one lane is going to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanePlan {
+    /// Its name in `[lanes]`.
+    pub name: String,
+    /// Its box's name.
+    pub label: Label,
+    /// What it asks of `/dev/kvm`.
+    pub need: KvmNeed,
+    /// Who may serve it, in order. Never empty.
+    pub candidates: Vec<Candidate>,
+    /// How long its box may live.
+    pub ttl: Duration,
+    /// What a box may cost in its whole time, at most.
+    pub max_cost: Option<Money>,
+    /// Whether stage 2 builds and installs the project's software.
+    pub has_deploy: bool,
+    /// What it runs, in order.
+    pub checks: Vec<Check>,
+}

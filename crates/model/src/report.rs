@@ -1,0 +1,307 @@
+//! Events → report and verdict.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    candidate::Candidate,
+    check::Outcome,
+    event::{Event, Happening, Step},
+    gate::GateAnswer,
+    machine::{Gone, Machine},
+    name::{Label, RunId},
+    source::Synced,
+    time::{Timestamp, between},
+};
+
+/// How a lane or a run ended, best first: the worst one of its parts counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every check passed or had a reason to be skipped.
+    Passed,
+    /// A check failed or timed out.
+    Failed,
+    /// The infrastructure failed, and everything that was created was destroyed.
+    Infrastructure,
+    /// The user stopped it, and everything that was created was destroyed.
+    Interrupted,
+    /// Something could not be destroyed.
+    Left,
+}
+
+impl Verdict {
+    /// Returns the verdict in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Infrastructure => "infrastructure failed",
+            Self::Interrupted => "interrupted",
+            Self::Left => "something could not be destroyed",
+        }
+    }
+}
+
+/// What a run did, as far as its events tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The run's id.
+    pub run: Option<RunId>,
+    /// The project's name.
+    pub project: String,
+    /// The version of twolane that ran it.
+    pub version: String,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// When the last thing happened.
+    pub last: Option<Timestamp>,
+    /// How it ended; none while it runs, or when twolane was killed.
+    pub verdict: Option<Verdict>,
+    /// The lanes, by name.
+    pub lanes: BTreeMap<String, LaneReport>,
+    /// What people should know.
+    pub notices: Vec<String>,
+}
+
+/// What one lane did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LaneReport {
+    /// Its box's name.
+    pub label: Option<Label>,
+    /// How it ended.
+    pub verdict: Option<Verdict>,
+    /// Its steps, in the order in which they began.
+    pub steps: Vec<StepReport>,
+    /// The steps of stage 1, as the box wrote them down.
+    pub stage1: Vec<Stage1Report>,
+    /// Its checks, in order.
+    pub checks: Vec<CheckReport>,
+    /// The box that it had.
+    pub machine: Option<Machine>,
+    /// Candidates that fell away, and why.
+    pub fell: Vec<(Candidate, String)>,
+    /// The KVM gate's answer.
+    pub gate: Option<GateAnswer>,
+    /// What was copied, by source.
+    pub synced: BTreeMap<String, Synced>,
+    /// What came back, relative to the run's directory.
+    pub files: Vec<String>,
+    /// What could not be brought back, and why.
+    pub missing: Vec<String>,
+    /// What was made and is gone, as the provider confirmed; none while that is not so.
+    pub gone: Option<Vec<Gone>>,
+    /// Why the box is still there, if it is.
+    pub left: Option<String>,
+    /// Why the lane could not go on, for reasons that are not the project's.
+    pub failure: Option<String>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// One step of a lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Which.
+    pub step: Step,
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took, in seconds; none when its end was not seen.
+    pub seconds: Option<f64>,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// One step of stage 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stage1Report {
+    /// Its name.
+    pub step: String,
+    /// When it began, by the box's clock, in seconds.
+    pub began: f64,
+    /// How long it took, in seconds; none when its end was not seen.
+    pub seconds: Option<f64>,
+    /// `begin`, `ok`, `failed` or `skipped`.
+    pub what: String,
+    /// The failure's message or the reason of the skip.
+    pub message: Option<String>,
+}
+
+/// One check of a lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CheckReport {
+    /// What people call it.
+    pub name: String,
+    /// The name of its files.
+    pub slug: String,
+    /// Its command.
+    pub run: String,
+    /// How it ended; [`Outcome::NotRun`] until it has.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// How long it ran, in seconds.
+    pub seconds: Option<f64>,
+    /// Whether it began.
+    pub has_begun: bool,
+}
+
+impl Report {
+    /// Reads all events of a run.
+    pub fn of<'a>(happenings: impl IntoIterator<Item = &'a Happening>) -> Self {
+        let mut report = Self::default();
+        for happening in happenings {
+            report.take(happening);
+        }
+        report
+    }
+
+    /// Takes one more event. Readers that show a run while it goes on keep a report this way.
+    pub fn take(&mut self, happening: &Happening) {
+        self.began = self.began.or(Some(happening.at));
+        self.last = Some(happening.at);
+        match (&happening.event, &happening.lane) {
+            (
+                Event::RunBegan {
+                    run,
+                    project,
+                    version,
+                },
+                _,
+            ) => {
+                self.run = Some(run.clone());
+                self.project.clone_from(project);
+                self.version.clone_from(version);
+            }
+            (Event::RunEnded { verdict }, _) => self.verdict = Some(*verdict),
+            (Event::Notice { text }, _) => self.notices.push(text.clone()),
+            (event, Some(lane)) => self
+                .lanes
+                .entry(lane.clone())
+                .or_default()
+                .take(happening.at, event),
+            (_, None) => {}
+        }
+    }
+
+    /// Returns how long the run took so far, in seconds.
+    pub fn seconds(&self) -> f64 {
+        match (self.began, self.last) {
+            (Some(began), Some(last)) => between(began, last).as_secs_f64(),
+            _ => 0.0,
+        }
+    }
+}
+
+impl LaneReport {
+    fn take(&mut self, at: Timestamp, event: &Event) {
+        match event {
+            Event::LaneBegan { label, checks, .. } => {
+                self.label = Some(label.clone());
+                self.checks = checks.iter().map(CheckReport::not_run).collect();
+            }
+            Event::StepBegan { step } => {
+                self.steps.push(StepReport {
+                    step: *step,
+                    began: at,
+                    seconds: None,
+                    failure: None,
+                });
+            }
+            Event::StepEnded { step, failure } => {
+                if let Some(report) = self.steps.iter_mut().rfind(|report| report.step == *step) {
+                    report.seconds = Some(between(report.began, at).as_secs_f64());
+                    report.failure.clone_from(failure);
+                }
+            }
+            Event::Stage1 {
+                step,
+                box_time,
+                what,
+                message,
+            } => self.take_stage1(step, *box_time, what, message),
+            Event::CheckBegan { check } => {
+                if let Some(report) = self.check(check) {
+                    report.has_begun = true;
+                }
+            }
+            Event::CheckEnded {
+                check,
+                outcome,
+                seconds,
+            } => {
+                if let Some(report) = self.check(check) {
+                    report.outcome = outcome.clone();
+                    report.seconds = Some(*seconds);
+                }
+            }
+            Event::CandidateFell { candidate, why } => self.fell.push((candidate.clone(), why.clone())),
+            Event::MachineUp { machine } => self.machine = Some(machine.clone()),
+            Event::Gate { answer } => self.gate = Some(answer.clone()),
+            Event::Synced { source, synced } => {
+                self.synced.insert(source.clone(), *synced);
+            }
+            Event::Collected { files, missing } => {
+                self.files.extend(files.iter().cloned());
+                self.missing.extend(missing.iter().cloned());
+            }
+            Event::MachineGone { resources, .. } => {
+                self.gone = Some(resources.clone());
+                self.left = None;
+            }
+            Event::MachineKept { deadline, .. } => {
+                self.left = Some(format!("kept until {}", deadline.moment()))
+            }
+            Event::MachineLeft { why, .. } => self.left = Some(why.clone()),
+            Event::LaneFailed { why, help } => {
+                self.failure = Some(why.clone());
+                self.help.clone_from(help);
+            }
+            Event::LaneEnded { verdict } => self.verdict = Some(*verdict),
+            Event::StepProgress { .. }
+            | Event::CandidateTried { .. }
+            | Event::CheckOutput { .. }
+            | Event::Interrupted
+            | Event::RunBegan { .. }
+            | Event::RunEnded { .. }
+            | Event::Notice { .. } => {}
+        }
+    }
+
+    fn check(&mut self, slug: &str) -> Option<&mut CheckReport> {
+        self.checks.iter_mut().find(|check| check.slug == slug)
+    }
+
+    fn take_stage1(&mut self, step: &str, box_time: f64, what: &str, message: &Option<String>) {
+        if let Some(report) = self
+            .stage1
+            .iter_mut()
+            .rfind(|report| report.step == step && report.what == "begin")
+        {
+            report.seconds = Some((box_time - report.began).max(0.0));
+            what.clone_into(&mut report.what);
+            report.message.clone_from(message);
+            return;
+        }
+        self.stage1.push(Stage1Report {
+            step: step.to_owned(),
+            began: box_time,
+            seconds: None,
+            what: what.to_owned(),
+            message: message.clone(),
+        });
+    }
+}
+
+impl CheckReport {
+    fn not_run(check: &crate::check::Check) -> Self {
+        Self {
+            name: check.name.clone(),
+            slug: check.slug.clone(),
+            run: check.run.clone(),
+            outcome: Outcome::NotRun,
+            seconds: None,
+            has_begun: false,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Stage 1 as the box tells of it.

@@ -1,0 +1,319 @@
+//! The traits through which everything outside of the decisions is seen. The engine awaits nothing else,
+//! so that the simulator can stand in for the whole world, and can stop it at every await.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    error::{JournalError, ProviderError, RemoteError},
+    event::{Event, Happening},
+    journal::{Entry, Fact},
+    lane::KvmNeed,
+    machine::{Gone, Listed, Machine, Which},
+    money::Money,
+    name::{Label, ProviderName, RunId},
+    order::Order,
+    source::{Source, Synced},
+    time::{Deadline, Timestamp},
+};
+
+/// All that the engine sees.
+#[derive(Clone)]
+pub struct World {
+    /// The providers, by name.
+    pub providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    /// The way to the boxes.
+    pub remote: Arc<dyn Remote>,
+    /// The record of what may exist.
+    pub journal: Arc<dyn Journal>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// Where everything that happens is told.
+    pub events: Arc<dyn Events>,
+    /// Whether the user wants to stop.
+    pub stop: Arc<dyn Stop>,
+    /// The directory that a run's results are brought back to; a path only, the engine does not touch it.
+    pub runs: Utf8PathBuf,
+}
+
+/// One place that gives boxes. The four operations are the contract; what else it may be able to do
+/// is a trait of its own, handed out as an `Option`.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Returns the instance type of an order that names none.
+    fn default_instance_type(&self) -> &str;
+
+    /// Returns the region of an order that names none.
+    fn default_region(&self) -> &str;
+
+    /// Makes the box, or adopts the one that exists with the same label and run.
+    /// Returns when it has an address; whether SSH answers there is not its business.
+    async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError>;
+
+    /// Destroys what is meant, and everything that was made with it. Returns what it found, once the provider
+    /// no longer lists any of it. Destroying what is gone succeeds, with an empty list.
+    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError>;
+
+    /// Refuses, with the reason, an order that can never succeed. Makes no call that costs anything.
+    fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
+        None
+    }
+
+    /// Says in one sentence how a box of this provider ends if this machine burns down now.
+    fn dead_man(&self) -> String;
+
+    /// Lists what is ours, by tag.
+    fn listing(&self) -> Option<&dyn Listing> {
+        None
+    }
+
+    /// Says before a run whether it could work.
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        None
+    }
+
+    /// Knows what an hour costs.
+    fn prices(&self) -> Option<&dyn Prices> {
+        None
+    }
+
+    /// Reads the serial console of a box.
+    fn console(&self) -> Option<&dyn Console> {
+        None
+    }
+
+    /// Destroys a box at its deadline by itself, and can move that deadline.
+    fn own_deadline(&self) -> Option<&dyn OwnDeadline> {
+        None
+    }
+}
+
+/// Lists what is ours.
+#[async_trait]
+pub trait Listing: Send + Sync {
+    /// Returns everything that carries our tag, of each kind, in all regions, all pages.
+    async fn list(&self) -> Result<Vec<Listed>, ProviderError>;
+}
+
+/// Says before a run whether it could work.
+#[async_trait]
+pub trait Preflight: Send + Sync {
+    /// Looks at tools, keys, credentials, quota and KVM; creates nothing.
+    async fn preflight(&self, instance_type: &str, region: &str, need: KvmNeed) -> Vec<Finding>;
+}
+
+/// One line of `twolane doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// What was looked at, such as `qemu`.
+    pub what: String,
+    /// Whether it will do.
+    pub is_good: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do about it, when it will not do.
+    pub mend: Option<String>,
+}
+
+/// Knows what an hour costs.
+#[async_trait]
+pub trait Prices: Send + Sync {
+    /// Returns the price of an hour and the day it was true on (`2026-11-23`), from a table or from the provider.
+    /// None: not known for this type.
+    fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)>;
+}
+
+/// Reads the serial console of a box.
+#[async_trait]
+pub trait Console: Send + Sync {
+    /// Returns what the console has shown, the last part of it where the provider keeps no more.
+    async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError>;
+}
+
+/// Destroys a box at its deadline by itself.
+#[async_trait]
+pub trait OwnDeadline: Send + Sync {
+    /// Moves the deadline of a box, in its tags and in the provider's own switch.
+    async fn move_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), ProviderError>;
+}
+
+/// Told by whoever does something that takes longer than two seconds.
+pub trait Progress: Send + Sync {
+    /// Says what is being done, and how far it is (`done` of `total`) where that is known.
+    fn report(&self, message: &str, amount: Option<(u64, u64)>);
+}
+
+/// The way to the boxes.
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// Returns the keys of the box of that label; makes them when there are none.
+    async fn keys(&self, label: &Label) -> Result<Keys, RemoteError>;
+
+    /// Tries once to connect. The host key must be the pinned one.
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError>;
+
+    /// From now on only `host_key` counts for the box of that label.
+    async fn pin(&self, label: &Label, host_key: &str) -> Result<(), RemoteError>;
+
+    /// Deletes the keys of a box that is gone.
+    async fn forget(&self, label: &Label) -> Result<(), RemoteError>;
+}
+
+/// The keys of one box.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The host key that goes into the user-data, in OpenSSH's private form.
+    pub host_private: String,
+    /// The same, public: `ssh-ed25519 AAAA… label`.
+    pub host_public: String,
+    /// The login key, public.
+    pub login_public: String,
+    /// The file that holds the private login key, mode 0600.
+    pub login_file: Utf8PathBuf,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys")
+            .field("host_public", &self.host_public)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a box answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Whose keys and `known_hosts` count.
+    pub label: Label,
+    /// The address of its SSH server.
+    pub address: IpAddr,
+    /// The port of its SSH server.
+    pub port: u16,
+    /// The user to log in as.
+    pub user: String,
+}
+
+impl Target {
+    /// Returns the way into a machine as `root`.
+    pub fn root_of(machine: &Machine) -> Self {
+        Self {
+            label: machine.label.clone(),
+            address: machine.address,
+            port: machine.port,
+            user: "root".to_owned(),
+        }
+    }
+}
+
+/// An open connection to a box. Dropping it closes the connection, and ends nothing on the box that has a unit of its own.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Runs a command to its end. A command that ends with a failure is an `Output`, not an error.
+    async fn run(&self, command: &Command) -> Result<Output, RemoteError>;
+
+    /// Makes the box's directory of that source equal to what git would carry of it here, owned by user `mvm`.
+    async fn sync(&self, source: &Source, progress: &dyn Progress) -> Result<Synced, RemoteError>;
+
+    /// Copies a directory with everything in it to the box, as root, and deletes there what is not here.
+    async fn send_dir(
+        &self,
+        from: &Utf8Path,
+        to: &str,
+        progress: &dyn Progress,
+    ) -> Result<Synced, RemoteError>;
+
+    /// Copies files or directories from the box into a directory here. What is not there is left out.
+    /// Returns the paths that came.
+    async fn fetch(&self, from: &[String], to: &Utf8Path) -> Result<Vec<String>, RemoteError>;
+}
+
+/// A command for a box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments; never seen by a shell unquoted.
+    pub argv: Vec<String>,
+    /// What it reads.
+    pub stdin: Vec<u8>,
+}
+
+impl Command {
+    /// Makes a command without input.
+    pub fn new<I: Into<String>>(argv: impl IntoIterator<Item = I>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Gives it something to read.
+    pub fn with_stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+}
+
+/// How a command on a box ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// The record of what may exist. Each write is on the disk when it returns.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends a fact. An `Intent` whose label belongs to a box that may be alive is refused as `Taken`,
+    /// in the same transaction, so that two processes cannot both have it.
+    async fn append(&self, run: &RunId, fact: Fact) -> Result<(), JournalError>;
+
+    /// Returns all entries, oldest first.
+    async fn entries(&self) -> Result<Vec<Entry>, JournalError>;
+
+    /// Holds the run's lock as long as this process lives. Returns false when another process has it.
+    async fn hold(&self, run: &RunId) -> Result<bool, JournalError>;
+
+    /// Tells whether a live process holds the run's lock.
+    async fn is_held(&self, run: &RunId) -> Result<bool, JournalError>;
+}
+
+/// Time and chance.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Returns the moment.
+    fn now(&self) -> Timestamp;
+
+    /// Waits.
+    async fn sleep(&self, length: Duration);
+
+    /// Returns 64 random bits.
+    fn random(&self) -> u64;
+}
+
+/// Where everything that happens is told. Never blocks and never fails.
+pub trait Events: Send + Sync {
+    /// Takes one thing that happened.
+    fn tell(&self, happening: Happening);
+}
+
+/// Whether the user wants to stop.
+#[async_trait]
+pub trait Stop: Send + Sync {
+    /// Returns when the user has asked to stop; pending until then.
+    async fn asked(&self);
+
+    /// Tells whether the user has asked to stop.
+    fn is_asked(&self) -> bool;
+}
+
+impl World {
+    /// Tells that something happened in a lane, or in the run as a whole.
+    pub fn tell(&self, lane: Option<&str>, event: Event) {
+        self.events.tell(Happening::new(self.clock.now(), lane, event));
+    }
+}
