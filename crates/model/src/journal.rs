@@ -78,12 +78,14 @@ pub enum Fact {
         /// The box's name.
         label: Label,
     },
-    /// The provider no longer lists the box, nor anything that was made with it.
+    /// The providers no longer list the box, nor anything that was made with it.
     Gone {
         /// The box's name.
         label: Label,
         /// What there was.
         resources: Vec<Gone>,
+        /// Whether nothing of that label can turn up any more: see [`Held::is_final`].
+        is_final: bool,
     },
     /// It could not be destroyed.
     Left {
@@ -145,9 +147,18 @@ pub struct Attempt {
     pub token: Token,
     /// Who was asked.
     pub provider: ProviderName,
+    /// Whether the provider answered that it made the box.
+    pub is_answered: bool,
 }
 
 impl Held {
+    /// Tells whether nothing of this label can turn up any more after `found` boxes were destroyed and none is listed:
+    /// no attempt is unanswered but for those whose boxes were found, or the deadline has passed.
+    pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
+        let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
+        is_answered || !can_turn_up_late || found >= self.attempts.len() || self.tags.deadline.is_over(now)
+    }
+
     /// Returns every provider that may have the box, each once.
     pub fn providers(&self) -> Vec<&ProviderName> {
         let mut providers: Vec<_> = self.attempts.iter().map(|attempt| &attempt.provider).collect();
@@ -222,10 +233,7 @@ impl Holdings {
             }
             Fact::Intent { candidate, tags } => return self.intend(entry, candidate, tags),
             Fact::Refused { label, token, .. } => return self.refuse(label, token),
-            Fact::Gone { label, .. } => {
-                self.boxes.remove(label);
-                return;
-            }
+            Fact::Gone { label, is_final, .. } => return self.leave(label, *is_final),
             Fact::Extended { label, deadline } => {
                 if let Some(held) = self.boxes.get_mut(label) {
                     held.tags.deadline = *deadline;
@@ -241,6 +249,9 @@ impl Holdings {
             Fact::Up { machine } => {
                 if let Some(held) = self.boxes.get_mut(&machine.label) {
                     held.machine = Some(machine.clone());
+                    if let Some(attempt) = held.attempts.last_mut() {
+                        attempt.is_answered = true;
+                    }
                 }
                 HeldState::Up
             }
@@ -289,6 +300,17 @@ impl Holdings {
             self.boxes.remove(label);
         } else {
             held.state = HeldState::Unknown("an earlier attempt was not answered".to_owned());
+        }
+    }
+
+    fn leave(&mut self, label: &Label, is_final: bool) {
+        if is_final {
+            self.boxes.remove(label);
+        } else if let Some(held) = self.boxes.get_mut(label) {
+            held.attempts.retain(|attempt| !attempt.is_answered);
+            held.machine = None;
+            held.state =
+                HeldState::Unknown("a create call was not answered, and its box may turn up late".to_owned());
         }
     }
 
@@ -419,6 +441,28 @@ mod tests {
             "intent aa aws 1, unanswered aa, intent aa gcp 2",
             "aa intended aws+gcp",
         );
+    }
+
+    #[test]
+    fn an_unanswered_box_that_was_not_found_is_still_looked_for() {
+        check(
+            "intent aa aws 1, unanswered aa, down aa, nothing aa",
+            "aa unknown aws",
+        );
+        check(
+            "intent aa aws 1, unanswered aa, intent aa gcp 2, down aa, nothing aa, gone aa",
+            "",
+        );
+    }
+
+    #[test]
+    fn what_was_found_is_not_waited_for() {
+        let now = NOW.parse().unwrap();
+        let held = &story("intent aa aws 1, unanswered aa").boxes[&label("aa")];
+        assert!(!held.is_final(0, true, now));
+        assert!(held.is_final(1, true, now));
+        assert!(held.is_final(0, false, now));
+        assert!(held.is_final(0, true, held.tags.deadline.moment()));
     }
 
     #[test]

@@ -34,8 +34,17 @@ pub struct World {
     pub events: Arc<dyn Events>,
     /// Whether the user wants to stop.
     pub stop: Arc<dyn Stop>,
-    /// The directory that a run's results are brought back to; a path only, the engine does not touch it.
+    /// Where results are put.
+    pub files: Arc<dyn Files>,
+    /// The directory of all runs' results; a path only, for [`Files`] and [`Session::fetch`].
     pub runs: Utf8PathBuf,
+}
+
+/// Where results are put.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// Writes a file, and the directories above it.
+    async fn write(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), String>;
 }
 
 /// One place that gives boxes. The four operations are the contract; what else it may be able to do
@@ -63,6 +72,12 @@ pub trait Provider: Send + Sync {
 
     /// Says in one sentence how a box of this provider ends if this machine burns down now.
     fn dead_man(&self) -> String;
+
+    /// Tells whether a create call that nobody waits for any more can still make a box. Only a provider that makes
+    /// its boxes within this process, as `local` does, may answer no.
+    fn can_turn_up_late(&self) -> bool {
+        true
+    }
 
     /// Lists what is ours, by tag.
     fn listing(&self) -> Option<&dyn Listing> {
@@ -154,8 +169,8 @@ pub trait Remote: Send + Sync {
     /// Tries once to connect. The host key must be the pinned one.
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError>;
 
-    /// From now on only `host_key` counts for the box of that label.
-    async fn pin(&self, label: &Label, host_key: &str) -> Result<(), RemoteError>;
+    /// From now on only these host keys (public, `ssh-ed25519 AAAA…`) count for the box of that label.
+    async fn pin(&self, label: &Label, host_keys: &[String]) -> Result<(), RemoteError>;
 
     /// Deletes the keys of a box that is gone.
     async fn forget(&self, label: &Label) -> Result<(), RemoteError>;
