@@ -1,5 +1,47 @@
 //! Flags and `twolane.toml` as typed → configuration as meant.
 
+mod deploy;
+mod lane;
+mod local;
 mod system;
 
-pub use system::System;
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    deploy::{Binary, Deploy},
+    lane::{BoxChoice, Boxes, Lane},
+    local::{Acceleration, Local},
+    system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
+};
+use crate::name::ProviderName;
+
+/// `twolane.toml` as meant: every value checked, every preset written out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The project's name, the prefix of its labels.
+    pub project: String,
+    /// The trees that are copied, in the order of the file.
+    pub sources: Vec<SourceDir>,
+    /// What stage 1 installs.
+    pub system: System,
+    /// What stage 2 builds and installs.
+    pub deploy: Deploy,
+    /// The lanes, in the order of the file. Never empty.
+    pub lanes: Vec<Lane>,
+    /// How boxes on this machine are made.
+    pub local: Local,
+    /// Where a provider's API is, when it is not where its vendor has it.
+    pub endpoints: BTreeMap<ProviderName, String>,
+}
+
+/// One line of `[sources]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceDir {
+    /// Its name, and that of its directory on the box.
+    pub name: String,
+    /// Where it is, relative to the directory of `twolane.toml`.
+    pub path: Utf8PathBuf,
+}

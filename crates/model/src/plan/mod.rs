@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     candidate::Candidate,
     check::Check,
-    config::System,
+    config::{Deploy, System},
     lane::KvmNeed,
     money::Money,
     name::{Label, RunId},
@@ -26,6 +26,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// What stage 1 installs.
     pub system: System,
+    /// What stage 2 builds and installs.
+    pub deploy: Deploy,
     /// The lanes, side by side.
     pub lanes: Vec<LanePlan>,
     /// Who the boxes belong to.
@@ -70,4 +72,8 @@ pub struct LanePlan {
     pub has_deploy: bool,
     /// What it runs, in order.
     pub checks: Vec<Check>,
+    /// Whether a test that no lane really ran fails the run.
+    pub fail_on_skip: bool,
+    /// Whether a new run of the same pull request destroys the older one's boxes.
+    pub supersede: bool,
 }
