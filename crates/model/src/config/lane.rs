@@ -1,0 +1,55 @@
+//! `[lanes.*]`: what runs where.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{check::Check, lane::KvmNeed, money::Money, name::ProviderName};
+
+/// One lane of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Its name.
+    pub name: String,
+    /// What it asks of `/dev/kvm`.
+    pub kvm: KvmNeed,
+    /// Who may serve it.
+    pub boxes: Boxes,
+    /// How long its box may live.
+    pub ttl: Duration,
+    /// What a box may cost in its whole time, at most.
+    pub max_cost: Option<Money>,
+    /// Whether stage 2 builds and installs the project's software.
+    pub deploy: bool,
+    /// What it runs, in order. Never empty.
+    pub checks: Vec<Check>,
+    /// Whether a test that no lane really ran fails the run.
+    pub fail_on_skip: bool,
+    /// Whether a new run of the same pull request destroys the older one's boxes.
+    pub supersede: bool,
+}
+
+/// Who may serve a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boxes {
+    /// These, in order. Never empty.
+    Listed(Vec<BoxChoice>),
+    /// The cheapest that has what the lane needs, of all whose price is known.
+    Cheapest,
+}
+
+/// One entry of `boxes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoxChoice {
+    /// Who gives the box.
+    pub provider: ProviderName,
+    /// The provider's word for the size.
+    pub instance_type: Option<String>,
+    /// The provider's word for where.
+    pub region: Option<String>,
+    /// The provider's word for the operating system.
+    pub image: Option<String>,
+    /// Size of the root disk, in GiB.
+    pub disk_gb: Option<u32>,
+}

@@ -1,0 +1,27 @@
+//! `[local]`: how boxes on this machine are made.
+
+use serde::{Deserialize, Serialize};
+
+/// How boxes on this machine are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Local {
+    /// Which base image; the provider's default when none is named.
+    pub image: Option<String>,
+    /// Where distribution packages for the base image come from.
+    pub mirror: Option<String>,
+    /// How guests are accelerated.
+    pub acceleration: Acceleration,
+}
+
+/// How guests are accelerated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acceleration {
+    /// KVM where the probe says that it works, else emulation.
+    #[default]
+    Auto,
+    /// KVM, or no box.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
