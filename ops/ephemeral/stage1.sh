@@ -1,0 +1,381 @@
+#!/bin/bash
+# Stage 1 on the box: makes the system ready, step by step. Knows nothing of the project itself:
+# what to install stands in /etc/twolane/stage1.env, written from twolane.toml.
+#
+#   stage1.sh             runs all steps; each step's begin and end is a line of stage1.status
+#   stage1.sh step NAME   runs one step (0 done, 77 skipped, else failed; the reason in stage1.reason)
+#   stage1.sh deadman     powers the box off at its deadline, never returns
+#
+# Everything that is downloaded is pinned, its checksum verified, and it is run as a file.
+# It can be run again: what is there already is left alone.
+set -euo pipefail
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
+
+ETC=${TWOLANE_ETC:-/etc/twolane}
+STATE=${TWOLANE_STATE:-/var/lib/twolane}
+LIB=${TWOLANE_LIB:-/usr/local/lib/twolane}
+BIN=${TWOLANE_BIN:-/usr/local/bin}
+OPT=${TWOLANE_OPT:-/opt/twolane}
+ARCH=$(uname -m)
+
+# The accounts come first, as the rest is for them; then the gate, so that a box which
+# cannot serve is given up before anything is downloaded.
+STEPS='users directories keys gate packages toolchain nix firecracker cargo-tools'
+
+PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=mvm MIRROR='' GATE_REQUIRED='' CARGO_TOOLS=''
+TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS=''
+NIX_VERSION='' FIRECRACKER_VERSION=''
+# shellcheck source=/dev/null
+[ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
+
+limit_of() { # seconds that a step may take
+    case $1 in
+    users | directories | keys) echo 60 ;;
+    gate) echo 300 ;;
+    cargo-tools) echo "${LIMIT_CARGO_TOOLS:-2400}" ;;
+    *) echo "${LIMIT_STEP:-900}" ;;
+    esac
+}
+
+say() { # one line of the status file
+    printf '%s %s\n' "${EPOCHREALTIME:0:14}" "$*" >>"$STATE/stage1.status"
+}
+
+stop_with() { # STATUS MESSAGE: ends a step
+    printf '%s\n' "$2" | tr '\n' ' ' >"$STATE/stage1.reason"
+    exit "$1"
+}
+fail() { stop_with 1 "$*"; }
+skip() { stop_with 77 "$*"; }
+
+# --- what the steps share
+
+home_of() { getent passwd "$1" | cut -d: -f6; }
+
+as_user() { # COMMAND…: as the user of the checks, in that user's home
+    local home
+    home=$(home_of "$WORK_USER")
+    if [ "$(id -u)" != 0 ]; then "$@"; return; fi
+    (cd "${home:-/}" && runuser -u "$WORK_USER" -- env HOME="$home" USER="$WORK_USER" LOGNAME="$WORK_USER" "$@")
+}
+
+pinned() { # NAME: the checksum NAME_SHA256_<arch>
+    local name="$1_SHA256_$ARCH"
+    [ -n "${!name:-}" ] || fail "no checksum for $ARCH is configured: add sha256.$ARCH"
+    printf '%s' "${!name}"
+}
+
+fetch() { # URL SHA256 FILE: from the mirror when there is one
+    local url=$1 sha=$2 file=$3 try got reason=''
+    if [ -n "$MIRROR" ]; then
+        url=${url#*://}
+        url=${MIRROR%/}/${url#*/}
+    fi
+    for try in 1 2 3 4; do
+        [ "$try" = 1 ] || sleep "$((try * ${FETCH_PAUSE:-2}))"
+        echo "fetching $url"
+        if reason=$(python3 -c '
+import shutil, sys, urllib.request
+try:
+    with urllib.request.urlopen(sys.argv[1], timeout=60) as answer, open(sys.argv[2], "wb") as file:
+        shutil.copyfileobj(answer, file)
+        left = answer.length
+    sys.exit(f"{left} bytes are missing" if left else 0)
+except (OSError, ValueError) as error:
+    sys.exit(str(error))' "$url" "$file.part" 2>&1); then
+            got=$(sha256sum "$file.part" | cut -d' ' -f1)
+            if [ "$got" != "$sha" ]; then
+                rm -f "$file.part"
+                fail "$url has the wrong checksum: sha256 $got, not $sha"
+            fi
+            mv "$file.part" "$file"
+            return
+        fi
+    done
+    rm -f "$file.part"
+    fail "could not download $url: $reason"
+}
+
+# --- the steps
+
+step_users() {
+    [ -n "$USERS" ] || skip 'none configured'
+    getent group kvm >/dev/null || groupadd --system kvm
+    local name kind
+    while read -r name kind; do
+        if ! getent passwd "$name" >/dev/null; then
+            local args=(--user-group)
+            if [ "$kind" = login ]; then
+                args+=(--create-home --shell /bin/bash)
+            else
+                args+=(--system --no-create-home --home-dir / --shell /usr/sbin/nologin)
+            fi
+            useradd "${args[@]}" "$name"
+        fi
+        [ "$kind" != login ] || usermod --append --groups kvm "$name"
+    done <<<"$USERS"
+}
+
+step_directories() {
+    [ -n "$DIRECTORIES" ] || skip 'none configured'
+    local mode owner group path
+    while read -r mode owner group path; do
+        install -d -m "$mode" -o "$owner" -g "$group" "$path"
+    done <<<"$DIRECTORIES"
+}
+
+step_keys() { # who may log in as root may log in as the user of the checks
+    local home
+    home=$(home_of "$WORK_USER")
+    [ -n "$home" ] || skip "there is no user $WORK_USER"
+    [ -s /root/.ssh/authorized_keys ] || skip 'root has no authorized keys'
+    install -d -m 0700 -o "$WORK_USER" -g "$WORK_USER" "$home/.ssh"
+    # Some images force a command on root's keys ("log in as ubuntu"); that is not for this user.
+    local all="$home/.ssh/.authorized_keys.new"
+    { cat "$home/.ssh/authorized_keys" 2>/dev/null || true; cat /root/.ssh/authorized_keys; } |
+        sed -E 's/^.*command="[^"]*" +(ssh-|ecdsa-|sk-)/\1/' | sort -u >"$all"
+    chown "$WORK_USER:$WORK_USER" "$all"
+    chmod 0600 "$all"
+    mv "$all" "$home/.ssh/authorized_keys"
+}
+
+step_gate() {
+    [ -e /dev/kvm ] || modprobe kvm_intel 2>/dev/null || modprobe kvm_amd 2>/dev/null || true
+    if [ -c /dev/kvm ]; then
+        chgrp kvm /dev/kvm
+        chmod 0660 /dev/kvm
+    fi
+    local why
+    as_user python3 "$LIB/kvm-gate.py" >"$STATE/gate.json.new" || true
+    mv "$STATE/gate.json.new" "$STATE/gate.json"
+    why=$(python3 -c 'import json, sys
+answer = json.load(open(sys.argv[1]))
+print("" if answer["works"] else answer["sentence"])' "$STATE/gate.json") || fail 'the KVM gate gave no answer'
+    [ -n "$why" ] || return 0
+    [ -z "$GATE_REQUIRED" ] || fail "$why"
+    skip "KVM is not needed here: $why"
+}
+
+is_installed() { # PACKAGE…: all of them
+    local found
+    # shellcheck disable=SC2016 # these are dpkg's own variables
+    found=$(dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null) || return 1
+    ! grep -qvx installed <<<"$found"
+}
+
+quiet_apt() { # nobody else may hold the lock: the timers are off, what runs is waited for
+    systemctl mask --now apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service 2>/dev/null || true
+    systemctl mask apt-daily.service apt-daily-upgrade.service 2>/dev/null || true
+    dpkg --configure -a
+}
+
+apt() { # ARGUMENT…: apt-get that waits for locks and repeats failed downloads
+    local try out="$STATE/apt.out"
+    for try in 1 2 3 4 5 6; do
+        if apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+            -o APT::Update::Error-Mode=any "$@" 2>&1 | tee "$out"; then
+            return
+        fi
+        # The lock of the package lists is the one that apt does not wait for.
+        grep -q 'Could not get lock' "$out" || break
+        sleep "$((try * 5))"
+    done
+    fail "apt-get $1 failed: $(grep '^[EW]:' "$out" | tail -n 2 | tr '\n' ' ')"
+}
+
+install_packages() { # PACKAGE…
+    quiet_apt
+    apt update
+    apt install -y --no-install-recommends "$@"
+}
+
+step_packages() {
+    local packages
+    read -r -a packages <<<"$PACKAGES"
+    [ ${#packages[@]} != 0 ] || skip 'none configured'
+    ! is_installed "${packages[@]}" || skip 'all are installed'
+    install_packages "${packages[@]}"
+}
+
+step_toolchain() {
+    case $TOOLCHAIN in
+    '') skip 'none configured' ;;
+    apt) toolchain_from_apt ;;
+    rustup) toolchain_from_rustup ;;
+    operator) toolchain_from_operator ;;
+    *) fail "no such kind of toolchain: $TOOLCHAIN" ;;
+    esac
+}
+
+toolchain_from_apt() {
+    local packages=(cargo rustc rust-clippy rustfmt)
+    ! is_installed "${packages[@]}" || skip 'all are installed'
+    install_packages "${packages[@]}"
+}
+
+toolchain_from_rustup() {
+    local home sha init component args=()
+    home=$(home_of "$WORK_USER")
+    if as_user "$home/.cargo/bin/rustup" toolchain list 2>/dev/null | grep -q "^$RUST_CHANNEL"; then
+        skip "$RUST_CHANNEL is installed"
+    fi
+    sha=$(pinned RUSTUP)
+    init=$(mktemp -d)
+    fetch "https://static.rust-lang.org/rustup/archive/$RUSTUP_VERSION/$ARCH-unknown-linux-gnu/rustup-init" \
+        "$sha" "$init/rustup-init"
+    chmod 0755 "$init" "$init/rustup-init"
+    for component in $RUST_COMPONENTS; do args+=(--component "$component"); done
+    local server=()
+    [ -z "$MIRROR" ] || server=(RUSTUP_DIST_SERVER="${MIRROR%/}" RUSTUP_UPDATE_ROOT="${MIRROR%/}/rustup")
+    as_user env "${server[@]}" "$init/rustup-init" -y --no-modify-path --profile minimal \
+        --default-toolchain "$RUST_CHANNEL" "${args[@]}"
+    rm -rf "$init"
+}
+
+toolchain_from_operator() {
+    [ -x "$OPT/toolchain/$TOOLCHAIN_KEY/bin/cargo" ] || skip "waiting for the operator's copy"
+    ln -sfn "$OPT/toolchain/$TOOLCHAIN_KEY/bin/"* "$BIN/"
+}
+
+step_nix() {
+    [ -n "$NIX_VERSION" ] || skip 'none configured'
+    [ ! -x /nix/var/nix/profiles/default/bin/nix ] || skip 'it is installed'
+    local sha work
+    sha=$(pinned NIX)
+    work=$(mktemp -d)
+    fetch "https://releases.nixos.org/nix/nix-$NIX_VERSION/nix-$NIX_VERSION-$ARCH-linux.tar.xz" "$sha" "$work/nix.tar.xz"
+    tar -C "$work" -xf "$work/nix.tar.xz"
+    "$work/nix-$NIX_VERSION-$ARCH-linux/install" --daemon --yes --no-channel-add
+    rm -rf "$work"
+}
+
+step_firecracker() {
+    [ -n "$FIRECRACKER_VERSION" ] || skip 'none configured'
+    if [ -x "$BIN/jailer" ] && "$BIN/firecracker" --version 2>/dev/null | grep -qF "$FIRECRACKER_VERSION"; then
+        skip "$FIRECRACKER_VERSION is installed"
+    fi
+    local sha work name version=$FIRECRACKER_VERSION
+    sha=$(pinned FIRECRACKER)
+    work=$(mktemp -d)
+    fetch "https://github.com/firecracker-microvm/firecracker/releases/download/$version/firecracker-$version-$ARCH.tgz" \
+        "$sha" "$work/firecracker.tgz"
+    tar -C "$work" -xzf "$work/firecracker.tgz"
+    for name in firecracker jailer; do
+        install -m 0755 "$work/release-$version-$ARCH/$name-$version-$ARCH" "$BIN/$name"
+    done
+    rm -rf "$work"
+}
+
+step_cargo_tools() {
+    [ -n "$CARGO_TOOLS" ] || skip 'none configured'
+    local cargo name version url sha sha_aarch64 missing=()
+    cargo=$(as_user bash -lc "PATH=\"\$HOME/.cargo/bin:\$PATH\"; command -v cargo") || cargo=''
+    while read -r name version url sha sha_aarch64; do
+        if as_user bash -lc "PATH=\"\$HOME/.cargo/bin:\$PATH\"; command -v $name" >/dev/null; then
+            echo "$name is installed"
+        elif [ "$url" != - ]; then
+            [ "$ARCH" != aarch64 ] || sha=$sha_aarch64
+            [ "$sha" != - ] || fail "no checksum of $name for $ARCH is configured"
+            cargo_tool_from_archive "$name" "${url//\{arch\}/$ARCH}" "$sha"
+        elif [ -n "$cargo" ]; then
+            as_user "$cargo" install --quiet --locked --version "$version" "$name" </dev/null
+        else
+            missing+=("$name")
+        fi
+    done <<<"$CARGO_TOOLS"
+    [ ${#missing[@]} = 0 ] || skip "there is no cargo yet to build ${missing[*]}"
+}
+
+cargo_tool_from_archive() { # NAME URL SHA256: the archive holds the program under its own name
+    local work found
+    work=$(mktemp -d)
+    fetch "$2" "$3" "$work/archive"
+    tar -C "$work" -xf "$work/archive"
+    found=$(find "$work" -type f -name "$1" -print -quit)
+    [ -n "$found" ] || fail "the archive $2 holds no $1"
+    install -m 0755 "$found" "$BIN/$1"
+    rm -rf "$work"
+}
+
+# --- the dead man's switch
+
+arm_deadman() {
+    [ -s "$ETC/deadline" ] || return 0
+    cat >/etc/systemd/system/twolane-deadline.service <<UNIT
+[Unit]
+Description=Powers this box off at the deadline in $ETC/deadline
+[Service]
+ExecStart=/bin/bash $LIB/stage1.sh deadman
+Restart=always
+[Install]
+WantedBy=multi-user.target
+UNIT
+    systemctl daemon-reload
+    systemctl enable --now --no-block twolane-deadline.service
+}
+
+# $ETC/deadline holds the moment in unix seconds, and the seconds of uptime that are the limit even
+# when the clock is wrong. A clock that jumps for a moment powers nothing off.
+deadman() {
+    local at ttl up overdue=0
+    while sleep 15; do
+        read -r at ttl <"$ETC/deadline" || continue
+        read -r up _ </proc/uptime
+        if ((EPOCHSECONDS >= at)); then ((++overdue)); else overdue=0; fi
+        if ((overdue >= 3 || ${up%.*} >= ttl)); then
+            echo 'the deadline has passed: powering off'
+            systemctl poweroff || true
+            sleep 90
+            systemctl poweroff --force --force
+        fi
+    done
+}
+
+# --- all together
+
+last_line() { # of the log since a byte
+    tail -c "+$(($1 + 1))" "$STATE/stage1.log" | grep -v '^\s*$' | tail -n 1 | cut -c 1-300
+}
+
+run_step() { # NAME; returns false when it failed
+    local name=$1 limit from code=0 reason
+    limit=$(limit_of "$name")
+    rm -f "$STATE/stage1.reason"
+    from=$(stat -c %s "$STATE/stage1.log")
+    echo "== $name" >>"$STATE/stage1.log"
+    say "begin $name"
+    timeout --kill-after=10 "$limit" /bin/bash "$0" step "$name" >>"$STATE/stage1.log" 2>&1 </dev/null || code=$?
+    reason=$(cat "$STATE/stage1.reason" 2>/dev/null || last_line "$from")
+    case $code in
+    0) say "end $name ok" && return ;;
+    77) say "skip $name $reason" && return ;;
+    124 | 137) reason="hung, and was cut after $limit s: $(last_line "$from")" ;;
+    esac
+    say "end $name failed $reason"
+    say "failed $name $reason"
+    echo "stage 1 failed at $name: $reason" >&2
+    return 1
+}
+
+main() {
+    mkdir -p "$STATE"
+    chmod 0755 "$STATE"
+    : >"$STATE/stage1.status"
+    : >>"$STATE/stage1.log"
+    arm_deadman
+    local name
+    for name in $STEPS; do
+        run_step "$name" || exit 1
+    done
+    say 'done'
+}
+
+case ${1:-} in
+'') main ;;
+step) "step_${2//-/_}" ;;
+deadman) deadman ;;
+*)
+    echo 'usage: stage1.sh [step NAME | deadman]' >&2
+    exit 2
+    ;;
+esac

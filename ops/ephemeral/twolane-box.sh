@@ -1,0 +1,330 @@
+#!/bin/bash
+# The box's end of twolane: put on the box over SSH, called as root. Each command is one short
+# question or order with its answer on standard output, so that a cut connection loses nothing.
+#
+#   wait-stage1 LINES SECONDS           status lines after the first LINES; at the end one line
+#                                       `cloud-init JSON`
+#   start RUN CHECK SECONDS DIR NEED…   starts the check whose command is on standard input:
+#                                       `started`, `already`, or `skipped REASON`
+#   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
+#   stop RUN CHECK | list RUN
+#   link-toolchain KEY                  puts the operator's toolchain into the PATH
+#   set-deadline UNIX                   moves the moment at which the box powers itself off
+#   rotate-host-key                     makes a new SSH host key and prints its public half
+#   journal UNIT LINES
+#   boot-id
+#
+# What systemd calls back: mark-stopped, record.
+# Exit status: 0 done, 1 not done (the reason on standard error), 2 wrong usage.
+set -euo pipefail
+export LC_ALL=C
+
+ETC=${TWOLANE_ETC:-/etc/twolane}
+STATE=${TWOLANE_STATE:-/var/lib/twolane}
+BIN=${TWOLANE_BIN:-/usr/local/bin}
+OPT=${TWOLANE_OPT:-/opt/twolane}
+CLOUD=${TWOLANE_CLOUD:-/run/cloud-init}
+SELF=$(readlink -f "$0")
+PIECE=$((1 << 20)) # bytes of output in one answer
+WORK_USER=mvm
+# shellcheck source=/dev/null
+[ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
+
+die() { echo "twolane-box: $*" >&2 && exit 1; }
+usage() { echo "twolane-box: $*" >&2 && exit 2; }
+
+slug() { # VALUE…: names that become paths and units
+    local value
+    for value in "$@"; do
+        [[ $value =~ ^[a-z0-9]([a-z0-9-]{0,98}[a-z0-9])?$ ]] || usage "not a name of [a-z0-9-]: $value"
+    done
+}
+number() {
+    local value
+    for value in "$@"; do
+        [[ $value =~ ^[0-9]{1,15}$ ]] || usage "not a number: $value"
+    done
+}
+now() { printf '%s' "${EPOCHREALTIME:0:14}"; }
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
+field() { sed -n "s/^$2=//p" "$1" 2>/dev/null || true; }
+
+# Waits a fifth of a second without starting a process: it reads from a pipe that never speaks.
+nap() { read -r -t "${1:-0.2}" -u "$quiet" _ || true; }
+open_quiet() { exec {quiet}<> <(:); }
+
+# --- stage 1
+
+wait_stage1() { # LINES SECONDS
+    number "$1" "$2"
+    local lines=$1 until=$((SECONDS + $2)) status=$STATE/stage1.status have=0 ended=''
+    open_quiet
+    while :; do
+        ended=''
+        ! cloud_init_ended || ended=1
+        have=$(wc -l 2>/dev/null <"$status" || echo 0)
+        if ((have > lines)) || [ -n "$ended" ] || ((SECONDS >= until)); then break; fi
+        nap
+    done
+    ((have <= lines)) || tail -n "+$((lines + 1))" "$status" | head -n "$((have - lines))"
+    [ -z "$ended" ] || cloud_init_answer
+}
+
+cloud_init_ended() {
+    [ -e "$CLOUD/result.json" ] || [ -e "$CLOUD/disabled" ] || ! command -v cloud-init >/dev/null
+}
+
+cloud_init_answer() { # one line, whichever version of cloud-init this is
+    local json='' code=0 until=$((SECONDS + 30))
+    while command -v cloud-init >/dev/null; do
+        code=0
+        json=$(timeout 30 cloud-init status --format json 2>/dev/null | tr -d '\n\r') || code=$?
+        # The result file is written a moment before the last stage counts as ended.
+        if [[ $json != *'"status": "running"'* ]] || ((SECONDS >= until)); then break; fi
+        nap 0.3
+    done
+    [ -n "$json" ] || json=null
+    printf 'cloud-init {"boot_id":"%s","exit":%s,"status":%s}\n' "$(boot_id)" "$code" "$json"
+}
+
+# --- checks
+
+use_check() { # RUN CHECK: sets $dir and $unit
+    slug "$1" "$2"
+    dir=$STATE/checks/$1/$2
+    unit=twolane-$1-$2.service
+}
+
+as_user() { # COMMAND LINE: in a login shell of the user of the checks
+    if [ "$(id -un)" = "$WORK_USER" ]; then bash -lc "$1"; else runuser -u "$WORK_USER" -- env HOME="$(home)" bash -lc "$1"; fi
+}
+home() { getent passwd "$WORK_USER" | cut -d: -f6; }
+search_path() { printf '%s/.cargo/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin' "$(home)"; }
+
+unmet() { # DIR NEED…: prints why the first unmet need is not met
+    local where=$1 need
+    shift
+    for need in "$@"; do
+        case $need in
+        program:*)
+            # shellcheck disable=SC2016 # expanded in that shell
+            as_user "PATH=$(printf %q "$(search_path)"); command -v $(printf %q "${need#*:}")" >/dev/null ||
+                { echo "${need#*:} is not installed on the box" && return; }
+            ;;
+        file:*)
+            [ -e "$where/${need#*:}" ] || { echo "there is no ${need#*:}" && return; }
+            ;;
+        advisory-db)
+            [ -n "$(find "$(home)/.cargo/advisory-db" "$(home)/.cargo/advisory-dbs" -maxdepth 1 -print -quit 2>/dev/null)" ] ||
+                timeout 15 python3 -c 'import urllib.request
+urllib.request.urlopen("https://github.com/RustSec/advisory-db", timeout=10)' 2>/dev/null ||
+                { echo 'the advisory database is not on the box and cannot be reached' && return; }
+            ;;
+        *) usage "no such need: $need" ;;
+        esac
+    done
+}
+
+start() { # RUN CHECK SECONDS DIR NEED…
+    (($# >= 4)) || usage 'start RUN CHECK SECONDS DIR NEED…'
+    local dir unit where=$4 limit=$3 why
+    number "$limit"
+    use_check "$1" "$2"
+    mkdir -p "$STATE/checks/$1"
+    exec {lock}>"$STATE/checks/$1/.lock"
+    flock "$lock"
+    if [ -e "$dir/begun" ]; then
+        echo already
+        return
+    fi
+    [ -d "$where" ] || die "there is no directory $where on the box: was the source copied?"
+    why=$(unmet "$where" "${@:5}")
+    if [ -n "$why" ]; then
+        echo "skipped $why"
+        return
+    fi
+    mkdir -p "$dir"
+    cat >"$dir/command"
+    : >"$dir/output"
+    boot_id >"$dir/boot_id"
+    # Before the unit and not after: a check may be lost, but is never run twice.
+    now >"$dir/begun"
+    if ! launch "$1" "$2" "$limit" "$where" 2>"$dir/refused"; then
+        rm -f "$dir/begun"
+        die "could not start check $2: $(tail -n 3 "$dir/refused" | tr '\n' ' ')"
+    fi
+    echo started
+}
+
+launch() { # RUN CHECK SECONDS DIR; $dir and $unit are set
+    systemd-run --quiet --collect --unit="$unit" --service-type=exec \
+        --description="twolane check $2 of run $1" \
+        --property=User="$WORK_USER" \
+        --property=WorkingDirectory="$4" \
+        --property=RuntimeMaxSec="$3" \
+        --property=TimeoutStopSec=10 \
+        --property=KillMode=control-group \
+        --property=StandardInput=null \
+        --property=StandardOutput="append:$dir/output" \
+        --property=StandardError="append:$dir/output" \
+        --property=ExecStop="+$SELF mark-stopped $1 $2" \
+        --property=ExecStopPost="+$SELF record $1 $2" \
+        --setenv=PATH="$(search_path)" \
+        --setenv=CI=true --setenv=TERM=dumb \
+        --setenv=TWOLANE_RUN="$1" --setenv=TWOLANE_CHECK="$2" \
+        /bin/bash -l "$dir/command" </dev/null {lock}>&-
+}
+
+# systemd calls this before it stops the unit. With a main process there still, somebody else
+# stops it: an exit status of 0 after that does not mean that the check passed.
+mark_stopped() {
+    local dir unit
+    use_check "$1" "$2"
+    [ -z "${MAINPID:-}" ] || : >"$dir/stopped"
+}
+
+record() { # systemd calls this after the last process of the check is gone
+    local dir unit result=${SERVICE_RESULT:-unknown}
+    use_check "$1" "$2"
+    [ ! -e "$dir/stopped" ] || [ "$result" != success ] || result=stopped
+    {
+        echo "result=$result"
+        echo "code=${EXIT_CODE:-none}"
+        echo "status=${EXIT_STATUS:-none}"
+        echo "begun=$(cat "$dir/begun")"
+        echo "ended=$(now)"
+    } >"$dir/result.new"
+    sync "$dir/result.new" "$dir/output"
+    mv "$dir/result.new" "$dir/result"
+}
+
+state_of() { # $dir and $unit are set: ended, running or lost
+    if [ -e "$dir/result" ]; then
+        echo ended
+    elif systemctl --quiet is-active "$unit" || in_between; then
+        echo running
+    elif [ -e "$dir/result" ]; then # it ended while we looked
+        echo ended
+    else
+        echo lost
+    fi
+}
+
+in_between() { # starting, or stopping
+    case $(systemctl show --property=ActiveState --value "$unit") in
+    activating | deactivating | reloading) ;;
+    *) return 1 ;;
+    esac
+}
+
+header() { # STATE OFFSET BYTES SIZE; $dir is set
+    local result=$dir/result
+    printf 'state=%s offset=%s bytes=%s size=%s result=%s code=%s status=%s begun=%s ended=%s boot=%s boot_now=%s\n' \
+        "$1" "$2" "$3" "$4" "$(field "$result" result)" "$(field "$result" code)" "$(field "$result" status)" \
+        "$(cat "$dir/begun")" "$(field "$result" ended)" "$(cat "$dir/boot_id")" "$(boot_id)"
+}
+
+follow() { # RUN CHECK OFFSET SECONDS
+    local dir unit size state offset=$3 until=$((SECONDS + $4)) bytes beats=0
+    number "$3" "$4"
+    use_check "$1" "$2"
+    [ -e "$dir/begun" ] || die "check $2 of run $1 was never started"
+    open_quiet
+    while :; do
+        state=running
+        # Asking systemd is dear; a unit that vanished without a result can wait for the tenth beat.
+        if [ -e "$dir/result" ] || ((beats++ % 10 == 0)); then state=$(state_of); fi
+        size=$(size_of "$dir/output")
+        if ((size > offset)) || [ "$state" != running ] || ((SECONDS >= until)); then break; fi
+        nap
+    done
+    bytes=$((size > offset ? size - offset : 0))
+    ((bytes <= PIECE)) || bytes=$PIECE
+    # What has not been told in full has not ended for who listens.
+    ((offset + bytes >= size)) || [ "$state" != ended ] || state=running
+    header "$state" "$offset" "$bytes" "$size"
+    ((bytes == 0)) || tail -c "+$((offset + 1))" "$dir/output" | head -c "$bytes" || true
+}
+
+stop() { # RUN CHECK
+    local dir unit
+    use_check "$1" "$2"
+    [ -e "$dir/begun" ] || die "check $2 of run $1 was never started"
+    systemctl stop "$unit" 2>/dev/null || true
+    echo "stopped $(state_of)"
+}
+
+list() { # RUN: a line `CHECK HEADER` for each that was started
+    local dir unit path size
+    slug "$1"
+    for path in "$STATE/checks/$1"/*/begun; do
+        [ -e "$path" ] || continue
+        use_check "$1" "$(basename "$(dirname "$path")")"
+        size=$(size_of "$dir/output")
+        printf '%s ' "$(basename "$dir")"
+        header "$(state_of)" "$size" 0 "$size"
+    done
+}
+
+# --- the rest
+
+link_toolchain() { # KEY
+    [[ $1 =~ ^[A-Za-z0-9._-]{1,100}$ && $1 != .* ]] || usage "not a toolchain's key: $1"
+    [ -x "$OPT/toolchain/$1/bin/cargo" ] || die "there is no $OPT/toolchain/$1/bin/cargo"
+    ln -sfn "$OPT/toolchain/$1/bin/"* "$BIN/"
+    "$BIN/cargo" --version
+}
+
+set_deadline() { # UNIX
+    number "$1"
+    local up left=$(($1 - EPOCHSECONDS))
+    read -r up _ </proc/uptime
+    ((left > 0)) || die "the deadline $1 has passed on the box, whose clock says $EPOCHSECONDS"
+    printf '%s %s\n' "$1" "$((${up%.*} + left))" >"$ETC/deadline.new"
+    mv "$ETC/deadline.new" "$ETC/deadline"
+    # The first hour's own timer, set before anything else ran, knows only the old deadline.
+    systemctl stop twolane-ttl.timer 2>/dev/null || true
+    systemctl --quiet is-active twolane-deadline.service ||
+        die 'the deadline is written down, but twolane-deadline.service does not run: the box will not power itself off'
+    cat "$ETC/deadline"
+}
+
+rotate_host_key() {
+    local key=/etc/ssh/ssh_host_ed25519_key service=ssh
+    rm -f "$key.new" "$key.new.pub"
+    ssh-keygen -q -t ed25519 -N '' -C '' -f "$key.new"
+    mv "$key.new.pub" "$key.pub"
+    mv "$key.new" "$key"
+    # The key in the user-data is no longer good for anything; should cloud-init ever take this
+    # for a new instance, it must not bring that key back.
+    mkdir -p /etc/cloud
+    systemctl cat sshd.service >/dev/null 2>&1 && service=sshd
+    systemctl reload "$service" || systemctl try-restart "$service"
+    cut -d' ' -f1,2 "$key.pub"
+}
+
+journal() { # UNIT LINES
+    number "$2"
+    [[ $1 =~ ^[A-Za-z0-9@._:-]+$ && $1 != -* ]] || usage "not a unit: $1"
+    journalctl --no-pager --output=short-iso --lines="$2" --unit="$1"
+}
+
+command=${1:-}
+(($# == 0)) || shift
+need() { (($# - 1 >= $1)) || usage "too few arguments"; }
+case $command in
+wait-stage1) need 2 "$@" && wait_stage1 "$@" ;;
+start) need 4 "$@" && start "$@" ;;
+follow) need 4 "$@" && follow "$@" ;;
+stop) need 2 "$@" && stop "$@" ;;
+list) need 1 "$@" && list "$@" ;;
+link-toolchain) need 1 "$@" && link_toolchain "$@" ;;
+set-deadline) need 1 "$@" && set_deadline "$@" ;;
+rotate-host-key) rotate_host_key ;;
+journal) need 2 "$@" && journal "$@" ;;
+boot-id) boot_id ;;
+mark-stopped) need 2 "$@" && mark_stopped "$@" ;;
+record) need 2 "$@" && record "$@" ;;
+*) usage "no such command: $command" ;;
+esac
