@@ -122,7 +122,8 @@ setup_rust() {
     fi
     command -v rustup >/dev/null || install_rustup
     say "Installing Rust $RUST_VERSION with clippy and rustfmt: builds twolane"
-    rustup toolchain install "$RUST_VERSION" --profile minimal --component clippy --component rustfmt >>"$SETUP_LOG" 2>&1 || {
+    rustup toolchain install "$RUST_VERSION" --no-self-update --profile minimal \
+        --component clippy --component rustfmt >>"$SETUP_LOG" 2>&1 || {
         tail -n 5 "$SETUP_LOG" >&2
         fail "could not install Rust $RUST_VERSION" "install cargo $RUST_VERSION or later by hand, then run this again"
     }
