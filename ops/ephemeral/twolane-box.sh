@@ -10,7 +10,8 @@
 #   stop RUN CHECK | list RUN
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
 #   set-deadline UNIX                   moves the moment at which the box powers itself off
-#   rotate-host-key                     makes a new SSH host key and prints its public half
+#   new-host-key                        makes a new SSH host key and prints its public half
+#   use-host-key                        from now on the box shows the new one
 #   journal UNIT LINES
 #   boot-id
 #
@@ -290,18 +291,32 @@ set_deadline() { # UNIX
     cat "$ETC/deadline"
 }
 
-rotate_host_key() {
-    local key=/etc/ssh/ssh_host_ed25519_key service=ssh
-    rm -f "$key.new" "$key.new.pub"
-    ssh-keygen -q -t ed25519 -N '' -C '' -f "$key.new"
-    mv "$key.new.pub" "$key.pub"
-    mv "$key.new" "$key"
-    # The key in the user-data is no longer good for anything; should cloud-init ever take this
-    # for a new instance, it must not bring that key back.
-    mkdir -p /etc/cloud
+# The host key of the user-data can be read by everybody on the box. A new one is made first, and used
+# only once the other side knows it, so that a crash in between locks nobody out.
+host_key=/etc/ssh/ssh_host_ed25519_key
+
+new_host_key() { # prints the public half of the box's own key; the same one at each call
+    local key=$host_key
+    if [ ! -e "$ETC/host-key-is-own" ]; then
+        key=$host_key.new
+        [ -e "$key.pub" ] || {
+            rm -f "$key"
+            ssh-keygen -q -t ed25519 -N '' -C '' -f "$key"
+        }
+    fi
+    cut -d' ' -f1,2 "$key.pub"
+}
+
+use_host_key() {
+    local service=ssh
+    [ ! -e "$ETC/host-key-is-own" ] || return 0
+    [ -e "$host_key.new.pub" ] || die 'there is no new host key yet'
+    [ ! -e "$host_key.new" ] || mv "$host_key.new" "$host_key"
+    cp "$host_key.new.pub" "$host_key.pub"
     systemctl cat sshd.service >/dev/null 2>&1 && service=sshd
     systemctl reload "$service" || systemctl try-restart "$service"
-    cut -d' ' -f1,2 "$key.pub"
+    : >"$ETC/host-key-is-own"
+    rm -f "$host_key.new.pub"
 }
 
 journal() { # UNIT LINES
@@ -321,7 +336,8 @@ stop) need 2 "$@" && stop "$@" ;;
 list) need 1 "$@" && list "$@" ;;
 link-toolchain) need 1 "$@" && link_toolchain "$@" ;;
 set-deadline) need 1 "$@" && set_deadline "$@" ;;
-rotate-host-key) rotate_host_key ;;
+new-host-key) new_host_key ;;
+use-host-key) use_host_key ;;
 journal) need 2 "$@" && journal "$@" ;;
 boot-id) boot_id ;;
 mark-stopped) need 2 "$@" && mark_stopped "$@" ;;

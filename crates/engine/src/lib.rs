@@ -1,1 +1,18 @@
-//! placeholder
+//! Carries out a plan. Sees the world only through `model::world`, and awaits nothing else.
+//! Read `run.rs` first.
+
+pub mod checks;
+pub mod collect;
+pub mod down;
+pub mod extend;
+mod lane;
+mod link;
+pub mod open;
+pub mod run;
+mod stage1;
+pub mod sync;
+mod time;
+pub mod up;
+
+pub use lane::Lane;
+pub use link::Link;

@@ -40,7 +40,7 @@ pub enum Fact {
         /// All that the box will carry: label, attempt, deadline.
         tags: Tags,
     },
-    /// The provider refused, and is certain to have made nothing.
+    /// The provider refused, and is certain to have made no box.
     Refused {
         /// The box's name.
         label: Label,
@@ -147,7 +147,7 @@ pub struct Attempt {
     pub token: Token,
     /// Who was asked.
     pub provider: ProviderName,
-    /// Whether the provider answered that it made the box.
+    /// Whether the provider answered, be it that it made the box or that it refused.
     pub is_answered: bool,
 }
 
@@ -270,13 +270,12 @@ impl Holdings {
             .remove(&tags.label)
             .map(|held| held.attempts)
             .unwrap_or_default();
-        let attempt = Attempt {
+        attempts.retain(|attempt| attempt.token != tags.token);
+        attempts.push(Attempt {
             token: tags.token.clone(),
             provider: candidate.provider.clone(),
-        };
-        if !attempts.contains(&attempt) {
-            attempts.push(attempt);
-        }
+            is_answered: false,
+        });
         let held = Held {
             run: entry.run.clone(),
             candidate: candidate.clone(),
@@ -290,16 +289,11 @@ impl Holdings {
         self.boxes.insert(tags.label.clone(), held);
     }
 
-    /// A refusal ends the box only when no other attempt under its label may have made one.
+    /// A refusal is an answer, but does not end the box: keys and rules may have been made for it before.
     fn refuse(&mut self, label: &Label, token: &Token) {
-        let Some(held) = self.boxes.get_mut(label) else {
-            return;
-        };
-        held.attempts.retain(|attempt| attempt.token != *token);
-        if held.attempts.is_empty() {
-            self.boxes.remove(label);
-        } else {
-            held.state = HeldState::Unknown("an earlier attempt was not answered".to_owned());
+        let Some(held) = self.boxes.get_mut(label) else { return };
+        for attempt in held.attempts.iter_mut().filter(|attempt| attempt.token == *token) {
+            attempt.is_answered = true;
         }
     }
 
@@ -418,9 +412,9 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_is_held_until_it_is_refused_or_gone() {
+    fn an_intent_is_held_until_it_is_gone() {
         check("intent aa aws 1", "aa intended aws");
-        check("intent aa aws 1, refused aa 1", "");
+        check("intent aa aws 1, refused aa 1", "aa intended aws");
         check("intent aa aws 1, unanswered aa", "aa unknown aws");
         check("intent aa aws 1, down aa", "aa leaving aws");
         check("intent aa aws 1, down aa, left aa", "aa left aws");
@@ -428,19 +422,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_end_an_earlier_unanswered_attempt() {
-        check(
-            "intent aa aws 1, unanswered aa, intent aa gcp 2, refused aa 2",
-            "aa unknown aws",
-        );
-        check(
-            "intent aa aws 1, unanswered aa, intent aa aws 2, refused aa 2",
-            "aa unknown aws",
-        );
-        check(
-            "intent aa aws 1, unanswered aa, intent aa gcp 2",
-            "aa intended aws+gcp",
-        );
+    fn every_provider_that_may_have_the_box_is_known() {
+        check("intent aa aws 1, unanswered aa, intent aa gcp 2", "aa intended aws+gcp");
+        check("intent aa aws 1, unanswered aa, intent aa aws 2, refused aa 2", "aa intended aws");
     }
 
     #[test]
@@ -463,6 +447,8 @@ mod tests {
         assert!(held.is_final(1, true, now));
         assert!(held.is_final(0, false, now));
         assert!(held.is_final(0, true, held.tags.deadline.moment()));
+        let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
+        assert!(refused.is_final(0, true, now));
     }
 
     #[test]

@@ -1,9 +1,20 @@
 //! What a run is going to do: configuration, made definite.
 
+mod stage1;
+
+mod cost;
+mod make;
+mod owner;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    cost::{Cost, Price, Refused, USUAL, refuse_dear, why_dear},
+    make::{Asked, Defaults, Facts, Offer, PlanMistake, plan},
+    owner::owner,
+};
 use crate::{
     candidate::Candidate,
     check::Check,
@@ -11,6 +22,7 @@ use crate::{
     lane::KvmNeed,
     money::Money,
     name::{Label, RunId},
+    order::OperatorToolchain,
     source::Source,
     tags::Owner,
 };
@@ -26,6 +38,10 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// What stage 1 installs.
     pub system: System,
+    /// The operator's own toolchain, when `[system] rust` asks for it.
+    pub toolchain: Option<OperatorToolchain>,
+    /// Certificates that boxes trust beside their own, PEM.
+    pub ca_certs: Vec<String>,
     /// What stage 2 builds and installs.
     pub deploy: Deploy,
     /// The lanes, side by side.

@@ -1,0 +1,141 @@
+//! Runs a lane's checks, one after the other. Each has a unit of its own on the box, and is followed by offset:
+//! a lost connection loses nothing, and a run whose client died is taken up where it stands.
+
+use std::time::Duration;
+
+use model::{
+    check::{Check, Outcome},
+    error::RemoteError,
+    event::{Event, Step},
+    follow::{Header, State},
+    report::Verdict,
+    time::{after, between},
+};
+
+use crate::{
+    lane::{Lane, Refusal},
+    link::Link,
+    open::tool,
+};
+
+/// How long one question for output may wait on the box, in seconds: under the time after which connections go stale.
+const POLL_SECONDS: &str = "20";
+
+/// How long past its time limit a check may still be reported as running: systemd asks it to end first.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// Runs the lane's checks in order. Ends with the first failure, unless the plan goes on after failures.
+pub async fn checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
+    lane.step(Step::Checks, async { Ok(in_order(lane, link).await) })
+        .await
+}
+
+async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
+    let mut verdict = Verdict::Passed;
+    for check in &lane.lane.checks {
+        let (outcome, seconds) = one(lane, link, check).await.unwrap_or_else(|error| {
+            let why = error.to_string();
+            (Outcome::Unknown { why }, 0.0)
+        });
+        lane.tell(Event::CheckEnded {
+            check: check.slug.clone(),
+            outcome: outcome.clone(),
+            seconds,
+        });
+        verdict = verdict.max(verdict_of(&outcome));
+        let is_over =
+            verdict >= Verdict::Infrastructure || (verdict == Verdict::Failed && !lane.plan.is_continued);
+        if is_over {
+            break;
+        }
+    }
+    verdict
+}
+
+fn verdict_of(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Passed | Outcome::Skipped { .. } | Outcome::NotRun => Verdict::Passed,
+        Outcome::Failed { .. } | Outcome::TimedOut => Verdict::Failed,
+        Outcome::Unknown { .. } => Verdict::Infrastructure,
+    }
+}
+
+/// Starts a check, or finds it started, and follows it to its end.
+async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
+    let answer = link.run(lane.world, &start(lane, check)).await?;
+    let answer = String::from_utf8_lossy(&answer).trim().to_owned();
+    if let Some(why) = answer.strip_prefix("skipped ") {
+        return Ok((Outcome::Skipped { why: why.to_owned() }, 0.0));
+    }
+    lane.tell(Event::CheckBegan {
+        check: check.slug.clone(),
+    });
+    follow(lane, link, check).await
+}
+
+fn start(lane: &Lane<'_>, check: &Check) -> model::world::Command {
+    let dir = lane
+        .plan
+        .sources
+        .first()
+        .map_or("/home/mvm".to_owned(), model::source::Source::remote_dir);
+    let mut order = vec![
+        "start".to_owned(),
+        lane.plan.run.to_string(),
+        check.slug.clone(),
+        check.timeout.as_secs().max(1).to_string(),
+        dir,
+    ];
+    order.extend(check.needs.iter().map(ToString::to_string));
+    tool(order).with_stdin(format!("{}\n", check.run))
+}
+
+async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
+    let end = after(lane.world.clock.now(), check.timeout + GRACE);
+    let mut offset = 0;
+    loop {
+        let question = [
+            "follow".to_owned(),
+            lane.plan.run.to_string(),
+            check.slug.clone(),
+            offset.to_string(),
+            POLL_SECONDS.to_owned(),
+        ];
+        let answer = link.run(lane.world, &tool(question)).await?;
+        let (header, output) =
+            Header::split(&answer).map_err(|error| RemoteError::Lost(error.to_string()))?;
+        if !output.is_empty() {
+            lane.tell(Event::CheckOutput {
+                check: check.slug.clone(),
+                offset,
+                bytes: output.to_vec(),
+            });
+            offset = header.next_offset();
+        }
+        if let Some(outcome) = ended(check, &header) {
+            return Ok((outcome, header.seconds().unwrap_or_default()));
+        }
+        if between(lane.world.clock.now(), end).is_zero() {
+            link.run(lane.world, &tool(["stop", lane.plan.run.as_str(), &check.slug]))
+                .await?;
+            let why = "it was still running long past its time limit, and was stopped".to_owned();
+            return Ok((Outcome::Unknown { why }, 0.0));
+        }
+    }
+}
+
+/// Decides how a check ended; none while it runs. One that may reboot the box ends well with the reboot.
+fn ended(check: &Check, header: &Header) -> Option<Outcome> {
+    if check.reboot && header.is_rebooted() && header.state != State::Running {
+        return Some(Outcome::Passed);
+    }
+    header.outcome()
+}
+
+/// Tells whether this run has begun checks on the box before: its sources must stay as they are then.
+pub(crate) async fn have_begun(lane: &Lane<'_>, link: &Link) -> bool {
+    let begun = link
+        .run(lane.world, &tool(["list", lane.plan.run.as_str()]))
+        .await;
+    begun.is_ok_and(|list| !list.is_empty())
+}

@@ -1,0 +1,284 @@
+//! Destroys boxes, and confirms that they are gone. Only here are boxes destroyed.
+
+use std::time::Duration;
+
+use model::{
+    error::{ErrorKind, ProviderError},
+    event::{Event, Step},
+    journal::{Fact, Held, Holdings},
+    machine::{Gone, ResourceKind, Which},
+    name::{Label, ProviderName, RunId},
+    retry::{Next, after, pause},
+    time::{Deadline, between},
+    world::{Progress, World},
+};
+
+use crate::lane::Lane;
+
+/// How long destroying is tried before the box is reported as left.
+const DESTROY_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How a `down` ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Departure {
+    /// No provider lists anything of it. Holds what there was.
+    Gone(Vec<Gone>),
+    /// It may still be there.
+    Left {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Destroys the box of that label wherever it may be, with everything that was made for it, and confirms its absence.
+/// Goes by label, and by the journal only for whom to ask; a box that the journal does not know is looked for everywhere.
+pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure {
+    world.tell(lane, Event::StepBegan { step: Step::Down });
+    let held = held(label, lane, world).await;
+    let run = held.as_ref().map(|held| held.run.clone());
+    note(
+        run.as_ref(),
+        Fact::DownBegan { label: label.clone() },
+        lane,
+        world,
+    )
+    .await;
+    let providers = match &held {
+        Some(held) => held.providers().into_iter().cloned().collect(),
+        None => world.providers.keys().cloned().collect::<Vec<_>>(),
+    };
+    let mut gone = Vec::new();
+    let mut failures = Vec::new();
+    for name in providers {
+        match destroy(&name, label, lane, world).await {
+            Ok(found) => gone.extend(found),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    let departure = match failures.is_empty() {
+        true => confirm(label, held.as_ref(), gone, lane, world).await,
+        false => leave(label, held.as_ref(), failures.join("; "), lane, world).await,
+    };
+    let failure = match &departure {
+        Departure::Gone(_) => None,
+        Departure::Left { why } => Some(why.clone()),
+    };
+    world.tell(
+        lane,
+        Event::StepEnded {
+            step: Step::Down,
+            failure,
+        },
+    );
+    departure
+}
+
+/// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
+async fn destroy(
+    name: &ProviderName,
+    label: &Label,
+    lane: Option<&str>,
+    world: &World,
+) -> Result<Vec<Gone>, ProviderError> {
+    let Some(provider) = world.providers.get(name) else {
+        return Err(unknown_provider(name));
+    };
+    let progress = DownProgress { lane, world };
+    let began = world.clock.now();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let error = match provider.down(&Which::Label(label.clone()), &progress).await {
+            Ok(gone) => return Ok(gone),
+            Err(error) => error,
+        };
+        let left = DESTROY_MAX.saturating_sub(between(began, world.clock.now()));
+        let wait = match after(&error.kind, attempt, left) {
+            Next::Wait(wait) => wait,
+            // Asking again is how an unanswered destroy is looked for: it is done when nothing is listed any more.
+            Next::FindByLabel => pause(attempt),
+            Next::OtherCandidate | Next::GiveUp => return Err(error),
+        };
+        if wait >= left {
+            return Err(error);
+        }
+        progress.report(&format!("{error}; asking again"), None);
+        world.clock.sleep(wait).await;
+    }
+}
+
+fn unknown_provider(name: &ProviderName) -> ProviderError {
+    ProviderError {
+        kind: ErrorKind::Invalid,
+        provider: name.clone(),
+        operation: "destroy the box".to_owned(),
+        cause: "this twolane does not know the provider, or has no credentials for it".to_owned(),
+        help: Some("run `twolane doctor`, then `twolane down` again".to_owned()),
+    }
+}
+
+async fn confirm(
+    label: &Label,
+    held: Option<&Held>,
+    gone: Vec<Gone>,
+    lane: Option<&str>,
+    world: &World,
+) -> Departure {
+    let found = gone
+        .iter()
+        .filter(|gone| gone.kind == ResourceKind::Machine)
+        .count();
+    let is_late_possible = held.is_some_and(|held| can_turn_up_late(held, world));
+    let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, world.clock.now()));
+    let run = held.map(|held| &held.run);
+    note(
+        run,
+        Fact::Gone {
+            label: label.clone(),
+            resources: gone.clone(),
+            is_final,
+        },
+        lane,
+        world,
+    )
+    .await;
+    if !is_final && let Some(held) = held {
+        let why = format!(
+            "a create call was not answered; its box may still turn up, and is looked for until {}",
+            held.tags.deadline.moment()
+        );
+        tell_left(label, held, &why, lane, world);
+        return Departure::Left { why };
+    }
+    if let Err(error) = world.remote.forget(label).await {
+        world.tell(
+            lane,
+            Event::Notice {
+                text: format!("could not delete the keys of {label}: {error}"),
+            },
+        );
+    }
+    world.tell(
+        lane,
+        Event::MachineGone {
+            label: label.clone(),
+            resources: gone.clone(),
+        },
+    );
+    Departure::Gone(gone)
+}
+
+fn can_turn_up_late(held: &Held, world: &World) -> bool {
+    let is_late = |name: &&ProviderName| {
+        world
+            .providers
+            .get(*name)
+            .is_none_or(|provider| provider.can_turn_up_late())
+    };
+    held.attempts
+        .iter()
+        .filter(|attempt| !attempt.is_answered)
+        .map(|attempt| &attempt.provider)
+        .any(|name| is_late(&name))
+}
+
+async fn leave(
+    label: &Label,
+    held: Option<&Held>,
+    why: String,
+    lane: Option<&str>,
+    world: &World,
+) -> Departure {
+    note(
+        held.map(|held| &held.run),
+        Fact::Left {
+            label: label.clone(),
+            why: why.clone(),
+        },
+        lane,
+        world,
+    )
+    .await;
+    if let Some(held) = held {
+        tell_left(label, held, &why, lane, world);
+    }
+    Departure::Left { why }
+}
+
+fn tell_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &World) {
+    let event = Event::MachineLeft {
+        label: label.clone(),
+        provider: held.candidate.provider.clone(),
+        id: held.machine.as_ref().map(|machine| machine.id.clone()),
+        why: why.to_owned(),
+    };
+    world.tell(lane, event);
+}
+
+/// Leaves the lane's box to its user for that long, and says how it ends.
+pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> {
+    let label = &lane.lane.label;
+    let held = held(label, Some(&lane.lane.name), lane.world).await?;
+    let deadline = Deadline::after(lane.world.clock.now(), length).min(held.tags.deadline);
+    note(
+        Some(&held.run),
+        Fact::Kept { label: label.clone() },
+        Some(&lane.lane.name),
+        lane.world,
+    )
+    .await;
+    let dead_man = match lane.world.providers.get(&held.candidate.provider) {
+        Some(provider) => provider.dead_man(),
+        None => "by `twolane down`".to_owned(),
+    };
+    lane.tell(Event::MachineKept {
+        label: label.clone(),
+        deadline,
+        dead_man,
+    });
+    Some(deadline)
+}
+
+async fn held(label: &Label, lane: Option<&str>, world: &World) -> Option<Held> {
+    match world.journal.entries().await {
+        Ok(entries) => Holdings::fold(&entries).boxes.remove(label),
+        Err(error) => {
+            world.tell(
+                lane,
+                Event::Notice {
+                    text: format!("{error}; looking for {label} at every provider"),
+                },
+            );
+            None
+        }
+    }
+}
+
+/// Writes a fact about a destroy. A journal that cannot be written never holds up a destroy.
+async fn note(run: Option<&RunId>, fact: Fact, lane: Option<&str>, world: &World) {
+    let Some(run) = run else { return };
+    if let Err(error) = world.journal.append(run, fact).await {
+        world.tell(
+            lane,
+            Event::Notice {
+                text: error.to_string(),
+            },
+        );
+    }
+}
+
+struct DownProgress<'a> {
+    lane: Option<&'a str>,
+    world: &'a World,
+}
+
+impl Progress for DownProgress<'_> {
+    fn report(&self, message: &str, amount: Option<(u64, u64)>) {
+        let event = Event::StepProgress {
+            step: Step::Down,
+            message: message.to_owned(),
+            amount,
+        };
+        self.world.tell(self.lane, event);
+    }
+}

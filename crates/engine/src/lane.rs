@@ -1,0 +1,108 @@
+//! What every step of a lane is handed: the plan, the lane, and the world.
+
+use std::future::Future;
+
+use camino::Utf8PathBuf;
+use model::{
+    event::{Event, Step},
+    plan::{LanePlan, Plan},
+    world::{Progress, World},
+};
+
+/// One lane of a plan, in the world.
+#[derive(Clone, Copy)]
+pub struct Lane<'a> {
+    /// The plan that the lane is of.
+    pub plan: &'a Plan,
+    /// The lane itself.
+    pub lane: &'a LanePlan,
+    /// All that is seen.
+    pub world: &'a World,
+}
+
+/// Why a lane cannot go on, for a reason that is not the project's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub why: String,
+    /// What the user can do.
+    pub help: Option<String>,
+    /// Whether another candidate may do better.
+    pub is_candidates: bool,
+}
+
+impl Refusal {
+    /// Makes a refusal that is the same with every candidate.
+    pub(crate) fn new(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            help: None,
+            is_candidates: false,
+        }
+    }
+
+    /// Makes a refusal that another candidate may do better than.
+    pub(crate) fn of_candidate(why: impl ToString) -> Self {
+        Self {
+            is_candidates: true,
+            ..Self::new(why)
+        }
+    }
+
+    /// Says what the user can do.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl Lane<'_> {
+    /// Tells that something happened in this lane.
+    pub(crate) fn tell(&self, event: Event) {
+        self.world.tell(Some(&self.lane.name), event);
+    }
+
+    /// Tells a sentence that changes nothing.
+    pub(crate) fn notice(&self, text: impl Into<String>) {
+        self.tell(Event::Notice { text: text.into() });
+    }
+
+    /// Tells that a step begins, carries it out, and tells how it ended.
+    pub(crate) async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        self.tell(Event::StepBegan { step });
+        let outcome = work.await;
+        let failure = outcome.as_ref().err().map(|refusal| refusal.why.clone());
+        self.tell(Event::StepEnded { step, failure });
+        outcome
+    }
+
+    /// Returns a reporter for what goes on within a step.
+    pub(crate) fn progress(&self, step: Step) -> StepProgress<'_> {
+        StepProgress { lane: self, step }
+    }
+
+    /// Returns the lane's directory among the run's results.
+    pub fn dir(&self) -> Utf8PathBuf {
+        self.world.runs.join(self.plan.run.as_str()).join(&self.lane.name)
+    }
+}
+
+/// Tells what goes on within a step.
+pub(crate) struct StepProgress<'a> {
+    lane: &'a Lane<'a>,
+    step: Step,
+}
+
+impl Progress for StepProgress<'_> {
+    fn report(&self, message: &str, amount: Option<(u64, u64)>) {
+        self.lane.tell(Event::StepProgress {
+            step: self.step,
+            message: message.to_owned(),
+            amount,
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! The connection to one box, opened again when it is lost.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::{
+    error::RemoteError,
+    retry::pause,
+    time::{after, between},
+    world::{Command, Output, Session, Target, World},
+};
+
+/// How long a lost box is called before it counts as lost for good.
+const LOST_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How often the same piece of work is begun again.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// Longest pause between two tries to connect: a box that boots is let in the moment it answers.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The connection to one box. What goes over it must be repeatable: after a loss it is sent again.
+#[derive(Default)]
+pub struct Link {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    target: Option<Target>,
+    session: Option<Arc<dyn Session>>,
+}
+
+impl Link {
+    /// Makes a link to a box. It connects when it is first used.
+    pub fn to(target: Target) -> Self {
+        Self {
+            state: Mutex::new(State {
+                target: Some(target),
+                session: None,
+            }),
+        }
+    }
+
+    /// Turns the link to another box, or to another address of the same one.
+    pub fn aim(&self, target: Target) {
+        *self.state() = State {
+            target: Some(target),
+            session: None,
+        };
+    }
+
+    /// Returns the present session, if there is one.
+    pub fn session(&self) -> Option<Arc<dyn Session>> {
+        self.state().session.clone()
+    }
+
+    /// Tries to connect until the box lets us in, for `limit` at most. A box that is not ours is given up at once.
+    pub async fn connect(&self, world: &World, limit: Duration) -> Result<Arc<dyn Session>, RemoteError> {
+        if let Some(session) = self.session() {
+            return Ok(session);
+        }
+        let target = self.state().target.clone();
+        let target = target.ok_or_else(|| RemoteError::Unreachable("there is no box yet".to_owned()))?;
+        let end = after(world.clock.now(), limit);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match world.remote.connect(&target).await {
+                Ok(session) => {
+                    self.state().session = Some(session.clone());
+                    return Ok(session);
+                }
+                Err(error @ (RemoteError::Impostor(_) | RemoteError::Here(_))) => return Err(error),
+                Err(error) => error,
+            };
+            let wait = (pause(attempt) / 4).min(PAUSE_MAX);
+            if between(world.clock.now(), end) <= wait {
+                return Err(error);
+            }
+            world.clock.sleep(wait).await;
+        }
+    }
+
+    /// Runs a command, over a new connection when the old one is lost. A command that fails is an error.
+    pub async fn run(&self, world: &World, command: &Command) -> Result<Vec<u8>, RemoteError> {
+        let output = self.output(world, command).await?;
+        if output.code == Some(0) {
+            return Ok(output.stdout);
+        }
+        Err(failed(command, &output))
+    }
+
+    /// Runs a command, over a new connection when the old one is lost.
+    pub async fn output(&self, world: &World, command: &Command) -> Result<Output, RemoteError> {
+        self.over(world, |session| async move { session.run(command).await })
+            .await
+    }
+
+    /// Does something repeatable over the connection, and again over a new one when it is lost.
+    pub(crate) async fn over<T, F>(
+        &self,
+        world: &World,
+        work: impl Fn(Arc<dyn Session>) -> F,
+    ) -> Result<T, RemoteError>
+    where
+        F: Future<Output = Result<T, RemoteError>>,
+    {
+        let mut attempt = 0;
+        let mut end = after(world.clock.now(), LOST_MAX);
+        loop {
+            attempt += 1;
+            let session = self.connect(world, between(world.clock.now(), end)).await?;
+            match work(session).await {
+                Err(error @ (RemoteError::Lost(_) | RemoteError::Unreachable(_))) => {
+                    self.state().session = None;
+                    // Work that went on for long before the loss says that the box was there until now.
+                    if attempt == 1 {
+                        end = after(world.clock.now(), LOST_MAX);
+                    }
+                    if world.clock.now() >= end || attempt >= ATTEMPTS_MAX {
+                        return Err(error);
+                    }
+                    world.clock.sleep(pause(attempt)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock only says that another task ended badly; what it holds is still true.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that a command failed, with the end of what it wrote.
+pub(crate) fn failed(command: &Command, output: &Output) -> RemoteError {
+    let how = output
+        .code
+        .map_or("ended by a signal".to_owned(), |code| format!("exit code {code}"));
+    let written = if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
+    let text = String::from_utf8_lossy(written);
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let end = lines[lines.len().saturating_sub(5)..].join("\n");
+    RemoteError::Command {
+        command: command.argv.join(" "),
+        how,
+        output: end,
+    }
+}

@@ -1,0 +1,34 @@
+//! Opens the way to a box that exists: connection, box-side tool, and a host key that only the box knows.
+
+use model::{
+    error::RemoteError,
+    name::Label,
+    render::{TWOLANE_BOX, TWOLANE_BOX_PATH},
+    world::{Command, World},
+};
+
+use crate::link::Link;
+
+/// Makes a call of the tool that twolane keeps on each box.
+pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
+    let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+    Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments))
+}
+
+/// Puts the tool of this version of twolane on the box.
+pub async fn install_tool(world: &World, link: &Link) -> Result<(), RemoteError> {
+    let script = "mkdir -p \"${1%/*}\" && cat >\"$1.new\" && chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\"";
+    let install = Command::new(["sh", "-c", script, "sh", TWOLANE_BOX_PATH]).with_stdin(TWOLANE_BOX);
+    link.run(world, &install).await.map(drop)
+}
+
+/// Has the box make itself a new host key, as everybody on the box can read the first one in its user-data.
+/// Both keys count until the new one is in use, so that a crash in between locks nobody out.
+pub async fn renew_host_key(label: &Label, world: &World, link: &Link) -> Result<(), RemoteError> {
+    let first = world.remote.keys(label).await?.host_public;
+    let made = link.run(world, &tool(["new-host-key"])).await?;
+    let new = String::from_utf8_lossy(&made).trim().to_owned();
+    world.remote.pin(label, &[first, new.clone()]).await?;
+    link.run(world, &tool(["use-host-key"])).await?;
+    world.remote.pin(label, &[new]).await
+}

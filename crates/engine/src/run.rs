@@ -1,0 +1,152 @@
+//! A whole run: lanes side by side, each from top to bottom.
+
+use std::pin::pin;
+
+use futures::future::{Either, join_all, select};
+use model::{
+    error::JournalError,
+    event::Event,
+    journal::Fact,
+    plan::{Keep, Plan},
+    report::Verdict,
+    world::World,
+};
+use thiserror::Error;
+
+use crate::{
+    checks::checks,
+    collect::collect,
+    down::{Departure, down, keep},
+    extend::extend,
+    lane::{Lane, Refusal},
+    link::Link,
+    time::unless_stopped,
+    up::up,
+};
+
+/// A run could not begin. Nothing was created.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CannotRun {
+    /// The journal is in the way.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another process carries out this run.
+    #[error("run {0} is being carried out by another twolane")]
+    Held(model::name::RunId),
+}
+
+/// Carries out a plan, and returns how it ended. With the plan of a run whose process died, takes that run up again.
+pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
+    begin(plan, world).await?;
+    let lanes = plan.lanes.iter().map(|lane| one(Lane { plan, lane, world }));
+    let verdict = join_all(lanes).await.into_iter().max().unwrap_or(Verdict::Passed);
+    end(plan, world, verdict).await;
+    Ok(verdict)
+}
+
+/// Takes the run's lock and writes down that it begins. Commands that do a part of a run begin with this too.
+pub async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
+    if !world.journal.hold(&plan.run).await? {
+        return Err(CannotRun::Held(plan.run.clone()));
+    }
+    world
+        .journal
+        .append(
+            &plan.run,
+            Fact::RunBegan {
+                project: plan.project.clone(),
+            },
+        )
+        .await?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    world.tell(
+        None,
+        Event::RunBegan {
+            run: plan.run.clone(),
+            project: plan.project.clone(),
+            version,
+        },
+    );
+    Ok(())
+}
+
+/// Writes down how the run ended.
+pub async fn end(plan: &Plan, world: &World, verdict: Verdict) {
+    if let Err(error) = world.journal.append(&plan.run, Fact::RunEnded { verdict }).await {
+        world.tell(
+            None,
+            Event::Notice {
+                text: error.to_string(),
+            },
+        );
+    }
+    world.tell(None, Event::RunEnded { verdict });
+}
+
+async fn one(lane: Lane<'_>) -> Verdict {
+    let (label, need, checks) = (lane.lane.label.clone(), lane.lane.need, lane.lane.checks.clone());
+    lane.tell(Event::LaneBegan { label, need, checks });
+    let link = Link::default();
+    let verdict = unless_stopped(lane.world, on_box(&lane, &link))
+        .await
+        .unwrap_or(Verdict::Interrupted);
+    let verdict = verdict.max(leave(&lane, &link, verdict).await);
+    lane.tell(Event::LaneEnded { verdict });
+    verdict
+}
+
+async fn on_box(lane: &Lane<'_>, link: &Link) -> Verdict {
+    let outcome = async {
+        up(lane, link).await?;
+        checks(lane, link).await
+    };
+    let verdict = match outcome.await {
+        Ok(verdict) => verdict,
+        Err(refusal) => refused(lane, refusal),
+    };
+    collect(lane, link).await;
+    verdict
+}
+
+/// Tells why a lane cannot go on.
+pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
+    lane.tell(Event::LaneFailed {
+        why: refusal.why,
+        help: refusal.help,
+    });
+    Verdict::Infrastructure
+}
+
+/// Destroys the lane's box, whatever `up` managed to make; or leaves it to the user for as long as was asked.
+async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
+    if verdict == Verdict::Interrupted {
+        lane.tell(Event::Interrupted);
+    }
+    if let (Keep::Failed(length), Verdict::Failed | Verdict::Infrastructure) = (lane.plan.keep, verdict)
+        && let Some(deadline) = keep(lane, length).await
+    {
+        // What could not be moved still stands at the old deadline, which is the later one.
+        if let Err(why) = extend(&lane.lane.label, deadline, lane.world).await {
+            lane.notice(why);
+        }
+        return verdict;
+    }
+    match destroy(lane, link, verdict).await {
+        Departure::Gone(_) => verdict,
+        Departure::Left { .. } => Verdict::Left,
+    }
+}
+
+/// Destroys the lane's box. After an interruption the destroy goes out first; what can be brought back meanwhile
+/// is, and is given up as soon as the box is gone.
+async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Departure {
+    let destroying = pin!(down(&lane.lane.label, Some(&lane.lane.name), lane.world));
+    if verdict != Verdict::Interrupted {
+        return destroying.await;
+    }
+    let collecting = pin!(collect(lane, link));
+    match select(destroying, collecting).await {
+        Either::Left((departure, _)) => departure,
+        Either::Right(((), destroying)) => destroying.await,
+    }
+}

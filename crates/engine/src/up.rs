@@ -1,0 +1,283 @@
+//! Makes a lane's box, and has stage 1 prepare it: candidates are tried in order. Only here are boxes created.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join;
+use model::{
+    candidate::Candidate,
+    error::{ErrorKind, ProviderError, RemoteError},
+    event::{Event, Step},
+    journal::{Fact, Held, HeldState, Holdings},
+    machine::Machine,
+    name::Token,
+    order::{Order, Preinstall},
+    render::cloud_init,
+    retry::{Next, after},
+    tags::Tags,
+    time::{Deadline, between},
+    world::{Provider, Target},
+};
+
+use crate::{
+    down::{Departure, down},
+    lane::{Lane, Refusal},
+    link::Link,
+    stage1::stage1,
+    sync::sync,
+    time::within,
+};
+
+/// How long a provider may take to make a box, image and all.
+const CREATE_MAX: Duration = Duration::from_secs(45 * 60);
+
+/// How long a box may take from its address to the first command: bare metal needs up to 20 minutes.
+const BOOT_MAX: Duration = Duration::from_secs(25 * 60);
+
+/// Makes the lane's box and prepares it, sources included. `link` leads to it then.
+/// What was made stays when this fails: whoever called destroys it.
+pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
+    let mut held = held(lane).await?;
+    let mut fell = Vec::new();
+    let candidates = candidates_from(&lane.lane.candidates, held.as_ref());
+    for (index, candidate) in candidates.iter().enumerate() {
+        let refusal = match attempt(lane, candidate, held.take(), link).await {
+            Ok(machine) => return Ok(machine),
+            Err(refusal) => refusal,
+        };
+        let is_last = index + 1 == candidates.len();
+        if !refusal.is_candidates || (is_last && fell.is_empty()) {
+            return Err(refusal);
+        }
+        lane.tell(Event::CandidateFell {
+            candidate: candidate.clone(),
+            why: refusal.why.clone(),
+        });
+        fell.push(format!("{candidate}: {}", refusal.why));
+        if !is_last
+            && let Departure::Left { why } = down(&lane.lane.label, Some(&lane.lane.name), lane.world).await
+        {
+            return Err(Refusal::new(format!(
+                "{candidate} fell away, and its box could not be destroyed: {why}"
+            )));
+        }
+    }
+    let why = format!("no candidate could serve the lane\n{}", fell.join("\n"));
+    Err(Refusal::new(why).help(format!(
+        "add a candidate to `boxes` of [lanes.{}]",
+        lane.lane.name
+    )))
+}
+
+/// Returns the candidates to try: from the one on that was asked when the run was taken from its process.
+fn candidates_from<'a>(candidates: &'a [Candidate], held: Option<&Held>) -> &'a [Candidate] {
+    let asked = |held: &Held| {
+        candidates
+            .iter()
+            .position(|candidate| *candidate == held.candidate)
+    };
+    &candidates[held.and_then(asked).unwrap_or(0)..]
+}
+
+async fn attempt(
+    lane: &Lane<'_>,
+    candidate: &Candidate,
+    held: Option<Held>,
+    link: &Link,
+) -> Result<Machine, Refusal> {
+    let provider = lane.world.providers.get(&candidate.provider);
+    let provider =
+        provider.ok_or_else(|| Refusal::of_candidate(format!("no provider `{}`", candidate.provider)))?;
+    if let Some(error) = provider.refuse(&candidate.instance_type, lane.lane.need) {
+        return Err(of_provider(error));
+    }
+    let machine = lane
+        .step(Step::Up, create(lane, candidate, held, provider))
+        .await?;
+    lane.tell(Event::MachineUp {
+        machine: machine.clone(),
+    });
+    link.aim(Target::root_of(&machine));
+    lane.step(Step::Connect, connect(lane, link)).await?;
+    prepare(lane, link).await?;
+    Ok(machine)
+}
+
+/// Has stage 1 and the first copy of the sources run side by side: the copy needs little of what stage 1 installs.
+async fn prepare(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+    let has_begun = crate::checks::have_begun(lane, link).await;
+    let early = async {
+        if has_begun {
+            Ok(())
+        } else {
+            lane.step(Step::Sync, sync(lane, link)).await
+        }
+    };
+    let (prepared, copied) = join(lane.step(Step::Stage1, stage1(lane, link)), early).await;
+    prepared?;
+    if copied.is_err() {
+        // The box may have lacked the user or rsync until stage 1 was through.
+        lane.step(Step::Sync, sync(lane, link)).await?;
+    }
+    Ok(())
+}
+
+async fn connect(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+    link.connect(lane.world, BOOT_MAX)
+        .await
+        .map_err(|error| match error {
+            RemoteError::Here(_) => Refusal::new(error),
+            _ => Refusal::of_candidate(format!("the box never let us in: {error}")).help(format!(
+                "twolane logs {} --console shows how far it booted",
+                lane.lane.label
+            )),
+        })?;
+    crate::open::install_tool(lane.world, link)
+        .await
+        .map_err(Refusal::of_candidate)?;
+    crate::open::renew_host_key(&lane.lane.label, lane.world, link)
+        .await
+        .map_err(Refusal::of_candidate)
+}
+
+/// Returns the lane's machine: the one that the journal knows when a run is taken up again, else a new one.
+async fn create(
+    lane: &Lane<'_>,
+    candidate: &Candidate,
+    held: Option<Held>,
+    provider: &Arc<dyn Provider>,
+) -> Result<Machine, Refusal> {
+    let tags = match held {
+        Some(Held {
+            state: HeldState::Up,
+            machine: Some(machine),
+            ..
+        }) => return Ok(machine),
+        // The answer was lost with the process: the same attempt is asked for again, and adopts what it made.
+        Some(held) => held.tags,
+        None => intend(lane, candidate).await?,
+    };
+    let order = order(lane, candidate, &tags).await?;
+    let (candidate, deadline) = (candidate.clone(), tags.deadline);
+    lane.tell(Event::CandidateTried {
+        candidate,
+        deadline,
+        dead_man: provider.dead_man(),
+    });
+    match ask(lane, provider, &order).await {
+        Ok(machine) => {
+            note(
+                lane,
+                Fact::Up {
+                    machine: machine.clone(),
+                },
+            )
+            .await?;
+            Ok(machine)
+        }
+        Err(error) => {
+            note_failure(lane, &tags, &error).await?;
+            Err(of_provider(error))
+        }
+    }
+}
+
+async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
+    let entries = lane.world.journal.entries().await.map_err(Refusal::new)?;
+    let held = Holdings::fold(&entries).boxes.remove(&lane.lane.label);
+    Ok(held.filter(|held| held.run == lane.plan.run))
+}
+
+/// Makes the tags of a new attempt, and has them on the disk before any create call leaves.
+async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal> {
+    let label = &lane.lane.label;
+    let tags = Tags {
+        label: label.clone(),
+        run: lane.plan.run.clone(),
+        token: Token::generate(label, lane.world.clock.random()),
+        deadline: Deadline::after(lane.world.clock.now(), lane.lane.ttl),
+        owner: lane.plan.owner.clone(),
+    };
+    note(
+        lane,
+        Fact::Intent {
+            candidate: candidate.clone(),
+            tags: tags.clone(),
+        },
+    )
+    .await?;
+    Ok(tags)
+}
+
+async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Order, Refusal> {
+    let keys = lane.world.remote.keys(&tags.label).await.map_err(Refusal::new)?;
+    let user_data = cloud_init::user_data(&lane.plan.stage1(lane.lane, tags, &keys)).map_err(Refusal::new)?;
+    Ok(Order {
+        candidate: candidate.clone(),
+        tags: tags.clone(),
+        need: lane.lane.need,
+        user_data,
+        login_key: keys.login_public,
+        allow: lane.plan.allow.clone(),
+        preinstall: Preinstall {
+            packages: lane.plan.system.packages.clone(),
+            toolchain: lane.plan.toolchain.clone(),
+        },
+    })
+}
+
+async fn note(lane: &Lane<'_>, fact: Fact) -> Result<(), Refusal> {
+    lane.world
+        .journal
+        .append(&lane.plan.run, fact)
+        .await
+        .map_err(Refusal::new)
+}
+
+/// Asks the provider, again where the failure says that it may pass.
+async fn ask(lane: &Lane<'_>, provider: &Arc<dyn Provider>, order: &Order) -> Result<Machine, ProviderError> {
+    let progress = lane.progress(Step::Up);
+    let mut attempt = 0;
+    let began = lane.world.clock.now();
+    loop {
+        attempt += 1;
+        let left = CREATE_MAX.saturating_sub(between(began, lane.world.clock.now()));
+        let error = match within(lane.world, left, provider.up(order, &progress)).await {
+            Some(Ok(machine)) => return Ok(machine),
+            Some(Err(error)) => error,
+            None => return Err(too_slow(order)),
+        };
+        match after(&error.kind, attempt, left) {
+            Next::Wait(pause) => lane.world.clock.sleep(pause).await,
+            Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
+        }
+    }
+}
+
+fn too_slow(order: &Order) -> ProviderError {
+    ProviderError {
+        kind: ErrorKind::Unanswered,
+        provider: order.candidate.provider.clone(),
+        operation: "create a box".to_owned(),
+        cause: format!("no answer within {} minutes", CREATE_MAX.as_secs() / 60),
+        help: None,
+    }
+}
+
+/// Writes down whether a failed create call was answered. The box stays in the journal until `down` has found
+/// nothing of it: keys and rules may have been made for it before.
+async fn note_failure(lane: &Lane<'_>, tags: &Tags, error: &ProviderError) -> Result<(), Refusal> {
+    let (label, token, why) = (tags.label.clone(), tags.token.clone(), error.cause.clone());
+    let fact = match error.kind {
+        ErrorKind::Unanswered => Fact::Unanswered { label, why },
+        _ => Fact::Refused { label, token, why },
+    };
+    note(lane, fact).await
+}
+
+fn of_provider(error: ProviderError) -> Refusal {
+    let help = error.help.clone();
+    Refusal {
+        help,
+        ..Refusal::of_candidate(error)
+    }
+}

@@ -1,0 +1,446 @@
+//! Folds what was asked over the configuration. What was asked on the command line counts most, then the environment
+//! (the two come as one [`Asked`]), then `twolane.toml`, then the defaults of presets and providers.
+
+use std::{collections::{BTreeMap, BTreeSet}, net::IpAddr, time::Duration};
+
+use camino::Utf8PathBuf;
+
+use super::{Keep, LanePlan, Plan};
+use crate::{
+    candidate::Candidate,
+    config::{self, BoxChoice, Boxes, Config, Lane, RustFrom, nearest, suggest},
+    lane::KvmNeed,
+    money::Money,
+    name::{Label, ProviderName, RunId},
+    order::OperatorToolchain,
+    source::Source,
+    tags::Owner,
+    time::parse_length,
+};
+
+/// What was asked on the command line, and in the environment where the command line says nothing. As typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The lanes; none: all.
+    pub lanes: Vec<String>,
+    /// `--provider`, `PROVIDER`.
+    pub provider: Option<String>,
+    /// `--region`, `REGION`.
+    pub region: Option<String>,
+    /// `--instance-type`, `INSTANCE_TYPE`.
+    pub instance_type: Option<String>,
+    /// `--disk`, `BOOT_DISK_SIZE`: in GiB.
+    pub disk: Option<String>,
+    /// `--ttl`.
+    pub ttl: Option<String>,
+    /// `--label`, `LABEL`.
+    pub label: Option<String>,
+    /// `--keep`: for how long.
+    pub keep: Option<String>,
+    /// `--continue`.
+    pub is_continued: bool,
+    /// `--allow-cidr`.
+    pub allow: Vec<String>,
+    /// `SSH_PUBKEY`.
+    pub operator_key: Option<String>,
+}
+
+/// What has to be known of the world to plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The run's id.
+    pub run: RunId,
+    /// Random bits, for labels.
+    pub random: u64,
+    /// Where `twolane.toml` is, or would be; absolute.
+    pub dir: Utf8PathBuf,
+    /// The paths of `[sources]`, as they stand there, that are not directories.
+    pub missing: BTreeSet<Utf8PathBuf>,
+    /// What each usable provider takes by default.
+    pub providers: BTreeMap<ProviderName, Defaults>,
+    /// What is known of prices, for `boxes = "cheapest"`.
+    pub offers: Vec<Offer>,
+    /// Who the boxes belong to.
+    pub owner: Owner,
+    /// This machine's Rust toolchain, if it has one.
+    pub toolchain: Option<OperatorToolchain>,
+    /// What the file of `[system] ca-certs` holds, PEM.
+    pub ca_certs: Vec<String>,
+}
+
+/// What a provider takes by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// Its size.
+    pub instance_type: String,
+    /// Its place.
+    pub region: String,
+}
+
+/// A box that could be had, with its price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Which.
+    pub candidate: Candidate,
+    /// What an hour costs.
+    pub hourly: Money,
+    /// Its `/dev/kvm`: none, nested or on hardware.
+    pub kvm: KvmNeed,
+}
+
+/// Something that was asked for and cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanMistake {
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+/// Makes the plan, or tells every mistake.
+pub fn plan(config: &Config, asked: &Asked, facts: &Facts) -> Result<Plan, Vec<PlanMistake>> {
+    let mut planner = Planner {
+        config,
+        asked,
+        facts,
+        mistakes: Vec::new(),
+    };
+    let plan = planner.plan();
+    if planner.mistakes.is_empty() {
+        Ok(plan)
+    } else {
+        Err(planner.mistakes)
+    }
+}
+
+struct Planner<'a> {
+    config: &'a Config,
+    asked: &'a Asked,
+    facts: &'a Facts,
+    mistakes: Vec<PlanMistake>,
+}
+
+/// The flags that change every lane, as meant.
+struct Overrides {
+    provider: Option<ProviderName>,
+    region: Option<String>,
+    instance_type: Option<String>,
+    disk_gb: Option<u32>,
+    ttl: Option<Duration>,
+}
+
+impl Planner<'_> {
+    fn refuse(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.mistakes.push(PlanMistake {
+            message: message.into(),
+            help: Some(help.into()),
+        });
+    }
+
+    /// Takes a value, or notes why it is wrong.
+    fn accept<T>(&mut self, flag: &str, read: Result<T, String>, example: &str) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.refuse(format!("{flag}: {why}"), format!("write it like `{flag} {example}`"));
+                None
+            }
+        }
+    }
+
+    fn plan(&mut self) -> Plan {
+        let sources = self.sources();
+        let lanes = self.lanes();
+        let overrides = self.overrides();
+        let label = self.label(&lanes);
+        let lanes = lanes
+            .iter()
+            .enumerate()
+            .map(|(index, lane)| self.lane(lane, index, &label, &overrides))
+            .collect();
+        Plan {
+            run: self.facts.run.clone(),
+            project: self.config.project.clone(),
+            sources,
+            system: self.config.system.clone(),
+            toolchain: self.toolchain(),
+            ca_certs: self.facts.ca_certs.clone(),
+            deploy: self.config.deploy.clone(),
+            lanes,
+            owner: self.facts.owner.clone(),
+            allow: self.allow(),
+            operator_key: self.operator_key(),
+            keep: self.keep(),
+            is_continued: self.asked.is_continued,
+        }
+    }
+
+    fn sources(&mut self) -> Vec<Source> {
+        let (dir, config) = (&self.facts.dir, self.config);
+        for source in &config.sources {
+            if self.facts.missing.contains(&source.path) {
+                self.refuse(
+                    format!("source `{}`: there is no directory {}", source.name, dir.join(&source.path)),
+                    "correct its `path` in [sources], which starts at the directory of twolane.toml",
+                );
+            }
+        }
+        let source = |source: &config::SourceDir| Source {
+            name: source.name.clone(),
+            path: normal(&dir.join(&source.path)),
+        };
+        config.sources.iter().map(source).collect()
+    }
+
+    fn lanes(&mut self) -> Vec<Lane> {
+        let config = self.config;
+        for name in &self.asked.lanes {
+            if !config.lanes.iter().any(|lane| lane.name == *name) {
+                let names = config.lanes.iter().map(|lane| lane.name.as_str());
+                self.refuse(format!("there is no lane `{name}`"), suggest(name, names));
+            }
+        }
+        let is_asked = |lane: &&Lane| self.asked.lanes.is_empty() || self.asked.lanes.contains(&lane.name);
+        config.lanes.iter().filter(is_asked).cloned().collect()
+    }
+
+    fn overrides(&mut self) -> Overrides {
+        let asked = self.asked;
+        let provider = asked.provider.as_deref();
+        let mut word = |flag, text: &Option<String>, example| {
+            let read = config::provider_word(text.as_deref()?);
+            self.accept(flag, read, example)
+        };
+        let region = word("--region", &asked.region, "us-east-1");
+        let instance_type = word("--instance-type", &asked.instance_type, "c8i.xlarge");
+        let disk = asked.disk.as_deref().map(|text| {
+            let number = text.trim_end_matches(['G', 'g', 'B', 'b', 'i']).parse().ok();
+            number
+                .filter(|gib| (4..=65_536).contains(gib))
+                .ok_or_else(|| format!("`{text}` is not a size in GiB from 4 on"))
+        });
+        let ttl = asked.ttl.as_deref().map(config::ttl);
+        Overrides {
+            provider: provider.and_then(|name| self.provider("--provider: ", name)),
+            region,
+            instance_type,
+            disk_gb: disk.and_then(|read| self.accept("--disk", read, "40")),
+            ttl: ttl.and_then(|read| self.accept("--ttl", read, "2h")),
+        }
+    }
+
+    /// Finds a provider that can be used.
+    fn provider(&mut self, wanted_by: &str, name: &str) -> Option<ProviderName> {
+        let facts = self.facts;
+        if let Some(known) = facts.providers.keys().find(|known| known.as_str() == name) {
+            return Some(known.clone());
+        }
+        let usable = facts.providers.keys().map(ProviderName::as_str);
+        let help = match nearest(name, usable.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("usable here: {}", usable.collect::<Vec<_>>().join(", ")),
+        };
+        self.refuse(format!("{wanted_by}there is no provider `{name}` to use"), help);
+        None
+    }
+
+    /// Reads the label that was asked for. It can only name one box.
+    fn label(&mut self, lanes: &[Lane]) -> Option<Label> {
+        let asked = self.asked.label.as_deref()?;
+        if lanes.len() > 1 {
+            let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+            self.refuse(
+                format!("the label `{asked}` was given for {} lanes, and every box needs its own", lanes.len()),
+                format!("name one lane ({}), or leave the label out", names.join(", ")),
+            );
+        }
+        let read = Label::new(asked).map_err(|error| error.to_string());
+        self.accept("--label", read, "mvm-live-1")
+    }
+
+    fn lane(&mut self, lane: &Lane, index: usize, label: &Option<Label>, overrides: &Overrides) -> LanePlan {
+        let random = self.facts.random.wrapping_add(index as u64);
+        let ttl = overrides.ttl.unwrap_or(lane.ttl);
+        LanePlan {
+            name: lane.name.clone(),
+            label: label
+                .clone()
+                .unwrap_or_else(|| Label::generate(&self.config.project, &lane.name, random)),
+            need: lane.kvm,
+            candidates: self.candidates(lane, overrides),
+            ttl,
+            max_cost: lane.max_cost.clone(),
+            has_deploy: lane.deploy,
+            checks: lane.checks.clone(),
+            fail_on_skip: lane.fail_on_skip,
+            supersede: lane.supersede,
+        }
+    }
+
+    fn candidates(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
+        let choices = match (&lane.boxes, &overrides.provider) {
+            (Boxes::Cheapest, None) => return self.cheapest(lane, overrides),
+            (Boxes::Cheapest, Some(provider)) => vec![BoxChoice::of(provider.clone())],
+            (Boxes::Listed(choices), None) => choices.clone(),
+            (Boxes::Listed(choices), Some(provider)) => of_provider(choices, provider),
+        };
+        self.need_one_provider(lane, &choices, overrides);
+        let wanted_by = format!("lane {}: ", lane.name);
+        let mut candidates = Vec::new();
+        for choice in &choices {
+            let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
+                continue;
+            };
+            let defaults = &self.facts.providers[&provider];
+            let candidate = Candidate {
+                region: pick(&overrides.region, &choice.region, &defaults.region),
+                instance_type: pick(&overrides.instance_type, &choice.instance_type, &defaults.instance_type),
+                image: choice.image.clone(),
+                disk_gb: overrides.disk_gb.or(choice.disk_gb),
+                provider,
+            };
+            if !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+        candidates
+    }
+
+    /// Sizes and places are a provider's own words: for two providers they cannot both be right.
+    fn need_one_provider(&mut self, lane: &Lane, choices: &[BoxChoice], overrides: &Overrides) {
+        let providers: BTreeSet<&str> = choices.iter().map(|choice| choice.provider.as_str()).collect();
+        let is_given = overrides.region.is_some() || overrides.instance_type.is_some();
+        if is_given && providers.len() > 1 {
+            let names = Vec::from_iter(providers).join(", ");
+            self.refuse(
+                format!("lane {} may use {names}, and a region or instance type is one provider's own word", lane.name),
+                "say which with `--provider`",
+            );
+        }
+    }
+
+    /// Returns the offers that do for a lane, cheapest first. Only amounts of one currency can be put in order, so that
+    /// of each currency its offers stay together, the currency with most offers first.
+    fn cheapest(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
+        let does = |offer: &&Offer| match lane.kvm {
+            KvmNeed::None => true,
+            KvmNeed::Required => offer.kvm.is_needed(),
+            KvmNeed::Nested | KvmNeed::Metal => offer.kvm == lane.kvm,
+        };
+        let is_usable = |offer: &&Offer| self.facts.providers.contains_key(&offer.candidate.provider);
+        let mut offers: Vec<&Offer> = self.facts.offers.iter().filter(does).filter(is_usable).collect();
+        let mut by_currency: BTreeMap<&str, usize> = BTreeMap::new();
+        for offer in &offers {
+            *by_currency.entry(&offer.hourly.currency).or_default() += 1;
+        }
+        offers.sort_by_key(|offer| {
+            let currency = offer.hourly.currency.as_str();
+            (std::cmp::Reverse(by_currency[currency]), currency, offer.hourly.micros)
+        });
+        if offers.is_empty() {
+            self.refuse(
+                format!("lane {}: of no box that would do is the price known", lane.name),
+                format!("list providers in `boxes` of [lanes.{}]", lane.name),
+            );
+        }
+        let candidate = |offer: &Offer| Candidate {
+            disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
+            ..offer.candidate.clone()
+        };
+        offers.into_iter().map(candidate).collect()
+    }
+
+    fn toolchain(&mut self) -> Option<OperatorToolchain> {
+        let rust = self.config.system.rust.as_ref()?;
+        if rust.from != RustFrom::Operator {
+            return None;
+        }
+        if self.facts.toolchain.is_none() {
+            self.refuse(
+                "this machine has no Rust toolchain to copy, as `from = \"operator\"` in [system] asks",
+                "install one here, or write `from = \"rustup\"`",
+            );
+        }
+        self.facts.toolchain.clone()
+    }
+
+    fn allow(&mut self) -> Vec<String> {
+        let asked = self.asked;
+        let mut allow = Vec::new();
+        for text in &asked.allow {
+            allow.extend(self.accept("--allow-cidr", cidr(text), "203.0.113.7/32"));
+        }
+        allow
+    }
+
+    fn operator_key(&mut self) -> Option<String> {
+        let asked = self.asked;
+        let key = asked.operator_key.as_deref()?.trim();
+        let parts: Vec<&str> = key.split_whitespace().collect();
+        let is_key = parts.len() >= 2 && !key.contains(['\n', '\r', '"']) && {
+            ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| parts[0].starts_with(kind))
+        };
+        if !is_key {
+            self.refuse(
+                "SSH_PUBKEY does not hold one public key in OpenSSH's form",
+                "set it to the contents of a file such as ~/.ssh/id_ed25519.pub",
+            );
+            return None;
+        }
+        Some(key.to_owned())
+    }
+
+    fn keep(&mut self) -> Keep {
+        let Some(text) = self.asked.keep.clone() else {
+            return Keep::Never;
+        };
+        let read = parse_length(&text).ok_or_else(|| format!("`{text}` is not a length of time"));
+        let read = self.accept("--keep", read, "30m");
+        read.map_or(Keep::Never, Keep::Failed)
+    }
+}
+
+fn pick(asked: &Option<String>, chosen: &Option<String>, default: &str) -> String {
+    asked.as_ref().or(chosen.as_ref()).map_or(default, |text| text).to_owned()
+}
+
+/// Returns the lane's choices of that provider, or its own choice of everything.
+fn of_provider(choices: &[BoxChoice], provider: &ProviderName) -> Vec<BoxChoice> {
+    let listed: Vec<BoxChoice> = choices.iter().filter(|choice| choice.provider == *provider).cloned().collect();
+    if listed.is_empty() {
+        vec![BoxChoice::of(provider.clone())]
+    } else {
+        listed
+    }
+}
+
+/// Reads an address range; a single address stands for itself.
+fn cidr(text: &str) -> Result<String, String> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address.parse().map_err(|_| format!("`{text}` is not an address range"))?;
+    let most: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        None => most,
+        Some(bits) => bits
+            .parse()
+            .ok()
+            .filter(|bits| *bits <= most)
+            .ok_or_else(|| format!("`{text}` is not an address range: at most /{most}"))?,
+    };
+    Ok(format!("{address}/{bits}"))
+}
+
+/// Takes `.` and `..` out of an absolute path without asking the file system.
+fn normal(path: &camino::Utf8Path) -> Utf8PathBuf {
+    let mut normal = Utf8PathBuf::new();
+    for part in path.components() {
+        match part.as_str() {
+            "." => {}
+            ".." => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}

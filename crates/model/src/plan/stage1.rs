@@ -1,0 +1,89 @@
+//! Plan → what the user-data of one box is made of.
+
+use std::collections::BTreeMap;
+
+use super::{LanePlan, Plan};
+use crate::{
+    config::{self, RustFrom},
+    render::cloud_init::{Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User},
+    tags::Tags,
+    world::Keys,
+};
+
+/// The user that checks run as; it is always there and may always log in.
+const WORK_USER: &str = "mvm";
+
+impl Plan {
+    /// Returns what the user-data of the lane's box is made of.
+    pub fn stage1(&self, lane: &LanePlan, tags: &Tags, keys: &Keys) -> Stage1 {
+        let authorized_keys = std::iter::once(&keys.login_public).chain(&self.operator_key).cloned().collect();
+        Stage1 {
+            system: self.box_system(lane),
+            hostname: tags.label.to_string(),
+            host_key: HostKey { private: keys.host_private.clone(), public: keys.host_public.clone() },
+            authorized_keys,
+            deadline: tags.deadline,
+            ttl: lane.ttl,
+        }
+    }
+
+    fn box_system(&self, lane: &LanePlan) -> System {
+        let system = &self.system;
+        System {
+            packages: system.packages.clone(),
+            toolchain: system.rust.as_ref().map(|rust| self.box_toolchain(rust)),
+            nix: system.nix.as_ref().map(pinned),
+            firecracker: system.firecracker.as_ref().map(pinned),
+            cargo_tools: system.cargo_tools.iter().map(cargo_tool).collect(),
+            users: users(&system.users),
+            directories: system.directories.iter().map(directory).collect(),
+            mirror: system.mirror.clone(),
+            ca_certs: self.ca_certs.clone(),
+            gate_required: lane.need.is_needed(),
+        }
+    }
+
+    fn box_toolchain(&self, rust: &config::Rust) -> Toolchain {
+        match &rust.from {
+            RustFrom::Rustup(rustup) => Toolchain::Rustup {
+                rustup: pinned(rustup),
+                channel: rust.toolchain.clone(),
+                components: rust.components.clone(),
+            },
+            RustFrom::Apt => Toolchain::Apt,
+            RustFrom::Operator => Toolchain::Operator {
+                key: self.toolchain.as_ref().map(|toolchain| toolchain.key.clone()).unwrap_or_default(),
+            },
+        }
+    }
+}
+
+fn users(names: &[String]) -> Vec<User> {
+    let mut users = vec![User { name: WORK_USER.to_owned(), login: true }];
+    let others = names.iter().filter(|name| *name != WORK_USER);
+    users.extend(others.map(|name| User { name: name.clone(), login: false }));
+    users
+}
+
+fn pinned(pinned: &config::Pinned) -> Pinned {
+    Pinned { version: pinned.version.clone(), sha256: checksums(&pinned.sha256) }
+}
+
+fn cargo_tool(tool: &config::CargoTool) -> CargoTool {
+    let archive = tool.url.clone().map(|url| Archive { url, sha256: checksums(&tool.sha256) });
+    CargoTool { name: tool.name.clone(), version: tool.version.clone(), archive }
+}
+
+fn checksums(sums: &config::Checksums) -> BTreeMap<String, String> {
+    let both = [("x86_64", &sums.x86_64), ("aarch64", &sums.aarch64)];
+    both.into_iter().filter_map(|(arch, sum)| Some((arch.to_owned(), sum.clone()?))).collect()
+}
+
+fn directory(directory: &config::Directory) -> Directory {
+    Directory {
+        path: directory.path.clone(),
+        owner: directory.owner.clone(),
+        group: directory.group.clone(),
+        mode: directory.mode.clone(),
+    }
+}
