@@ -62,6 +62,12 @@ impl Lane<'_> {
         self.world.tell(Some(&self.lane.name), event);
     }
 
+    /// Tells that the lane begins.
+    pub(crate) fn begin(&self) {
+        let (label, need, checks) = (self.lane.label.clone(), self.lane.need, self.lane.checks.clone());
+        self.tell(Event::LaneBegan { label, need, checks });
+    }
+
     /// Tells a sentence that changes nothing.
     pub(crate) fn notice(&self, text: impl Into<String>) {
         self.tell(Event::Notice { text: text.into() });

@@ -1,15 +1,16 @@
 //! A whole run: lanes side by side, each from top to bottom.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::future::{Either, join_all, select};
 use model::{
     error::JournalError,
-    event::Event,
+    event::{Event, Step},
     journal::Fact,
-    plan::{Keep, Plan},
+    machine::Machine,
+    plan::{LanePlan, Plan},
     report::Verdict,
-    world::World,
+    world::{Target, World},
 };
 use thiserror::Error;
 
@@ -20,9 +21,14 @@ use crate::{
     extend::extend,
     lane::{Lane, Refusal},
     link::Link,
+    open::install_tool,
+    sync::sync,
     time::unless_stopped,
     up::up,
 };
+
+/// How long a box that is there already is called.
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// A run could not begin. Nothing was created.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,9 +89,53 @@ pub async fn end(plan: &Plan, world: &World, verdict: Verdict) {
     world.tell(None, Event::RunEnded { verdict });
 }
 
+/// Runs a lane's checks on a box that is there already, after its copies of the sources are made equal to what is here.
+/// The box stays.
+pub async fn test(
+    plan: &Plan,
+    lane: &LanePlan,
+    machine: &Machine,
+    world: &World,
+) -> Result<Verdict, CannotRun> {
+    begin(plan, world).await?;
+    let lane = Lane { plan, lane, world };
+    lane.begin();
+    lane.tell(Event::MachineUp {
+        machine: machine.clone(),
+    });
+    let link = Link::to(Target::root_of(machine));
+    let verdict = unless_stopped(world, synced_checks(&lane, &link))
+        .await
+        .unwrap_or(Verdict::Interrupted);
+    lane.tell(Event::LaneEnded { verdict });
+    end(plan, world, verdict).await;
+    Ok(verdict)
+}
+
+async fn synced_checks(lane: &Lane<'_>, link: &Link) -> Verdict {
+    let outcome = async {
+        lane.step(Step::Connect, reconnect(lane, link)).await?;
+        lane.step(Step::Sync, sync(lane, link)).await?;
+        checks(lane, link).await
+    };
+    let verdict = match outcome.await {
+        Ok(verdict) => verdict,
+        Err(refusal) => refused(lane, refusal),
+    };
+    collect(lane, link).await;
+    verdict
+}
+
+async fn reconnect(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+    let unreachable = |error| Refusal::new(format!("could not reach box {}: {error}", lane.lane.label));
+    link.connect(lane.world, RECONNECT_MAX)
+        .await
+        .map_err(unreachable)?;
+    install_tool(lane.world, link).await.map_err(unreachable)
+}
+
 async fn one(lane: Lane<'_>) -> Verdict {
-    let (label, need, checks) = (lane.lane.label.clone(), lane.lane.need, lane.lane.checks.clone());
-    lane.tell(Event::LaneBegan { label, need, checks });
+    lane.begin();
     let link = Link::default();
     let verdict = unless_stopped(lane.world, on_box(&lane, &link))
         .await
@@ -122,7 +172,7 @@ async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
     if verdict == Verdict::Interrupted {
         lane.tell(Event::Interrupted);
     }
-    if let (Keep::Failed(length), Verdict::Failed | Verdict::Infrastructure) = (lane.plan.keep, verdict)
+    if let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
         && let Some(deadline) = keep(lane, length).await
     {
         // What could not be moved still stands at the old deadline, which is the later one.

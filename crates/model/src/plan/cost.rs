@@ -54,7 +54,11 @@ impl Price {
 pub fn why_dear(price: &Price, ttl: Duration, limit: &Money) -> Option<String> {
     let amount = match price {
         Price::Free => return None,
-        Price::Unknown => return Some(format!("its price is not known, so it could cost more than {limit}")),
+        Price::Unknown => {
+            return Some(format!(
+                "its price is not known, so it could cost more than {limit}"
+            ));
+        }
         Price::Hourly { amount, .. } => amount,
     };
     if amount.currency != limit.currency {
@@ -64,11 +68,8 @@ pub fn why_dear(price: &Price, ttl: Duration, limit: &Money) -> Option<String> {
         ));
     }
     let worst = amount.for_time(ttl);
-    (worst.micros > limit.micros).then(|| {
-        format!(
-            "it could cost {worst} until its deadline ({amount} an hour), more than {limit}"
-        )
-    })
+    (worst.micros > limit.micros)
+        .then(|| format!("it could cost {worst} until its deadline ({amount} an hour), more than {limit}"))
 }
 
 /// One candidate that fell away, and why.
@@ -97,7 +98,11 @@ pub fn refuse_dear(
         }
         refused.extend(fallen);
     }
-    if mistakes.is_empty() { Ok(refused) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(refused)
+    } else {
+        Err(mistakes)
+    }
 }
 
 fn split(lane: &mut LanePlan, price: &dyn Fn(&Candidate) -> Price) -> Vec<Refused> {
@@ -123,8 +128,15 @@ fn none_left(lane: &LanePlan, fallen: &[Refused]) -> PlanMistake {
         .map(|refused| format!("{}: {}", refused.candidate, refused.why))
         .collect();
     PlanMistake {
-        message: format!("no box for lane {} within its `max-cost`: {}", lane.name, reasons.join("; ")),
-        help: Some(format!("raise `max-cost` or shorten `ttl` of [lanes.{}]", lane.name)),
+        message: format!(
+            "no box for lane {} within its `max-cost`: {}",
+            lane.name,
+            reasons.join("; ")
+        ),
+        help: Some(format!(
+            "raise `max-cost` or shorten `ttl` of [lanes.{}]",
+            lane.name
+        )),
     }
 }
 

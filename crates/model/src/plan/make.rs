@@ -1,7 +1,11 @@
 //! Folds what was asked over the configuration. What was asked on the command line counts most, then the environment
 //! (the two come as one [`Asked`]), then `twolane.toml`, then the defaults of presets and providers.
 
-use std::{collections::{BTreeMap, BTreeSet}, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use camino::Utf8PathBuf;
 
@@ -142,7 +146,10 @@ impl Planner<'_> {
         match read {
             Ok(value) => Some(value),
             Err(why) => {
-                self.refuse(format!("{flag}: {why}"), format!("write it like `{flag} {example}`"));
+                self.refuse(
+                    format!("{flag}: {why}"),
+                    format!("write it like `{flag} {example}`"),
+                );
                 None
             }
         }
@@ -180,7 +187,11 @@ impl Planner<'_> {
         for source in &config.sources {
             if self.facts.missing.contains(&source.path) {
                 self.refuse(
-                    format!("source `{}`: there is no directory {}", source.name, dir.join(&source.path)),
+                    format!(
+                        "source `{}`: there is no directory {}",
+                        source.name,
+                        dir.join(&source.path)
+                    ),
                     "correct its `path` in [sources], which starts at the directory of twolane.toml",
                 );
             }
@@ -250,7 +261,10 @@ impl Planner<'_> {
         if lanes.len() > 1 {
             let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
             self.refuse(
-                format!("the label `{asked}` was given for {} lanes, and every box needs its own", lanes.len()),
+                format!(
+                    "the label `{asked}` was given for {} lanes, and every box needs its own",
+                    lanes.len()
+                ),
                 format!("name one lane ({}), or leave the label out", names.join(", ")),
             );
         }
@@ -294,7 +308,11 @@ impl Planner<'_> {
             let defaults = &self.facts.providers[&provider];
             let candidate = Candidate {
                 region: pick(&overrides.region, &choice.region, &defaults.region),
-                instance_type: pick(&overrides.instance_type, &choice.instance_type, &defaults.instance_type),
+                instance_type: pick(
+                    &overrides.instance_type,
+                    &choice.instance_type,
+                    &defaults.instance_type,
+                ),
                 image: choice.image.clone(),
                 disk_gb: overrides.disk_gb.or(choice.disk_gb),
                 provider,
@@ -313,7 +331,10 @@ impl Planner<'_> {
         if is_given && providers.len() > 1 {
             let names = Vec::from_iter(providers).join(", ");
             self.refuse(
-                format!("lane {} may use {names}, and a region or instance type is one provider's own word", lane.name),
+                format!(
+                    "lane {} may use {names}, and a region or instance type is one provider's own word",
+                    lane.name
+                ),
                 "say which with `--provider`",
             );
         }
@@ -335,7 +356,11 @@ impl Planner<'_> {
         }
         offers.sort_by_key(|offer| {
             let currency = offer.hourly.currency.as_str();
-            (std::cmp::Reverse(by_currency[currency]), currency, offer.hourly.micros)
+            (
+                std::cmp::Reverse(by_currency[currency]),
+                currency,
+                offer.hourly.micros,
+            )
         });
         if offers.is_empty() {
             self.refuse(
@@ -378,7 +403,9 @@ impl Planner<'_> {
         let key = asked.operator_key.as_deref()?.trim();
         let parts: Vec<&str> = key.split_whitespace().collect();
         let is_key = parts.len() >= 2 && !key.contains(['\n', '\r', '"']) && {
-            ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| parts[0].starts_with(kind))
+            ["ssh-", "ecdsa-", "sk-"]
+                .iter()
+                .any(|kind| parts[0].starts_with(kind))
         };
         if !is_key {
             self.refuse(
@@ -401,12 +428,20 @@ impl Planner<'_> {
 }
 
 fn pick(asked: &Option<String>, chosen: &Option<String>, default: &str) -> String {
-    asked.as_ref().or(chosen.as_ref()).map_or(default, |text| text).to_owned()
+    asked
+        .as_ref()
+        .or(chosen.as_ref())
+        .map_or(default, |text| text)
+        .to_owned()
 }
 
 /// Returns the lane's choices of that provider, or its own choice of everything.
 fn of_provider(choices: &[BoxChoice], provider: &ProviderName) -> Vec<BoxChoice> {
-    let listed: Vec<BoxChoice> = choices.iter().filter(|choice| choice.provider == *provider).cloned().collect();
+    let listed: Vec<BoxChoice> = choices
+        .iter()
+        .filter(|choice| choice.provider == *provider)
+        .cloned()
+        .collect();
     if listed.is_empty() {
         vec![BoxChoice::of(provider.clone())]
     } else {
@@ -416,8 +451,12 @@ fn of_provider(choices: &[BoxChoice], provider: &ProviderName) -> Vec<BoxChoice>
 
 /// Reads an address range; a single address stands for itself.
 fn cidr(text: &str) -> Result<String, String> {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let address: IpAddr = address.parse().map_err(|_| format!("`{text}` is not an address range"))?;
+    let (address, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("`{text}` is not an address range"))?;
     let most: u8 = if address.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
         None => most,

@@ -23,6 +23,7 @@ use crate::{
     money::Money,
     name::{Label, RunId},
     order::OperatorToolchain,
+    report::Verdict,
     source::Source,
     tags::Owner,
 };
@@ -67,6 +68,19 @@ pub enum Keep {
     Never,
     /// It stays for that long when its lane did not pass; never past its deadline.
     Failed(Duration),
+    /// It stays until its deadline when its lane passed: what `up` is for.
+    Passed,
+}
+
+impl Keep {
+    /// Returns how long the box of a lane that ended so stays, at most; none when it is destroyed now.
+    pub fn stays(self, verdict: Verdict, ttl: Duration) -> Option<Duration> {
+        match (self, verdict) {
+            (Self::Failed(length), Verdict::Failed | Verdict::Infrastructure) => Some(length.min(ttl)),
+            (Self::Passed, Verdict::Passed) => Some(ttl),
+            _ => None,
+        }
+    }
 }
 
 /// What one lane is going to do.

@@ -19,7 +19,13 @@ pub fn owner(environment: &BTreeMap<String, String>) -> Owner {
             .or_else(|| first(&["GITHUB_HEAD_REF", "GITHUB_REF_NAME"]))
             .or_else(|| first(&["GITHUB_REF"]).map(|name| short(&name).to_owned()))
             .or_else(|| first(&["CI_COMMIT_REF_NAME"])),
-        user: first(&["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "SUDO_USER", "USER", "LOGNAME"]),
+        user: first(&[
+            "GITHUB_ACTOR",
+            "GITLAB_USER_LOGIN",
+            "SUDO_USER",
+            "USER",
+            "LOGNAME",
+        ]),
         host: first(&["RUNNER_NAME", "CI_RUNNER_DESCRIPTION", "HOSTNAME"]),
     }
 }
@@ -71,8 +77,14 @@ mod tests {
 
     #[test]
     fn a_branch_is_known_by_its_name() {
-        check("GITHUB_REPOSITORY=acme/mvm GITHUB_REF=refs/heads/main", "acme/mvm main - -");
-        check("CI_PROJECT_PATH=acme/mvm CI_COMMIT_REF_NAME=main", "acme/mvm main - -");
+        check(
+            "GITHUB_REPOSITORY=acme/mvm GITHUB_REF=refs/heads/main",
+            "acme/mvm main - -",
+        );
+        check(
+            "CI_PROJECT_PATH=acme/mvm CI_COMMIT_REF_NAME=main",
+            "acme/mvm main - -",
+        );
     }
 
     #[test]
