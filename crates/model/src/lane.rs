@@ -24,15 +24,20 @@ impl KvmNeed {
     pub fn is_needed(self) -> bool {
         self != Self::None
     }
-}
 
-impl fmt::Display for KvmNeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+    /// Returns its word in `twolane.toml`.
+    pub fn word(self) -> &'static str {
+        match self {
             Self::None => "none",
             Self::Required => "required",
             Self::Nested => "nested",
             Self::Metal => "metal",
-        })
+        }
+    }
+}
+
+impl fmt::Display for KvmNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
     }
 }

@@ -53,3 +53,16 @@ pub struct BoxChoice {
     /// Size of the root disk, in GiB.
     pub disk_gb: Option<u32>,
 }
+
+impl BoxChoice {
+    /// Returns the provider's own choice of everything.
+    pub fn of(provider: ProviderName) -> Self {
+        Self {
+            provider,
+            instance_type: None,
+            region: None,
+            image: None,
+            disk_gb: None,
+        }
+    }
+}

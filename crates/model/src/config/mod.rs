@@ -3,9 +3,13 @@
 mod deploy;
 mod lane;
 mod local;
+mod mistake;
+mod pins;
+mod preset;
+mod read;
 mod system;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -14,7 +18,14 @@ pub use self::{
     deploy::{Binary, Deploy},
     lane::{BoxChoice, Boxes, Lane},
     local::{Acceleration, Local},
+    mistake::{Mistake, nearest},
+    preset::{Found, Preset, without_file},
+    read::{PROVIDERS, read},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
+};
+pub(crate) use self::{
+    mistake::suggest,
+    read::{provider_word, ttl},
 };
 use crate::name::ProviderName;
 
@@ -44,4 +55,13 @@ pub struct SourceDir {
     pub name: String,
     /// Where it is, relative to the directory of `twolane.toml`.
     pub path: Utf8PathBuf,
+}
+
+/// What has to be known of the surroundings to read `twolane.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Around {
+    /// The shell adapters that are there: `NAME` for each `providers/NAME.sh`.
+    pub adapters: BTreeSet<ProviderName>,
+    /// The name of the directory that the file is in. The project is called so when the file has no name for it.
+    pub name: String,
 }

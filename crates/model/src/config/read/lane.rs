@@ -1,0 +1,209 @@
+//! Reads `[lanes.*]`.
+
+use std::{collections::BTreeSet, ops::Range, time::Duration};
+
+use super::{
+    Reader, rules,
+    walk::{Table, Value},
+};
+use crate::{
+    check::{Check, TIMEOUT_DEFAULT},
+    config::{BoxChoice, Boxes, Lane, preset},
+    lane::KvmNeed,
+    name::slug,
+};
+
+/// How long a box may live when its lane does not say.
+const TTL_DEFAULT: Duration = Duration::from_secs(3600);
+/// Sizes of a root disk, in GiB.
+const DISK_BOUNDS: std::ops::RangeInclusive<u32> = 4..=65_536;
+
+impl Reader<'_> {
+    pub(super) fn lane(&self, name: String, span: Range<usize>, value: &Value<'_>) -> Option<Lane> {
+        let mut table = value.table()?.called(format!("[lanes.{name}]"), span);
+        let needs = [KvmNeed::None, KvmNeed::Required, KvmNeed::Nested, KvmNeed::Metal];
+        let words = needs.map(|need| (need.word(), need));
+        let kvm = table.take("kvm").and_then(|value| value.word(&words));
+        let boxes = match table.take("boxes") {
+            Some(value) => self.boxes(&value),
+            None => Some(Boxes::Listed(vec![self.local()])),
+        };
+        let ttl = table.take("ttl").and_then(|value| value.read(&rules::TTL));
+        let ttl = ttl.unwrap_or(TTL_DEFAULT);
+        let max_cost = table.take("max-cost").and_then(|value| value.read(&rules::MONEY));
+        let mut flag = |key| table.take(key).and_then(|value| value.flag()).unwrap_or(false);
+        let (deploy, fail_on_skip, supersede) = (flag("deploy"), flag("fail-on-skip"), flag("supersede"));
+        let checks = table.need("checks", "\"rust\"");
+        table.finish();
+        Some(Lane {
+            kvm: kvm.unwrap_or_default(),
+            boxes: boxes?,
+            ttl,
+            max_cost,
+            deploy,
+            checks: self.checks(&checks?, ttl)?,
+            fail_on_skip,
+            supersede,
+            name,
+        })
+    }
+
+    fn boxes(&self, value: &Value<'_>) -> Option<Boxes> {
+        if value.is_text() {
+            return value
+                .word(
+                    &[("cheapest", Boxes::Cheapest)]
+                        .each_ref()
+                        .map(|(name, boxes)| (*name, boxes)),
+                )
+                .cloned();
+        }
+        let entries = value.list("providers")?;
+        if entries.is_empty() {
+            value.refuse(
+                "`boxes` is empty: the lane could never run",
+                "write `boxes = [\"local\"]`".to_owned(),
+            );
+        }
+        let boxes = entries.iter().filter_map(|entry| self.choice(entry)).collect();
+        Some(Boxes::Listed(boxes))
+    }
+
+    fn choice(&self, entry: &Value<'_>) -> Option<BoxChoice> {
+        if entry.is_text() {
+            return self.provider(entry).map(BoxChoice::of);
+        }
+        let mut table = entry.table()?;
+        let provider = table.need("provider", "\"aws\"");
+        let provider = provider.and_then(|value| self.provider(&value));
+        let mut word = |key| {
+            table
+                .take(key)
+                .and_then(|value| value.read(&rules::PROVIDER_WORD))
+        };
+        let (instance_type, region, image) = (word("type"), word("region"), word("image"));
+        let disk_gb = table.take("disk").and_then(|value| value.number(DISK_BOUNDS));
+        table.finish();
+        Some(BoxChoice {
+            instance_type,
+            region,
+            image,
+            disk_gb,
+            ..BoxChoice::of(provider?)
+        })
+    }
+
+    fn checks(&self, value: &Value<'_>, ttl: Duration) -> Option<Vec<Check>> {
+        if value.is_text() {
+            value.word(&[("rust", ())])?;
+            return Some(preset::check_names().filter_map(preset::check).collect());
+        }
+        let entries = value.list("checks")?;
+        if entries.is_empty() {
+            value.refuse(
+                "`checks` is empty: the lane would show nothing",
+                "write `checks = \"rust\"`".to_owned(),
+            );
+        }
+        let mut checks: Vec<Check> = Vec::new();
+        for entry in &entries {
+            for mut check in self.check(entry, ttl) {
+                if checks.iter().any(|other| other.name == check.name) {
+                    entry.refuse(
+                        format!("there are two checks called `{}`", check.name),
+                        "give each a name of its own".to_owned(),
+                    );
+                }
+                check.slug = unique(&check.slug, &checks);
+                checks.push(check);
+            }
+        }
+        Some(checks)
+    }
+
+    /// Reads one entry of `checks`: a check, the name of a preset's check, or the name of a preset.
+    fn check(&self, entry: &Value<'_>, ttl: Duration) -> Vec<Check> {
+        if !entry.is_text() {
+            let table = entry.table();
+            return table
+                .and_then(|table| self.own_check(table, ttl))
+                .into_iter()
+                .collect();
+        }
+        let words: Vec<(&str, &str)> = std::iter::once("rust")
+            .chain(preset::check_names())
+            .map(|name| (name, name))
+            .collect();
+        match entry.word(&words) {
+            Some("rust") => preset::check_names().filter_map(preset::check).collect(),
+            Some(name) => preset::check(name).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    fn own_check(&self, mut table: Table<'_>, ttl: Duration) -> Option<Check> {
+        let name = table
+            .need("name", "\"unit tests\"")
+            .and_then(|value| value.read(&rules::CHECK_NAME));
+        let run = table.need("run", "\"cargo test\"");
+        let command = run.as_ref().and_then(|value| value.read(&rules::COMMAND));
+        if let (Some(run), Some("smoke"), false) = (&run, command.as_deref(), self.has_smoke) {
+            run.refuse(
+                "there is no smoke script to run",
+                "add `smoke = \"PATH\"` to [deploy]".to_owned(),
+            );
+        }
+        let timeout = table.take("timeout").and_then(|value| {
+            let timeout = value.read(&rules::LENGTH)?;
+            if timeout > ttl {
+                value.refuse(
+                    "the check may run longer than its box may live",
+                    "make `timeout` shorter, or the lane's `ttl` longer".to_owned(),
+                );
+            }
+            Some(timeout)
+        });
+        let junit = table
+            .take("junit")
+            .and_then(|value| value.read(&rules::INNER_PATH));
+        let mut artifacts = Vec::new();
+        if let Some(value) = table.take("artifacts") {
+            artifacts = value.list_of("paths", &rules::INNER_PATH);
+        }
+        let mut needs = Vec::new();
+        if let Some(value) = table.take("needs") {
+            needs = value.list_of("needs", &rules::NEED);
+        }
+        let reboot = table.take("reboot").and_then(|value| value.flag());
+        table.finish();
+        let name = name?;
+        Some(Check {
+            slug: slug(&name, "check"),
+            name,
+            run: command?,
+            timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
+            needs,
+            junit,
+            artifacts,
+            reboot: reboot.unwrap_or(false),
+        })
+    }
+
+    /// Reads the name of a provider that exists.
+    pub(super) fn provider(&self, value: &Value<'_>) -> Option<crate::name::ProviderName> {
+        let names = self.around.provider_names();
+        let words: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
+        let name = value.word(&words)?;
+        crate::name::ProviderName::new(name).ok()
+    }
+}
+
+/// Returns `slug`, with a number behind it when another check has it.
+fn unique(slug: &str, checks: &[Check]) -> String {
+    let taken: BTreeSet<&str> = checks.iter().map(|check| check.slug.as_str()).collect();
+    std::iter::once(slug.to_owned())
+        .chain((2..).map(|number| format!("{slug}-{number}")))
+        .find(|slug| !taken.contains(slug.as_str()))
+        // An endless sequence of different names meets a finite set of taken ones.
+        .unwrap()
+}

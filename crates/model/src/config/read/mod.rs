@@ -1,0 +1,245 @@
+//! Reads the text of `twolane.toml`: either the whole configuration, or every mistake in it.
+
+mod lane;
+mod rules;
+mod system;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{
+    Spanned,
+    de::{DeTable, Error},
+};
+
+pub(crate) use self::rules::{provider_word, ttl};
+use self::walk::{Mistakes, Table};
+use super::{
+    Acceleration, Around, Binary, BoxChoice, Config, Deploy, Local, SourceDir, System,
+    mistake::{Mistake, suggest},
+    preset,
+};
+use crate::name::ProviderName;
+
+/// What the parts of the file are read with.
+struct Reader<'a> {
+    around: &'a Around,
+    mistakes: &'a Mistakes,
+    /// Whether `[deploy]` names a smoke script.
+    has_smoke: bool,
+}
+
+/// Reads the text of `twolane.toml`. The mistakes come in the order of the file.
+pub fn read(text: &str, around: &Around) -> Result<Config, Vec<Mistake>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What the parser made of the rest is a guess: only what it could not read is worth telling.
+        return Err(errors.iter().map(|error| syntax(error, text)).collect());
+    }
+    let mistakes = Mistakes::default();
+    let config = whole(&document, around, &mistakes);
+    let mistakes = mistakes.sorted();
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => Err(mistakes),
+    }
+}
+
+fn syntax(error: &Error, text: &str) -> Mistake {
+    let span = error.span().unwrap_or(0..0);
+    Mistake {
+        span: span.start.min(text.len())..span.end.min(text.len()),
+        message: error.message().to_owned(),
+        help: None,
+    }
+}
+
+fn whole<'a>(
+    document: &'a Spanned<DeTable<'a>>,
+    around: &'a Around,
+    mistakes: &'a Mistakes,
+) -> Option<Config> {
+    let mut file = Table::new("twolane.toml".to_owned(), 0..0, document.get_ref(), mistakes);
+    let mut reader = Reader {
+        around,
+        mistakes,
+        has_smoke: false,
+    };
+
+    let project = file
+        .take("project")
+        .and_then(|value| value.table())
+        .and_then(project);
+    let project = project.unwrap_or_else(|| preset::project_name(&around.name));
+    let sources = match file.take("sources") {
+        Some(value) => value.table().map(|table| sources(&table)),
+        None => Some(vec![SourceDir {
+            name: project.clone(),
+            path: ".".into(),
+        }]),
+    };
+    let system = file.take("system").map(|value| value.table().map(system::system));
+    let deploy = file.take("deploy").map(|value| value.table().map(deploy));
+    let deploy = deploy.unwrap_or_else(|| Some(Deploy::default()));
+    reader.has_smoke = deploy.as_ref().is_none_or(|deploy| deploy.smoke.is_some());
+    let lanes = match file.take("lanes") {
+        Some(value) => value.table().map(|table| reader.lanes(table)),
+        None => {
+            file.refuse(
+                "there is no lane",
+                "add a table such as [lanes.no-kvm]".to_owned(),
+            );
+            None
+        }
+    };
+    let local = file.take("local").and_then(|value| value.table()).map(local);
+    let endpoints = file.take("endpoints").and_then(|value| value.table());
+    let endpoints = endpoints
+        .map(|table| reader.endpoints(&table))
+        .unwrap_or_default();
+    file.finish();
+    Some(Config {
+        project,
+        sources: sources?,
+        system: system.unwrap_or_else(|| Some(System::default()))?,
+        deploy: deploy?,
+        lanes: lanes?,
+        local: local.unwrap_or_default(),
+        endpoints,
+    })
+}
+
+fn project(mut table: Table<'_>) -> Option<String> {
+    let name = table.take("name").and_then(|value| value.read(&rules::PROJECT));
+    table.finish();
+    name
+}
+
+fn sources(table: &Table<'_>) -> Vec<SourceDir> {
+    let named = table.named(&rules::SOURCE);
+    if named.is_empty() {
+        table.refuse(
+            "[sources] is empty: there would be nothing to check",
+            "write `NAME = { path = \".\" }`".to_owned(),
+        );
+    }
+    let source = |(name, span, value): (String, _, walk::Value<'_>)| {
+        let mut table = value.table()?.called(format!("source `{name}`"), span);
+        let path = table
+            .need("path", "\".\"")
+            .and_then(|value| value.read(&rules::LOCAL_PATH));
+        table.finish();
+        Some(SourceDir { name, path: path? })
+    };
+    named.into_iter().filter_map(source).collect()
+}
+
+fn deploy(mut table: Table<'_>) -> Deploy {
+    let mut deploy = Deploy::default();
+    if let Some(value) = table.take("binaries") {
+        let entries = value.list("binaries").unwrap_or_default();
+        deploy.binaries = entries.iter().filter_map(binary).collect();
+    }
+    if let Some(value) = table.take("configs") {
+        deploy.configs = value.list_of("paths", &rules::INNER_PATH);
+    }
+    if let Some(value) = table.take("units") {
+        deploy.units = value.list_of("units", &rules::UNIT);
+    }
+    deploy.smoke = table
+        .take("smoke")
+        .and_then(|value| value.read(&rules::INNER_PATH));
+    table.finish();
+    deploy
+}
+
+fn binary(entry: &walk::Value<'_>) -> Option<Binary> {
+    let mut table = entry.table()?;
+    let package = table
+        .need("package", "\"mvmd\"")
+        .and_then(|value| value.read(&rules::WORD));
+    let bin = table.take("bin").map(|value| value.read(&rules::WORD));
+    table.finish();
+    let package = package?;
+    Some(Binary {
+        bin: bin.unwrap_or_else(|| Some(package.clone()))?,
+        package,
+    })
+}
+
+fn local(mut table: Table<'_>) -> Local {
+    let accelerations = [
+        ("auto", Acceleration::Auto),
+        ("kvm", Acceleration::Kvm),
+        ("tcg", Acceleration::Tcg),
+    ];
+    let local = Local {
+        image: table
+            .take("image")
+            .and_then(|value| value.read(&rules::PROVIDER_WORD)),
+        mirror: table.take("mirror").and_then(|value| value.read(&rules::URL)),
+        acceleration: table
+            .take("acceleration")
+            .and_then(|value| value.word(&accelerations))
+            .unwrap_or_default(),
+    };
+    table.finish();
+    local
+}
+
+impl Reader<'_> {
+    fn lanes(&self, table: Table<'_>) -> Vec<super::Lane> {
+        let named = table.named(&rules::LANE);
+        if named.is_empty() {
+            table.refuse(
+                "there is no lane",
+                "add a table such as [lanes.no-kvm]".to_owned(),
+            );
+        }
+        named
+            .into_iter()
+            .filter_map(|(name, span, value)| self.lane(name, span, &value))
+            .collect()
+    }
+
+    fn endpoints(&self, table: &Table<'_>) -> BTreeMap<ProviderName, String> {
+        let known = self.around.provider_names();
+        let mut endpoints = BTreeMap::new();
+        for (name, span, value) in table.named(&rules::PROVIDER_WORD) {
+            let url = value.read(&rules::URL);
+            match ProviderName::new(name.as_str()) {
+                Ok(provider) if known.contains(name.as_str()) => {
+                    endpoints.extend(url.map(|url| (provider, url)));
+                }
+                _ => self.mistakes.add(
+                    span,
+                    format!("there is no provider `{name}`"),
+                    suggest(&name, known.iter().copied()),
+                ),
+            }
+        }
+        endpoints
+    }
+
+    fn local(&self) -> BoxChoice {
+        // `local` keeps to the rule of a provider's name.
+        BoxChoice::of(ProviderName::new("local").unwrap())
+    }
+}
+
+/// The providers that are built in.
+pub const PROVIDERS: [&str; 10] = [
+    "local", "host", "aws", "azure", "equinix", "gcp", "hetzner", "latitude", "ovh", "vultr",
+];
+
+impl Around {
+    fn provider_names(&self) -> BTreeSet<&str> {
+        PROVIDERS
+            .into_iter()
+            .chain(self.adapters.iter().map(ProviderName::as_str))
+            .collect()
+    }
+}

@@ -1,0 +1,292 @@
+//! What a value must look like. Whatever ends up in a script, a path or a name on a box passes one of these first.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::{check::Need, money::Money, time::parse_length};
+
+/// How a string is read, and what a right one looks like.
+pub(super) struct Rule<T> {
+    pub(super) example: &'static str,
+    pub(super) read: fn(&str) -> Result<T, String>,
+}
+
+/// Shortest and longest life of a box.
+const TTL_BOUNDS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(48 * 3600));
+/// Longest name of a project or a lane: two of them and four digits make a label.
+const NAME_MAX: usize = 20;
+
+pub(super) const TTL: Rule<Duration> = Rule {
+    example: "2h",
+    read: ttl,
+};
+pub(super) const LENGTH: Rule<Duration> = Rule {
+    example: "20m",
+    read: |text| parse_length(text).ok_or_else(|| format!("`{text}` is not a length of time")),
+};
+pub(super) const MONEY: Rule<Money> = Rule {
+    example: "5 USD",
+    read: |text| Money::parse(text).ok_or_else(|| format!("`{text}` is not an amount of money")),
+};
+pub(super) const NEED: Rule<Need> = Rule {
+    example: "program:cargo-nextest",
+    read: |text| Need::try_from(text.to_owned()),
+};
+pub(super) const PROJECT: Rule<String> = Rule {
+    example: "mvm",
+    read: |text| name(text, "name of a project"),
+};
+pub(super) const LANE: Rule<String> = Rule {
+    example: "live-kvm",
+    read: |text| name(text, "name of a lane"),
+};
+pub(super) const SOURCE: Rule<String> = Rule {
+    example: "mvm",
+    read: |text| {
+        Shape {
+            what: "name of a source",
+            allowed: "a to z, 0 to 9, `_` and `-`",
+            fits: |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-',
+            longest: 64,
+            holds: |text| !text.starts_with('-'),
+        }
+        .keep(text)
+    },
+};
+pub(super) const LOCAL_PATH: Rule<Utf8PathBuf> = Rule {
+    example: "../mvm",
+    read: |text| {
+        if text.is_empty() || text.contains(['\0', '\n']) {
+            return Err(format!("`{}` is not a path", text.escape_debug()));
+        }
+        Ok(text.into())
+    },
+};
+pub(super) const INNER_PATH: Rule<String> = Rule {
+    example: "target/nextest/live/junit.xml",
+    read: inner_path,
+};
+pub(super) const ABSOLUTE_PATH: Rule<String> = Rule {
+    example: "/var/lib/mvm",
+    read: |text| {
+        Shape {
+            what: "path for a box",
+            allowed: "letters, digits and `/._-`",
+            fits: |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c),
+            longest: 200,
+            holds: |text| {
+                text.starts_with('/') && text.len() > 1 && !text.split('/').any(|part| part == "..")
+            },
+        }
+        .keep(text)
+    },
+};
+pub(super) const URL: Rule<String> = Rule {
+    example: "http://mirror.example/prefix",
+    read: |text| {
+        let host = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))
+            .unwrap_or_default();
+        let is_plain = |c: char| c.is_ascii_graphic() && !"\"'\\`$<>".contains(c);
+        if host.is_empty() || host.starts_with('/') || !host.chars().all(is_plain) {
+            return Err(format!(
+                "`{}` is not an http or https address",
+                text.escape_debug()
+            ));
+        }
+        Ok(text.to_owned())
+    },
+};
+pub(super) const COMMAND: Rule<String> = Rule {
+    example: "cargo test --workspace",
+    read: |text| {
+        if text.trim().is_empty() || text.contains('\0') {
+            return Err("the command is empty".to_owned());
+        }
+        Ok(text.to_owned())
+    },
+};
+pub(super) const CHECK_NAME: Rule<String> = Rule {
+    example: "live kvm",
+    read: |text| {
+        if text.trim().is_empty() || text.chars().count() > 80 || text.chars().any(char::is_control) {
+            return Err("the name of a check is one line of 1 to 80 characters".to_owned());
+        }
+        Ok(text.trim().to_owned())
+    },
+};
+pub(super) const PACKAGE: Rule<String> = Rule {
+    example: "build-essential",
+    read: |text| {
+        Shape {
+            what: "distribution package",
+            allowed: "letters, digits and `+.:=~/_-`",
+            fits: |c: char| c.is_ascii_alphanumeric() || "+.:=~/_-".contains(c),
+            longest: 120,
+            holds: starts_well,
+        }
+        .keep(text)
+    },
+};
+pub(super) const WORD: Rule<String> = Rule {
+    example: "stable",
+    read: |text| word(text, "name"),
+};
+pub(super) const VERSION: Rule<String> = Rule {
+    example: "1.2.3",
+    read: |text| word(text, "version"),
+};
+pub(super) const UNIT: Rule<String> = Rule {
+    example: "mvm-hostd",
+    read: |text| {
+        Shape {
+            what: "systemd unit",
+            allowed: "letters, digits and `@:._-`",
+            fits: |c: char| c.is_ascii_alphanumeric() || "@:._-".contains(c),
+            longest: 120,
+            holds: starts_well,
+        }
+        .keep(text)
+    },
+};
+pub(super) const USER: Rule<String> = Rule {
+    example: "mvmd",
+    read: |text| {
+        Shape {
+            what: "name of a user",
+            allowed: "a to z, 0 to 9, `_` and `-`",
+            fits: |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-',
+            longest: 31,
+            holds: |text| text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && text != "root",
+        }
+        .keep(text)
+    },
+};
+/// Also a system account.
+pub(super) const OWNER: Rule<String> = Rule {
+    example: "mvm",
+    read: |text| {
+        if text == "root" {
+            Ok(text.to_owned())
+        } else {
+            (USER.read)(text)
+        }
+    },
+};
+pub(super) const MODE: Rule<String> = Rule {
+    example: "0750",
+    read: |text| {
+        if matches!(text.len(), 3 | 4) && text.chars().all(|c| c.is_digit(8)) {
+            return Ok(format!("{text:0>4}"));
+        }
+        Err(format!("`{text}` is not a mode in octal"))
+    },
+};
+pub(super) const SHA256: Rule<String> = Rule {
+    example: "20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c",
+    read: |text| {
+        if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Ok(text.to_ascii_lowercase());
+        }
+        Err("a SHA-256 has 64 hexadecimal digits".to_owned())
+    },
+};
+/// What a provider calls its sizes, places and images.
+pub(super) const PROVIDER_WORD: Rule<String> = Rule {
+    example: "us-east-1",
+    read: |text| {
+        Shape {
+            what: "provider's name for that",
+            allowed: "letters, digits and `._:/+-`",
+            fits: |c: char| c.is_ascii_alphanumeric() || "._:/+-".contains(c),
+            longest: 300,
+            holds: starts_well,
+        }
+        .keep(text)
+    },
+};
+
+/// Reads how long a box may live.
+pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = (LENGTH.read)(text)?;
+    if ttl < TTL_BOUNDS.0 || ttl > TTL_BOUNDS.1 {
+        return Err(format!("a box may live from 1m to 48h, not {text}"));
+    }
+    Ok(ttl)
+}
+
+/// Reads a provider's word for a size, a place or an image.
+pub(crate) fn provider_word(text: &str) -> Result<String, String> {
+    (PROVIDER_WORD.read)(text)
+}
+
+fn name(text: &str, what: &'static str) -> Result<String, String> {
+    Shape {
+        what,
+        allowed: "a to z, 0 to 9 and `-`, from a letter on,",
+        fits: |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
+        longest: NAME_MAX,
+        holds: |text| text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-'),
+    }
+    .keep(text)
+}
+
+fn word(text: &str, what: &'static str) -> Result<String, String> {
+    Shape {
+        what,
+        allowed: "letters, digits and `._+-`",
+        fits: |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c),
+        longest: 80,
+        holds: starts_well,
+    }
+    .keep(text)
+}
+
+fn starts_well(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// The shape of a name.
+struct Shape {
+    what: &'static str,
+    /// The characters that it may have, in words.
+    allowed: &'static str,
+    fits: fn(char) -> bool,
+    longest: usize,
+    /// What else must hold.
+    holds: fn(&str) -> bool,
+}
+
+impl Shape {
+    fn keep(&self, text: &str) -> Result<String, String> {
+        if !text.is_empty() && text.len() <= self.longest && text.chars().all(self.fits) && (self.holds)(text)
+        {
+            return Ok(text.to_owned());
+        }
+        Err(format!(
+            "`{}` is not a {}: {} are allowed, at most {}",
+            text.escape_debug(),
+            self.what,
+            self.allowed,
+            self.longest
+        ))
+    }
+}
+
+fn inner_path(text: &str) -> Result<String, String> {
+    let shown = text.escape_debug();
+    if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(format!("`{shown}` is not a path"));
+    }
+    if text.starts_with('/') {
+        return Err(format!(
+            "`{shown}` is absolute: it has to lie in the source's directory"
+        ));
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Err(format!("`{shown}` leads out of the source's directory"));
+    }
+    Ok(text.to_owned())
+}
