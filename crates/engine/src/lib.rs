@@ -8,6 +8,7 @@ pub mod extend;
 mod lane;
 mod link;
 pub mod open;
+pub mod reap;
 pub mod run;
 mod stage1;
 pub mod sync;
