@@ -76,7 +76,8 @@ install_packages() {
     command -v apt-get >/dev/null ||
         fail "could not install ${packages[*]}: there is no apt-get" "install them by hand, then run this again"
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
-        fail "could not install ${packages[*]}: not root, and there is no sudo" "run this once as root"
+        fail "could not install ${packages[*]}: not root, and there is no sudo" \
+            "as root: apt-get install --no-install-recommends ${packages[*]}"
     say "Installing ${#packages[@]} Debian packages (log: $SETUP_LOG)"
     update_lists
     apt_install "${packages[@]}" || apt_install_of_release "${packages[@]}" || {
