@@ -52,7 +52,7 @@ scripts() {
     local -a files
     mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
     say "${#files[@]} scripts"
-    shellcheck --external-sources "${files[@]}"
+    shellcheck "${files[@]}"
 }
 
 sample() {

