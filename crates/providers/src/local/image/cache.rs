@@ -1,0 +1,228 @@
+//! Directories that are made once: `<cache_dir>/images/<key>`. What is there is whole, as it gets its name last.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    time::Duration,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use model::world::Progress;
+use sha2::{Digest, Sha256};
+
+use crate::local::trouble::Trouble;
+
+/// How often a lock that somebody else holds is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns the key of something made of these parts.
+pub(crate) fn key(kind: &str, parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    format!("{kind}-{}", &hex::encode(hash.finalize())[..16])
+}
+
+/// Tells whether something is there under that key.
+pub(crate) fn is_there(cache_dir: &Utf8Path, key: &str) -> bool {
+    directory(cache_dir, key).is_dir()
+}
+
+fn directory(cache_dir: &Utf8Path, key: &str) -> Utf8PathBuf {
+    cache_dir.join("images").join(key)
+}
+
+/// The right to make what belongs under a key. Kept by the programs that make it, too, until the last of them has ended.
+#[derive(Debug)]
+pub(crate) struct Making {
+    done: Utf8PathBuf,
+    /// Where it is made. Empty at first.
+    pub(crate) part: Utf8PathBuf,
+    lock: File,
+    lock_path: Utf8PathBuf,
+}
+
+/// What was found under a key.
+pub(crate) enum Found {
+    There(Utf8PathBuf),
+    ToBeMade(Making),
+}
+
+/// Looks for what belongs under a key; waits while another process is making it.
+pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progress) -> Result<Found, Trouble> {
+    let done = directory(cache_dir, key);
+    if done.is_dir() {
+        return Ok(Found::There(done));
+    }
+    let images = cache_dir.join("images");
+    fs::create_dir_all(&images).map_err(|e| Trouble::system(format!("make {images}"), e))?;
+    let lock_path = images.join(format!("{key}.lock"));
+    let lock = lock(&lock_path, progress).await?;
+    if done.is_dir() {
+        // It was made while we waited.
+        return Ok(Found::There(done));
+    }
+    let part = images.join(format!("{key}.part"));
+    sweep(&part)?;
+    fs::create_dir(&part).map_err(|e| Trouble::system(format!("make {part}"), e))?;
+    Ok(Found::ToBeMade(Making {
+        done,
+        part,
+        lock,
+        lock_path,
+    }))
+}
+
+impl Making {
+    /// Returns a copy of the lock for a program that makes it.
+    pub(crate) fn share(&self) -> Result<File, Trouble> {
+        self.lock
+            .try_clone()
+            .map_err(|e| Trouble::system("share a lock", e))
+    }
+
+    /// Gives it its name, now that it is whole.
+    pub(crate) fn finish(self) -> Result<Utf8PathBuf, Trouble> {
+        fs::rename(&self.part, &self.done)
+            .map_err(|e| Trouble::system(format!("rename {} to {}", self.part, self.done), e))?;
+        Ok(self.done.clone())
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        // Whoever waits for this file looks again once it has the lock. What a failed making left goes too, where it can.
+        if !mounts_below(&self.part) {
+            let _ = fs::remove_dir_all(&self.part);
+        }
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+async fn lock(path: &Utf8Path, progress: &dyn Progress) -> Result<File, Trouble> {
+    let trouble = |e: io::Error| Trouble::system(format!("lock {path}"), e);
+    let mut told = false;
+    loop {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(trouble)?;
+        match file.try_lock() {
+            Ok(()) if is_same(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    progress.report("waiting: another process is making the base image", None);
+                    told = true;
+                }
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(TryLockError::Error(e)) => return Err(trouble(e)),
+        }
+    }
+}
+
+fn is_same(file: &File, path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => open.ino() == there.ino(),
+        _ => false,
+    }
+}
+
+/// Deletes what a killed making has left.
+fn sweep(part: &Utf8Path) -> Result<(), Trouble> {
+    if mounts_below(part) {
+        return Err(Trouble::invalid(format!(
+            "something is mounted in {part}, left by a build that was killed"
+        ))
+        .with_help(format!(
+            "unmount it: findmnt -nro TARGET | grep '^{part}' | sort -r | xargs -r umount"
+        )));
+    }
+    match fs::remove_dir_all(part) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Trouble::system(format!("delete {part}"), e)),
+        _ => Ok(()),
+    }
+}
+
+fn mounts_below(part: &Utf8Path) -> bool {
+    let prefix = format!("{part}/");
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| {
+        mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .any(|target| target.replace("\\040", " ").starts_with(&prefix))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl Progress for Silent {
+        fn report(&self, _: &str, _: Option<(u64, u64)>) {}
+    }
+
+    fn making(found: Found) -> Making {
+        match found {
+            Found::ToBeMade(making) => making,
+            Found::There(path) => panic!("{path} is there"),
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(key("a", &["bc", "d"]), key("a", &["b", "cd"]));
+        assert_eq!(key("a", &["b"]), key("a", &["b"]));
+    }
+
+    #[tokio::test]
+    async fn the_second_waits_and_finds_what_the_first_made() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = Utf8PathBuf::try_from(cache.path().to_owned()).unwrap();
+        let first = making(find(&cache, "k", &Silent).await.unwrap());
+        let second = tokio::spawn({
+            let cache = cache.clone();
+            async move { matches!(find(&cache, "k", &Silent).await, Ok(Found::There(_))) }
+        });
+        tokio::task::yield_now().await;
+        fs::write(first.part.join("disk"), "whole").unwrap();
+        first.finish().unwrap();
+        assert!(second.await.unwrap());
+        let names: Vec<_> = cache
+            .join("images")
+            .read_dir_utf8()
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_owned())
+            .collect();
+        assert_eq!(names, ["k"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_making_left_is_swept() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(cache.path()).unwrap();
+        let part = cache.join("images/k.part");
+        fs::create_dir_all(&part).unwrap();
+        fs::write(part.join("half"), "h").unwrap();
+        let making = making(find(cache, "k", &Silent).await.unwrap());
+        assert_eq!(making.part, part);
+        assert_eq!(fs::read_dir(&part).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failed_making_leaves_nothing_and_can_be_repeated() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(cache.path()).unwrap();
+        drop(making(find(cache, "k", &Silent).await.unwrap()));
+        assert_eq!(fs::read_dir(cache.join("images")).unwrap().count(), 0);
+        drop(making(find(cache, "k", &Silent).await.unwrap()));
+    }
+}

@@ -1,0 +1,239 @@
+//! Makes the Debian image with mmdebstrap, as root or as an ordinary user.
+
+use std::process::Stdio;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use model::world::Progress;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+use super::cache::{self, Found, Making};
+use crate::local::{
+    LocalSettings, programs, space,
+    trouble::{Trouble, end_of},
+};
+
+const RECIPE: &str = include_str!("../debian.sh");
+const SUITE: &str = "bookworm";
+
+/// What every image holds: a system that boots, and what stage 1, sync and checks stand on.
+const PACKAGES: &[&str] = &[
+    "busybox",
+    "ca-certificates",
+    "cloud-init",
+    "curl",
+    "dbus",
+    "e2fsprogs",
+    "git",
+    "initramfs-tools",
+    "iproute2",
+    "kmod",
+    "libpam-systemd",
+    "linux-image-cloud-amd64",
+    "locales",
+    "netbase",
+    "netplan.io",
+    "openssh-server",
+    "procps",
+    "rsync",
+    "sudo",
+    "systemd-sysv",
+    "udev",
+    "xz-utils",
+];
+
+/// How many lines of mmdebstrap's output are kept for an error.
+const LOG_LINES: usize = 60;
+
+/// Returns the key of the image with these packages beside the usual ones.
+pub(crate) fn key(settings: &LocalSettings, packages: &[String]) -> String {
+    let mirror = settings.mirror.as_deref().unwrap_or("");
+    cache::key("debian", &[RECIPE, SUITE, mirror, &list(packages)])
+}
+
+/// Returns the directory with `rootfs.ext4`, `vmlinuz` and `initrd.img`.
+pub(crate) async fn ensure(
+    cache_dir: &Utf8Path,
+    settings: &LocalSettings,
+    packages: &[String],
+    progress: &dyn Progress,
+) -> Result<Utf8PathBuf, Trouble> {
+    let key = key(settings, packages);
+    match cache::find(cache_dir, &key, progress).await? {
+        Found::There(directory) => Ok(directory),
+        Found::ToBeMade(making) => make(making, cache_dir, settings, packages, progress).await,
+    }
+}
+
+/// Returns what QEMU is told to boot it.
+pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>) -> Vec<String> {
+    let mut append = "root=/dev/vda rw console=ttyS0 random.trust_cpu=on".to_owned();
+    let mut arguments = Vec::new();
+    if let Some(toolchain) = toolchain {
+        let disk = toolchain.join("toolchain.ext4").into_string().replace(',', ",,");
+        arguments.extend([
+            "-drive".to_owned(),
+            format!("file={disk},if=virtio,format=raw,readonly=on"),
+        ]);
+        append.push_str(" twolane.toolchain");
+    }
+    arguments.extend([
+        "-kernel".to_owned(),
+        system.join("vmlinuz").into_string(),
+        "-initrd".to_owned(),
+        system.join("initrd.img").into_string(),
+        "-append".to_owned(),
+        append,
+    ]);
+    arguments
+}
+
+/// Returns all packages, sorted, each once.
+fn list(packages: &[String]) -> String {
+    let mut all: Vec<_> = PACKAGES
+        .iter()
+        .copied()
+        .chain(packages.iter().map(String::as_str))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.join(",")
+}
+
+async fn make(
+    making: Making,
+    cache_dir: &Utf8Path,
+    settings: &LocalSettings,
+    packages: &[String],
+    progress: &dyn Progress,
+) -> Result<Utf8PathBuf, Trouble> {
+    programs::need("mmdebstrap", "mmdebstrap")?;
+    programs::need("mke2fs", "e2fsprogs")?;
+    space::check_disk(
+        cache_dir,
+        space::IMAGE_BYTES,
+        space::disk_free(cache_dir)?,
+        "making a base image",
+    )?;
+    progress.report(
+        "making the base image (Debian 12), once: takes a minute or more",
+        None,
+    );
+    let mut child = command(&making, settings, packages)?
+        .spawn()
+        .map_err(|e| Trouble::system("run sh", e))?;
+    let log = follow(child.stderr.take(), progress).await;
+    let status = child
+        .wait()
+        .await
+        .map_err(|e| Trouble::system("wait for mmdebstrap", e))?;
+    if status.success() {
+        return making.finish();
+    }
+    Err(Trouble::invalid(format!(
+        "mmdebstrap could not make the base image:\n{}",
+        end_of(&log, 12)
+    ))
+    .with_help(mend(&log)))
+}
+
+fn command(making: &Making, settings: &LocalSettings, packages: &[String]) -> Result<Command, Trouble> {
+    let recipe = making.part.join("debian.sh");
+    std::fs::write(&recipe, RECIPE).map_err(|e| Trouble::system(format!("write {recipe}"), e))?;
+    let mut command = Command::new("sh");
+    command
+        .arg(recipe)
+        .arg(SUITE)
+        .arg(list(packages))
+        .args(&settings.mirror)
+        .current_dir(&making.part)
+        // The recipe ends its process group when its input ends, so with us; what it holds as output is the lock.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(making.share()?)
+        .stderr(Stdio::piped());
+    if rustix::process::geteuid().is_root() {
+        command.env("TMPDIR", &making.part);
+    }
+    Ok(command)
+}
+
+/// Reads the output to its end, reports each step of it, and returns the last lines.
+async fn follow(output: Option<tokio::process::ChildStderr>, progress: &dyn Progress) -> String {
+    let mut kept = std::collections::VecDeque::with_capacity(LOG_LINES);
+    let Some(output) = output else {
+        return String::new();
+    };
+    let mut lines = BufReader::new(output).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if let Some(step) = line.strip_prefix("I: ") {
+            progress.report(&format!("base image: {step}"), None);
+        }
+        if kept.len() == LOG_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+    Vec::from(kept).join("\n")
+}
+
+/// Returns what helps against the usual failures.
+fn mend(log: &str) -> &'static str {
+    let has = |words: &str| log.contains(words);
+    if has("Unable to locate package")
+        || has("Couldn't find any package")
+        || has("has no installation candidate")
+    {
+        "a package of `[system] packages` does not exist in Debian 12: mend its name"
+    } else if has("Temporary failure resolving") || has("Could not connect") || has("Could not resolve") {
+        "the Debian mirror cannot be reached: check the network, or set a mirror that can"
+    } else if has("No space left on device") {
+        "free disk space, in the cache directory and in /tmp"
+    } else if has("newuidmap") || has("subuid") || has("unshare") {
+        "an ordinary user needs user namespaces: sudo apt-get install uidmap, and a range in /etc/subuid and /etc/subgid"
+    } else {
+        "run it again; if it fails again, mmdebstrap's last lines above say why"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_depends_on_packages_and_mirror_but_not_on_their_order() {
+        let settings = LocalSettings::default();
+        let elsewhere = LocalSettings {
+            mirror: Some("http://127.0.0.1/debian".to_owned()),
+            ..LocalSettings::default()
+        };
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let usual = key(&settings, &[]);
+        assert_eq!(usual, key(&settings, &names(&["curl"])));
+        assert_ne!(usual, key(&settings, &names(&["gcc"])));
+        assert_ne!(usual, key(&elsewhere, &[]));
+        assert_eq!(
+            key(&settings, &names(&["gcc", "make"])),
+            key(&settings, &names(&["make", "gcc", "gcc"]))
+        );
+    }
+
+    #[test]
+    fn usual_failures_have_a_mend() {
+        assert!(mend("E: Unable to locate package gccc").contains("packages"));
+        assert!(mend("Temporary failure resolving 'deb.debian.org'").contains("mirror"));
+        assert!(mend("cp: No space left on device").contains("disk space"));
+    }
+
+    #[test]
+    fn a_toolchain_comes_as_a_third_disk() {
+        let arguments = arguments(Utf8Path::new("/c/k"), Some(Utf8Path::new("/c/a,b")));
+        assert!(
+            arguments.contains(&"file=/c/a,,b/toolchain.ext4,if=virtio,format=raw,readonly=on".to_owned())
+        );
+        assert!(arguments.last().unwrap().ends_with("twolane.toolchain"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Base images: what a box's disk begins with. Made once, kept under a key of all that went into it.
+
+mod cache;
+mod cloud;
+mod debian;
+mod toolchain;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use model::{order::Preinstall, world::Progress};
+
+pub(crate) use cache::is_there;
+
+use super::{LocalSettings, trouble::Trouble};
+
+/// Where the operating system of a box comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Image {
+    /// Debian 12, made on this machine from its packages.
+    #[default]
+    Debian,
+    /// A disk image that is downloaded and boots by itself.
+    Cloud {
+        /// Where it is.
+        url: String,
+        /// What it must be, in hexadecimal.
+        sha256: String,
+    },
+}
+
+/// What a box's disk begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    Debian {
+        system: Utf8PathBuf,
+        toolchain: Option<Utf8PathBuf>,
+    },
+    Cloud {
+        disk: Utf8PathBuf,
+        format: &'static str,
+    },
+}
+
+impl Base {
+    /// Returns the image that the box's overlay lies on.
+    pub(crate) fn disk(&self) -> Utf8PathBuf {
+        match self {
+            Self::Debian { system, .. } => system.join("rootfs.ext4"),
+            Self::Cloud { disk, .. } => disk.clone(),
+        }
+    }
+
+    pub(crate) fn format(&self) -> &'static str {
+        match self {
+            Self::Debian { .. } => "raw",
+            Self::Cloud { format, .. } => format,
+        }
+    }
+
+    /// Returns what QEMU is told beside the disk.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        match self {
+            Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref()),
+            Self::Cloud { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Returns the image for an order; makes it when it is not there.
+pub(crate) async fn ensure(
+    cache_dir: &Utf8Path,
+    settings: &LocalSettings,
+    preinstall: &Preinstall,
+    progress: &dyn Progress,
+) -> Result<Base, Trouble> {
+    match &settings.image {
+        Image::Cloud { url, sha256 } => cloud::ensure(cache_dir, url, sha256, progress).await,
+        Image::Debian => {
+            let system = debian::ensure(cache_dir, settings, &preinstall.packages, progress).await?;
+            let toolchain = match &preinstall.toolchain {
+                Some(toolchain) => Some(toolchain::ensure(cache_dir, toolchain, progress).await?),
+                None => None,
+            };
+            Ok(Base::Debian { system, toolchain })
+        }
+    }
+}
+
+/// Returns the key of the image that an order without wishes of its own gets.
+pub(crate) fn default_key(settings: &LocalSettings) -> String {
+    match &settings.image {
+        Image::Debian => debian::key(settings, &[]),
+        Image::Cloud { sha256, .. } => cloud::key(sha256),
+    }
+}

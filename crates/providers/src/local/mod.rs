@@ -1,0 +1,394 @@
+//! Boxes on this machine: each is a QEMU process, and a directory that holds all that belongs to it.
+
+mod accel;
+mod image;
+mod instance_type;
+mod preflight;
+mod process;
+mod programs;
+mod qemu;
+mod qmp;
+mod seed;
+mod space;
+mod store;
+mod trouble;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use async_trait::async_trait;
+use camino::Utf8PathBuf;
+use model::{
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Listed, Machine, ResourceKind, Which},
+    name::{Label, ProviderName},
+    order::Order,
+    time::Deadline,
+    world::{Console, Listing, OwnDeadline, Preflight, Progress, Provider},
+};
+
+pub use accel::Acceleration;
+pub use image::Image;
+pub use programs::Programs;
+
+use instance_type::InstanceType;
+use store::{BoxDir, Lock, Record};
+use trouble::Trouble;
+
+/// The provider's name.
+pub const NAME: &str = "local";
+
+/// The only region there is.
+const REGION: &str = "local";
+
+/// Size of a disk of an order that names none, and the smallest one.
+const DISK_GB: u32 = 20;
+
+/// How many ports are tried when others keep taking them.
+const PORTS_MAX: u32 = 5;
+
+/// What can be chosen about local boxes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// The operating system.
+    pub image: Image,
+    /// Where Debian's packages come from; mmdebstrap's own choice when not given. A URL or a whole line for `sources.list`.
+    pub mirror: Option<String>,
+    /// How the CPU is run.
+    pub acceleration: Acceleration,
+    /// The programs that boxes are run with.
+    pub programs: Programs,
+}
+
+/// Gives boxes on this machine.
+#[derive(Debug)]
+pub struct Local {
+    state_dir: Utf8PathBuf,
+    cache_dir: Utf8PathBuf,
+    settings: LocalSettings,
+    probe: accel::Probe,
+}
+
+impl Local {
+    /// Keeps boxes in `state_dir` and base images in `cache_dir`. Touches neither yet.
+    pub fn new(state_dir: Utf8PathBuf, cache_dir: Utf8PathBuf, settings: LocalSettings) -> Self {
+        let absolute = |path: Utf8PathBuf| camino::absolute_utf8(&path).unwrap_or(path);
+        Self {
+            state_dir: absolute(state_dir),
+            cache_dir: absolute(cache_dir),
+            settings,
+            probe: accel::Probe::default(),
+        }
+    }
+
+    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
+        let size = InstanceType::parse(&order.candidate.instance_type)?;
+        check_region(&order.candidate.region)?;
+        self.settings.programs.check()?;
+        let directory = BoxDir::of(&self.state_dir, &order.tags.label);
+        if let Some(lock) = directory.lock().await?
+            && let Some(machine) = adopt(&lock, order)?
+        {
+            return Ok(machine);
+        }
+        space::check_memory(size, space::memory_available()?)?;
+        let base = image::ensure(&self.cache_dir, &self.settings, &order.preinstall, progress).await?;
+        space::check_disk(
+            &self.state_dir,
+            space::BOX_BYTES,
+            space::disk_free(&self.state_dir)?,
+            "a box",
+        )?;
+        let acceleration = self
+            .probe
+            .choose(self.settings.acceleration, &self.settings.programs.python3)
+            .await?;
+        progress.report(&acceleration.to_string(), None);
+
+        let lock = directory.make_and_lock().await?;
+        if let Some(machine) = adopt(&lock, order)? {
+            return Ok(machine);
+        }
+        let vm = qemu::Vm {
+            programs: &self.settings.programs,
+            order,
+            size,
+            disk_gb: order.candidate.disk_gb.unwrap_or(DISK_GB).max(DISK_GB),
+            acceleration: &acceleration,
+            base: &base,
+        };
+        match start(&vm, &lock, progress).await {
+            Ok(record) => Ok(machine_of(&order.tags.label, &record)),
+            Err(trouble) => {
+                qemu::end(directory.path()).await?;
+                lock.delete()?;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn destroy(&self, label: &Label) -> Result<Vec<Gone>, Trouble> {
+        let directory = BoxDir::of(&self.state_dir, label);
+        let Some(lock) = directory.lock().await? else {
+            // Somebody has deleted the directory; QEMU may run on without it.
+            let ran = qemu::end(directory.path()).await?;
+            return Ok(gone(label, ran, false, &directory));
+        };
+        if directory.record().is_some_and(|record| !record.is_ours()) {
+            return Ok(Vec::new());
+        }
+        let has_disk = directory.file("overlay.qcow2").exists();
+        let was_box = qemu::end(directory.path()).await? || directory.record().is_some();
+        lock.delete()?;
+        if directory.is_there() || !process::find(directory.path()).is_empty() {
+            return Err(Trouble::new(
+                ErrorKind::Unavailable,
+                format!("{} was destroyed and is still there", directory.path()),
+            ));
+        }
+        Ok([
+            gone(label, was_box, has_disk, &directory),
+            vec![Gone {
+                kind: ResourceKind::Directory,
+                id: directory.path().to_string(),
+            }],
+        ]
+        .concat())
+    }
+
+    fn directory_of(&self, label: &Label) -> Result<BoxDir, Trouble> {
+        let directory = BoxDir::of(&self.state_dir, label);
+        if directory.is_there() {
+            return Ok(directory);
+        }
+        Err(
+            Trouble::new(ErrorKind::NotFound, format!("there is no box {label}"))
+                .with_help("`twolane ls` lists them"),
+        )
+    }
+
+    async fn set_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), Trouble> {
+        let directory = self.directory_of(label)?;
+        let lock = directory.lock().await?;
+        let (Some(lock), Some(mut record)) = (lock, directory.record()) else {
+            return Err(Trouble::new(
+                ErrorKind::NotFound,
+                format!("there is no box {label}"),
+            ));
+        };
+        record
+            .tags
+            .insert("mvm-deadline".to_owned(), deadline.unix().to_string());
+        lock.write(&record)
+    }
+}
+
+#[async_trait]
+impl Provider for Local {
+    fn default_instance_type(&self) -> &str {
+        instance_type::DEFAULT
+    }
+
+    fn default_region(&self) -> &str {
+        REGION
+    }
+
+    async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
+        self.make(order, progress)
+            .await
+            .map_err(|e| e.during("create a box"))
+    }
+
+    async fn down(&self, which: &Which, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        let destroyed = |e: Trouble| e.during("destroy a box");
+        let labels = match which {
+            Which::Label(label) => vec![label.clone()],
+            Which::AllOurs => {
+                let all = BoxDir::all(&self.state_dir).map_err(destroyed)?;
+                all.into_iter().map(|(label, _)| label).collect()
+            }
+        };
+        let mut gone = Vec::new();
+        let mut failed = None;
+        for label in labels {
+            match self.destroy(&label).await {
+                Ok(more) => gone.extend(more),
+                Err(trouble) => failed = Some(trouble),
+            }
+        }
+        match failed {
+            Some(trouble) => Err(destroyed(trouble)),
+            None => Ok(gone),
+        }
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let refusal = match InstanceType::parse(instance_type) {
+            Err(trouble) => trouble,
+            Ok(_) if need == KvmNeed::Metal => Trouble::new(
+                ErrorKind::NoKvm,
+                "a local box is a virtual machine, and the lane asks for hardware",
+            )
+            .with_help("set `kvm = \"required\"`, or add a provider of bare metal to `boxes`"),
+            Ok(_) => return None,
+        };
+        Some(refusal.during("create a box"))
+    }
+
+    fn dead_man(&self) -> String {
+        "it is a process of this machine and ends with it; if only twolane dies, a watchdog process beside the box's QEMU \
+         kills it at the deadline and deletes its disk"
+            .to_owned()
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        Some(self)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        Some(self)
+    }
+
+    fn own_deadline(&self) -> Option<&dyn OwnDeadline> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Listing for Local {
+    async fn list(&self) -> Result<Vec<Listed>, ProviderError> {
+        let all = BoxDir::all(&self.state_dir).map_err(|e| e.during("list boxes"))?;
+        Ok(all
+            .iter()
+            .filter_map(|(label, directory)| listed(label, directory))
+            .collect())
+    }
+}
+
+#[async_trait]
+impl Console for Local {
+    async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
+        let read = || {
+            let file = self.directory_of(label)?.file("console.log");
+            match std::fs::read(&file) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                read => read.map_err(|e| Trouble::system(format!("read {file}"), e)),
+            }
+        };
+        read().map_err(|e| e.during("read the console"))
+    }
+}
+
+#[async_trait]
+impl OwnDeadline for Local {
+    async fn move_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), ProviderError> {
+        self.set_deadline(label, deadline)
+            .await
+            .map_err(|e| e.during("move the deadline"))
+    }
+}
+
+/// Returns the box that is there already when it is the one that is ordered.
+fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, Trouble> {
+    let directory = lock.directory();
+    let Some(record) = directory.record() else {
+        return Ok(None);
+    };
+    let label = &order.tags.label;
+    let theirs = record.parsed_tags();
+    if theirs.as_ref().is_none_or(|tags| tags.run != order.tags.run) {
+        let owner = theirs.map_or_else(|| "something else".to_owned(), |tags| format!("run {}", tags.run));
+        return Err(
+            Trouble::new(ErrorKind::Taken, format!("the label {label} belongs to {owner}")).with_help(
+                format!("choose another label, or destroy that box: twolane down {label}"),
+            ),
+        );
+    }
+    let runs = !process::find(directory.path()).is_empty();
+    Ok(runs.then(|| machine_of(label, &record)))
+}
+
+/// Starts the box in its locked directory. What a killed attempt of the same run left there goes first.
+async fn start(vm: &qemu::Vm<'_>, lock: &Lock, progress: &dyn Progress) -> Result<Record, Trouble> {
+    qemu::end(lock.directory().path()).await?;
+    lock.empty()?;
+    let mut record = Record {
+        version: 1,
+        tags: vm.order.tags.pairs(),
+        instance_type: vm.size.to_string(),
+        port: 0,
+        note: vm.acceleration.to_string(),
+    };
+    lock.write(&record)?;
+    vm.make_disks(lock).await?;
+    for _ in 0..PORTS_MAX {
+        record.port = qemu::free_port()?;
+        lock.write(&record)?;
+        match vm.start(lock, record.port).await {
+            Ok(()) => return Ok(record),
+            Err(qemu::Failed::PortTaken) => {
+                progress.report("the port was taken meanwhile, trying another", None)
+            }
+            Err(qemu::Failed::Otherwise(trouble)) => return Err(trouble),
+        }
+    }
+    Err(Trouble::new(
+        ErrorKind::Unavailable,
+        format!("{PORTS_MAX} free ports of 127.0.0.1 in a row were taken by others before QEMU had them"),
+    ))
+}
+
+fn machine_of(label: &Label, record: &Record) -> Machine {
+    Machine {
+        label: label.clone(),
+        provider: ProviderName::new(NAME).expect("it keeps to the rule"),
+        id: label.to_string(),
+        region: REGION.to_owned(),
+        instance_type: record.instance_type.clone(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: record.port,
+        host_key: None,
+        note: Some(record.note.clone()),
+    }
+}
+
+/// Returns how a directory is listed; none when it holds something that is not ours.
+fn listed(label: &Label, directory: &BoxDir) -> Option<Listed> {
+    let record = directory.record();
+    if record.as_ref().is_some_and(|record| !record.is_ours()) {
+        return None;
+    }
+    let runs = !process::find(directory.path()).is_empty();
+    Some(Listed {
+        kind: ResourceKind::Machine,
+        id: label.to_string(),
+        region: REGION.to_owned(),
+        tags: record.as_ref().and_then(Record::parsed_tags),
+        state: if runs { "running" } else { "stopped" }.to_owned(),
+        address: runs.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        instance_type: record.map(|record| record.instance_type),
+    })
+}
+
+fn gone(label: &Label, was_box: bool, had_disk: bool, directory: &BoxDir) -> Vec<Gone> {
+    let machine = was_box.then(|| Gone {
+        kind: ResourceKind::Machine,
+        id: label.to_string(),
+    });
+    let disk = had_disk.then(|| Gone {
+        kind: ResourceKind::Disk,
+        id: directory.file("overlay.qcow2").into_string(),
+    });
+    machine.into_iter().chain(disk).collect()
+}
+
+fn check_region(region: &str) -> Result<(), Trouble> {
+    if region == REGION {
+        return Ok(());
+    }
+    Err(Trouble::invalid(format!("`local` has no region `{region}`")).with_help("leave `region` out"))
+}

@@ -1,0 +1,121 @@
+//! Whether this machine has the memory and the disk space for a box.
+
+use camino::Utf8Path;
+
+use super::{instance_type::InstanceType, trouble::Trouble};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What QEMU takes beside the guest's memory: its own, and translated code.
+const QEMU_BYTES: u64 = 512 * MIB;
+
+/// What a box writes before it does anything of its own.
+pub(crate) const BOX_BYTES: u64 = 2 * GIB;
+
+/// What building a base image takes, its temporary files included.
+pub(crate) const IMAGE_BYTES: u64 = 4 * GIB;
+
+/// Refuses a box that this machine has no memory for now.
+pub(crate) fn check_memory(size: InstanceType, available: u64) -> Result<(), Trouble> {
+    let needed = u64::from(size.memory_gb) * GIB + QEMU_BYTES;
+    if available >= needed {
+        return Ok(());
+    }
+    Err(Trouble::invalid(format!(
+        "a box of type {size} needs {} of memory, this machine has {} available",
+        show(needed),
+        show(available)
+    ))
+    .with_help("choose a smaller instance type, such as `1x2g`, or end other programs"))
+}
+
+/// Refuses to begin what the disk has no space for.
+pub(crate) fn check_disk(directory: &Utf8Path, needed: u64, free: u64, what: &str) -> Result<(), Trouble> {
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Trouble::invalid(format!(
+        "{what} needs {} of disk space, {directory} has {} free",
+        show(needed),
+        show(free)
+    ))
+    .with_help("delete something there, or choose another place with --state-dir"))
+}
+
+/// Returns the memory that a new program could have, in bytes.
+pub(crate) fn memory_available() -> Result<u64, Trouble> {
+    let text =
+        std::fs::read_to_string("/proc/meminfo").map_err(|e| Trouble::system("read /proc/meminfo", e))?;
+    available_in(&text).ok_or_else(|| Trouble::invalid("/proc/meminfo does not tell the available memory"))
+}
+
+fn available_in(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Returns the bytes that may still be written to the file system of a directory, or of the nearest
+/// parent that is there.
+pub(crate) fn disk_free(directory: &Utf8Path) -> Result<u64, Trouble> {
+    let there = directory
+        .ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(Utf8Path::new("/"));
+    let stat = rustix::fs::statvfs(there.as_std_path())
+        .map_err(|e| Trouble::system(format!("ask how full {there} is"), e))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Writes a number of bytes for people.
+pub(crate) fn show(bytes: u64) -> String {
+    if bytes >= GIB {
+        format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB)
+    } else {
+        format!("{} MiB", bytes / MIB)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_refused_with_both_numbers() {
+        let size = InstanceType::parse("2x4g").unwrap();
+        assert_eq!(check_memory(size, 5 * GIB), Ok(()));
+        let refusal = check_memory(size, 3 * GIB).unwrap_err();
+        assert!(
+            refusal.cause.contains("4.5 GiB") && refusal.cause.contains("3.0 GiB"),
+            "{refusal:?}"
+        );
+    }
+
+    #[test]
+    fn disk_is_refused_with_the_place() {
+        let place = Utf8Path::new("/tmp");
+        assert_eq!(check_disk(place, GIB, GIB, "a box"), Ok(()));
+        let refusal = check_disk(place, 2 * GIB, 100 * MIB, "a box").unwrap_err();
+        assert_eq!(
+            refusal.cause,
+            "a box needs 2.0 GiB of disk space, /tmp has 100 MiB free"
+        );
+    }
+
+    #[test]
+    fn available_memory_is_read() {
+        assert_eq!(
+            available_in("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),
+            Some(2 * MIB)
+        );
+        assert_eq!(available_in("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_to_be_made_has_the_space_of_its_parent() {
+        assert!(disk_free(Utf8Path::new("/nowhere/at/all")).unwrap() > 0);
+    }
+}
