@@ -373,11 +373,12 @@ def probe(path, limit):
     return done
 
 
-def sentence(path, done):
-    """The one sentence that says why it does not work; empty when it does."""
+def sentence(path, done, known):
+    """The one sentence: why it does not work, or what works."""
     failed = next((step for step in done if step["ok"] is False), None)
     if failed is None:
-        return ""
+        about = (known.get(key) for key in ("machine", "cpu_vendor", "virtualization", "nested_paging"))
+        return f"{path} works: " + ", ".join(filter(None, about))
     if failed["name"] in ("open", "api-version"):
         return f"{path} {failed['detail']}"
     what = {name: what for name, what, _ in steps(path)}[failed["name"]]
@@ -424,6 +425,7 @@ def facts(done):
         modules[os.path.basename(directory)] = {k: v for k, v in values.items() if v is not None}
     on = lambda module, key: modules.get(module, {}).get(key) in ("Y", "1")
     paging = [k for m, k in (("kvm_intel", "ept"), ("kvm_amd", "npt")) if on(m, k)]
+    loop = next((s["detail"].split() for s in done if s["name"] == "loop" and s["ok"]), None)
     known = {
         "cpu_vendor": cpu.get("vendor_id") or cpu.get("CPU implementer"),
         "cpu_model": cpu.get("model name"),
@@ -432,8 +434,8 @@ def facts(done):
         "hypervisor": read("/sys/class/dmi/id/sys_vendor") if "hypervisor" in flags else None,
         "emulated_cpu": "TCG" in cpu.get("model name", ""),
         "nested_paging": paging[0] if paging else None,
-        "loop_micros": next((s["micros"] for s in done if s["name"] == "loop" and s["ok"]), None),
-        "speed": next((s["detail"].split(": ")[1].split()[0] for s in done if s["name"] == "loop" and s["ok"]), None),
+        "loop_micros": int(loop[0]) if loop else None,
+        "speed": loop[2] if loop else None,
         "modules": modules,
         "kernel": platform.release(),
         "arch": platform.machine(),
@@ -449,10 +451,17 @@ def main():
     parser.add_argument("--limit", type=float, default=30, help="seconds that one step may take")
     arguments = parser.parse_args()
     done = probe(arguments.device, arguments.limit)
-    why = sentence(arguments.device, done)
-    answer = {"probe": 1, "works": not why, "sentence": why, "steps": done, "facts": facts(done)}
+    works = all(step["ok"] is not False for step in done)
+    known = facts(done)
+    answer = {
+        "probe": 1,
+        "works": works,
+        "sentence": sentence(arguments.device, done, known),
+        "steps": done,
+        "facts": known,
+    }
     print(json.dumps(answer, ensure_ascii=True))
-    return 0 if answer["works"] else 1
+    return 0 if works else 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ STATE=${TWOLANE_STATE:-/var/lib/twolane}
 LIB=${TWOLANE_LIB:-/usr/local/lib/twolane}
 BIN=${TWOLANE_BIN:-/usr/local/bin}
 OPT=${TWOLANE_OPT:-/opt/twolane}
+KVM=${TWOLANE_KVM:-/dev/kvm}
 ARCH=$(uname -m)
 
 # The accounts come first, as the rest is for them; then the gate, so that a box which
@@ -37,12 +38,24 @@ limit_of() { # seconds that a step may take
     esac
 }
 
+is_configured() { # NAME; costs no process, as most projects leave most steps out
+    case $1 in
+    users) [ -n "$USERS" ] ;;
+    directories) [ -n "$DIRECTORIES" ] ;;
+    packages) [ -n "$PACKAGES" ] ;;
+    toolchain) [ -n "$TOOLCHAIN" ] ;;
+    nix) [ -n "$NIX_VERSION" ] ;;
+    firecracker) [ -n "$FIRECRACKER_VERSION" ] ;;
+    cargo-tools) [ -n "$CARGO_TOOLS" ] ;;
+    esac
+}
+
 say() { # one line of the status file
     printf '%s %s\n' "${EPOCHREALTIME:0:14}" "$*" >>"$STATE/stage1.status"
 }
 
 stop_with() { # STATUS MESSAGE: ends a step
-    printf '%s\n' "$2" | tr '\n' ' ' >"$STATE/stage1.reason"
+    printf '%s' "$2" | tr '\n' ' ' >"$STATE/stage1.reason"
     exit "$1"
 }
 fail() { stop_with 1 "$*"; }
@@ -50,7 +63,7 @@ skip() { stop_with 77 "$*"; }
 
 # --- what the steps share
 
-home_of() { getent passwd "$1" | cut -d: -f6; }
+home_of() { getent passwd "$1" | cut -d: -f6 || true; }
 
 as_user() { # COMMAND…: as the user of the checks, in that user's home
     local home
@@ -99,7 +112,6 @@ except (OSError, ValueError) as error:
 # --- the steps
 
 step_users() {
-    [ -n "$USERS" ] || skip 'none configured'
     getent group kvm >/dev/null || groupadd --system kvm
     local name kind
     while read -r name kind; do
@@ -117,7 +129,6 @@ step_users() {
 }
 
 step_directories() {
-    [ -n "$DIRECTORIES" ] || skip 'none configured'
     local mode owner group path
     while read -r mode owner group path; do
         install -d -m "$mode" -o "$owner" -g "$group" "$path"
@@ -140,13 +151,9 @@ step_keys() { # who may log in as root may log in as the user of the checks
 }
 
 step_gate() {
-    [ -e /dev/kvm ] || modprobe kvm_intel 2>/dev/null || modprobe kvm_amd 2>/dev/null || true
-    if [ -c /dev/kvm ]; then
-        chgrp kvm /dev/kvm
-        chmod 0660 /dev/kvm
-    fi
     local why
-    as_user python3 "$LIB/kvm-gate.py" >"$STATE/gate.json.new" || true
+    open_kvm_to_its_group
+    as_user python3 "$LIB/kvm-gate.py" --device "$KVM" >"$STATE/gate.json.new" || true
     mv "$STATE/gate.json.new" "$STATE/gate.json"
     why=$(python3 -c 'import json, sys
 answer = json.load(open(sys.argv[1]))
@@ -154,6 +161,12 @@ print("" if answer["works"] else answer["sentence"])' "$STATE/gate.json") || fai
     [ -n "$why" ] || return 0
     [ -z "$GATE_REQUIRED" ] || fail "$why"
     skip "KVM is not needed here: $why"
+}
+
+open_kvm_to_its_group() {
+    [ "$KVM" = /dev/kvm ] || return 0
+    [ -c "$KVM" ] || modprobe kvm_intel 2>/dev/null || modprobe kvm_amd 2>/dev/null || true
+    [ ! -c "$KVM" ] || { chgrp kvm "$KVM" && chmod 0660 "$KVM"; }
 }
 
 is_installed() { # PACKAGE…: all of them
@@ -192,14 +205,12 @@ install_packages() { # PACKAGE…
 step_packages() {
     local packages
     read -r -a packages <<<"$PACKAGES"
-    [ ${#packages[@]} != 0 ] || skip 'none configured'
     ! is_installed "${packages[@]}" || skip 'all are installed'
     install_packages "${packages[@]}"
 }
 
 step_toolchain() {
     case $TOOLCHAIN in
-    '') skip 'none configured' ;;
     apt) toolchain_from_apt ;;
     rustup) toolchain_from_rustup ;;
     operator) toolchain_from_operator ;;
@@ -238,7 +249,6 @@ toolchain_from_operator() {
 }
 
 step_nix() {
-    [ -n "$NIX_VERSION" ] || skip 'none configured'
     [ ! -x /nix/var/nix/profiles/default/bin/nix ] || skip 'it is installed'
     local sha work
     sha=$(pinned NIX)
@@ -250,7 +260,6 @@ step_nix() {
 }
 
 step_firecracker() {
-    [ -n "$FIRECRACKER_VERSION" ] || skip 'none configured'
     if [ -x "$BIN/jailer" ] && "$BIN/firecracker" --version 2>/dev/null | grep -qF "$FIRECRACKER_VERSION"; then
         skip "$FIRECRACKER_VERSION is installed"
     fi
@@ -267,7 +276,6 @@ step_firecracker() {
 }
 
 step_cargo_tools() {
-    [ -n "$CARGO_TOOLS" ] || skip 'none configured'
     local cargo name version url sha sha_aarch64 missing=()
     cargo=$(as_user bash -lc "PATH=\"\$HOME/.cargo/bin:\$PATH\"; command -v cargo") || cargo=''
     while read -r name version url sha sha_aarch64; do
@@ -339,6 +347,10 @@ last_line() { # of the log since a byte
 
 run_step() { # NAME; returns false when it failed
     local name=$1 limit from code=0 reason
+    if ! is_configured "$name"; then
+        say "skip $name none configured"
+        return
+    fi
     limit=$(limit_of "$name")
     rm -f "$STATE/stage1.reason"
     from=$(stat -c %s "$STATE/stage1.log")

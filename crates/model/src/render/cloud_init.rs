@@ -390,3 +390,141 @@ fn is_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha(digit: char) -> BTreeMap<String, String> {
+        let sum = |digit: char| digit.to_string().repeat(64);
+        BTreeMap::from([("x86_64".to_owned(), sum(digit)), ("aarch64".to_owned(), sum('f'))])
+    }
+
+    fn system() -> System {
+        let users = [("mvm", true), ("mvmd", false)].map(|(name, login)| User { name: name.to_owned(), login });
+        let pinned = |version: &str, digit| Pinned { version: version.to_owned(), sha256: sha(digit) };
+        System {
+            packages: ["build-essential", "libssl-dev"].map(str::to_owned).to_vec(),
+            toolchain: Some(Toolchain::Rustup {
+                rustup: pinned("1.28.2", '1'),
+                channel: "stable".to_owned(),
+                components: ["clippy", "rustfmt"].map(str::to_owned).to_vec(),
+            }),
+            nix: Some(pinned("2.24.0", '2')),
+            firecracker: Some(pinned("v1.14.1", '3')),
+            cargo_tools: vec![
+                CargoTool { name: "cargo-fuzz".to_owned(), version: "0.13.1".to_owned(), archive: None },
+                CargoTool {
+                    name: "cargo-deny".to_owned(),
+                    version: "0.20.2".to_owned(),
+                    archive: Some(Archive { url: "https://example.org/deny-{arch}.tgz".to_owned(), sha256: sha('4') }),
+                },
+            ],
+            directories: ["/var/lib/mvm", "/etc/mvmd"].map(|path| Directory::suggested(path, &users)).to_vec(),
+            users: users.to_vec(),
+            mirror: Some("http://10.0.2.2:8000".to_owned()),
+            ca_certs: Vec::new(),
+            gate_required: true,
+        }
+    }
+
+    fn stage1() -> Stage1 {
+        Stage1 {
+            system: system(),
+            hostname: "mvm-live-7f3a".to_owned(),
+            host_key: HostKey { private: "PRIVATE\nHALF\n".to_owned(), public: "ssh-ed25519 AAAAhost".to_owned() },
+            authorized_keys: vec!["ssh-ed25519 AAAAlogin twolane".to_owned()],
+            deadline: Deadline::at_unix(1_795_451_360),
+            ttl: Duration::from_secs(7200),
+        }
+    }
+
+    fn parsed(stage1: &Stage1) -> serde_json::Value {
+        serde_saphyr::from_str(&user_data(stage1).unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check_refused(change: impl FnOnce(&mut Stage1), mistake: &str) {
+        let mut stage1 = stage1();
+        change(&mut stage1);
+        let error = user_data(&stage1).unwrap_err();
+        assert!(error.mistakes.iter().any(|it| it.contains(mistake)), "{error}");
+    }
+
+    #[test]
+    fn user_data_looks_like_this() {
+        let text = user_data(&stage1()).unwrap();
+        let text = text.replace(&packed(KVM_GATE), "kvm-gate.py").replace(&packed(STAGE1), "stage1.sh");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn user_data_fits_where_there_is_least_room() {
+        let text = user_data(&stage1()).unwrap();
+        assert!(gzipped(&text).len() < 13 * 1024, "{} bytes", gzipped(&text).len());
+    }
+
+    #[test]
+    fn value_cannot_break_out() {
+        let hostile = "a\"\n  - x: {{ 7 }}\n#' \u{7f}\u{85}\u{2028}\u{1f600}";
+        let mut stage1 = stage1();
+        stage1.host_key.private = hostile.to_owned();
+        assert_eq!(parsed(&stage1)["ssh_keys"]["ed25519_private"], hostile);
+        assert!(user_data(&stage1).unwrap().is_ascii());
+    }
+
+    #[test]
+    fn there_is_always_a_user_for_the_checks() {
+        let mut stage1 = stage1();
+        stage1.system.users = vec![User { name: "mvm".to_owned(), login: false }];
+        assert_eq!(parsed(&stage1)["users"][0]["shell"], "/bin/bash");
+        assert_eq!(parsed(&stage1)["users"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn owner_of_a_directory_follows_from_its_name() {
+        let users = system().users;
+        let owner = |path| {
+            let it = Directory::suggested(path, &users);
+            format!("{} {} {}", it.mode, it.owner, it.group)
+        };
+        assert_eq!(owner("/var/lib/mvm"), "0755 mvm mvm");
+        assert_eq!(owner("/etc/mvmd"), "0750 root mvmd");
+        assert_eq!(owner("/srv/other"), "0755 root root");
+    }
+
+    #[test]
+    fn words_that_the_script_would_split_are_refused() {
+        check_refused(|it| it.system.packages.push("a b".to_owned()), "package `a b`");
+        check_refused(|it| it.system.packages.push("--reinstall".to_owned()), "package `--reinstall`");
+        check_refused(|it| it.system.users[0].name = "x;y".to_owned(), "user `x;y`");
+        check_refused(|it| it.system.directories[0].path = "/a/../b".to_owned(), "directory `/a/../b`");
+        check_refused(|it| it.system.directories[0].path = "relative".to_owned(), "directory `relative`");
+        check_refused(|it| it.hostname = String::new(), "label ``");
+        check_refused(|it| it.system.mirror = Some("ftp://x".to_owned()), "mirror `ftp://x`");
+    }
+
+    #[test]
+    fn download_without_checksum_is_refused() {
+        let none = || Pinned { version: "1".to_owned(), sha256: BTreeMap::new() };
+        check_refused(|it| it.system.nix = Some(none()), "nix has no sha256");
+        let short = BTreeMap::from([("x86_64".to_owned(), "abc".to_owned())]);
+        check_refused(|it| it.system.firecracker.as_mut().unwrap().sha256 = short, "sha256.x86_64 of firecracker");
+    }
+
+    #[test]
+    fn box_that_nobody_could_enter_is_refused() {
+        check_refused(|it| it.authorized_keys.clear(), "no key may log in");
+        check_refused(|it| it.authorized_keys.push("a\nb".to_owned()), "the authorized key is not one line");
+    }
+
+    #[test]
+    fn private_key_is_never_shown() {
+        assert!(!format!("{:?}", stage1()).contains("PRIVATE"));
+    }
+
+    #[test]
+    fn comments_stay_at_home() {
+        assert_eq!(without_comments("#!/bin/sh\n# why\n\n  # what\nx # y\n"), "#!/bin/sh\nx # y\n");
+    }
+}

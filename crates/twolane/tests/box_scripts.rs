@@ -1,0 +1,574 @@
+//! What runs on the box, tried without a box: the KVM gate, the steps of stage 1 in a sandbox with a mirror on
+//! loopback, and the box's tool on prepared directories.
+//! Keeps out: what needs systemd, cloud-init or a guest; those run in a real VM.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use tempfile::TempDir;
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ops/ephemeral").join(name)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("could not run {command:?}: {error}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Tells whether a tool is there; says loudly what is not tested when it is not.
+fn has(tool: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().unwrap().status.success();
+    if !found {
+        writeln!(std::io::stderr(), "NOT TESTED: {tool} is not installed").unwrap();
+    }
+    found
+}
+
+// --- the scripts as text
+
+#[test]
+fn shell_scripts_are_clean() {
+    for name in ["stage1.sh", "twolane-box.sh"] {
+        assert!(run(Command::new("bash").arg("-n").arg(script(name))).status.success(), "{name}");
+        if has("shellcheck") {
+            let output = run(Command::new("shellcheck").arg(script(name)));
+            assert!(output.status.success(), "{}", text(&output.stdout));
+        }
+    }
+}
+
+// --- the gate
+
+fn gate(arguments: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let output = run(Command::new("python3").arg(script("kvm-gate.py")).args(arguments));
+    let answer = serde_json::from_slice(&output.stdout);
+    let answer = answer.unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
+    (output.status.code(), answer)
+}
+
+#[test]
+fn gate_speaks_with_one_voice_on_this_machine() {
+    let (code, answer) = gate(&[]);
+    let steps = answer["steps"].as_array().unwrap();
+    let failed: Vec<_> = steps.iter().filter(|step| step["ok"] == false).collect();
+    assert_eq!(answer["works"], failed.is_empty(), "{answer}");
+    assert_eq!(code, Some(i32::from(!failed.is_empty())));
+    let sentence = answer["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("/dev/kvm ") && !sentence.contains('\n'), "{sentence}");
+    if let Some(step) = failed.first() {
+        assert!(sentence.contains(step["detail"].as_str().unwrap()), "{sentence}");
+    }
+    assert_eq!(answer["facts"]["arch"], std::env::consts::ARCH);
+}
+
+#[test]
+fn gate_says_what_is_wrong_with_the_device() {
+    let (code, answer) = gate(&["--device", "/dev/no-such-device"]);
+    assert_eq!((code, &answer["works"]), (Some(1), &false.into()));
+    assert!(answer["sentence"].as_str().unwrap().starts_with("/dev/no-such-device is not there"));
+    let (_, answer) = gate(&["--device", "/dev/null"]);
+    assert_eq!(answer["sentence"], "/dev/null does not answer as KVM: Inappropriate ioctl for device");
+    assert_eq!(answer["steps"][2]["ok"], serde_json::Value::Null, "nothing is created on it");
+}
+
+#[test]
+fn gate_refuses_what_it_does_not_know() {
+    let output = run(Command::new("python3").arg(script("kvm-gate.py")).arg("--nonsense"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+}
+
+/// Runs the gate's own watch over one step made of `body`.
+fn watched(body: &str) -> serde_json::Value {
+    let program = format!(
+        "import importlib.util, json, os, sys, time\n\
+         spec = importlib.util.spec_from_file_location('gate', sys.argv[1])\n\
+         gate = importlib.util.module_from_spec(spec)\n\
+         spec.loader.exec_module(gate)\n\
+         gate.steps = lambda path: [('open', 'opening it', lambda _: {body}), ('loop', 'a loop', None)]\n\
+         print(json.dumps(gate.probe('/dev/kvm', 0.5)))\n"
+    );
+    let output = run(Command::new("python3").env("PYTHONDONTWRITEBYTECODE", "1").arg("-c").arg(program).arg(script("kvm-gate.py")));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+#[test]
+fn guest_that_hangs_is_cut_and_named() {
+    let steps = watched("time.sleep(3600)");
+    assert_eq!(steps[0]["detail"], "hung, and was cut after 0.5 s");
+    assert_eq!((&steps[0]["ok"], &steps[1]["detail"]), (&false.into(), &"not reached".into()));
+}
+
+#[test]
+fn guest_that_takes_the_probe_along_is_named() {
+    let steps = watched("os.kill(os.getpid(), 9)");
+    assert!(steps[0]["detail"].as_str().unwrap().starts_with("killed the probe"));
+}
+
+#[test]
+fn guests_are_the_bytes_of_their_assembly() {
+    if !cfg!(target_arch = "x86_64") || !has("as") || !has("objcopy") {
+        return;
+    }
+    let source = fs::read_to_string(script("kvm-gate.py")).unwrap();
+    let guests = guests(&source);
+    assert_eq!(guests.len(), 5, "{guests:?}");
+    let dir = TempDir::new().unwrap();
+    for (name, (assembly, bytes)) in guests {
+        fs::write(dir.path().join("guest.s"), assembly).unwrap();
+        let made = "as --64 -o guest.o guest.s && objcopy -O binary -j .text guest.o guest.bin";
+        assert!(run(Command::new("sh").current_dir(&dir).args(["-c", made])).status.success(), "{name}");
+        assert_eq!(fs::read(dir.path().join("guest.bin")).unwrap(), bytes, "{name}");
+    }
+}
+
+/// Reads each `NAME = "bytes"` and the indented comment above it.
+fn guests(source: &str) -> BTreeMap<String, (String, Vec<u8>)> {
+    let mut guests = BTreeMap::new();
+    let mut assembly = String::new();
+    for line in source.lines() {
+        if let Some(code) = line.strip_prefix("#   ") {
+            assembly.push_str(code);
+            assembly.push('\n');
+        } else if let (Some((name, value)), false) = (line.split_once(" = \""), assembly.is_empty()) {
+            let digits: String = value.chars().filter(char::is_ascii_hexdigit).collect();
+            let bytes = (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap());
+            guests.insert(name.to_owned(), (std::mem::take(&mut assembly), bytes.collect()));
+        } else {
+            assembly.clear();
+        }
+    }
+    guests
+}
+
+// --- stage 1
+
+/// A box in a temporary directory, and a mirror that serves what a test puts there.
+struct Sandbox {
+    dir: TempDir,
+    mirror: Mirror,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let sandbox = Self { dir: TempDir::new().unwrap(), mirror: Mirror::start() };
+        for name in ["etc", "state", "lib", "bin", "opt"] {
+            fs::create_dir(sandbox.path(name)).unwrap();
+        }
+        fs::copy(script("kvm-gate.py"), sandbox.path("lib/kvm-gate.py")).unwrap();
+        sandbox
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn configure(&self, lines: &[(&str, &str)]) {
+        let me = text(&run(Command::new("id").arg("-un")).stdout);
+        let mut all = format!("WORK_USER={}\nMIRROR='{}'\n", me.trim(), self.mirror.url);
+        for (name, value) in lines {
+            all += &format!("{name}='{value}'\n");
+        }
+        fs::write(self.path("etc/stage1.env"), all).unwrap();
+    }
+
+    fn bash(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new("bash");
+        command.arg(script(name)).args(arguments).env("FETCH_PAUSE", "0").env("TWOLANE_KVM", self.path("no-kvm"));
+        command.env("PATH", format!("{}:{}", self.path("fakes").display(), std::env::var("PATH").unwrap()));
+        for (variable, name) in [
+            ("TWOLANE_ETC", "etc"),
+            ("TWOLANE_STATE", "state"),
+            ("TWOLANE_LIB", "lib"),
+            ("TWOLANE_BIN", "bin"),
+            ("TWOLANE_OPT", "opt"),
+            ("TWOLANE_CLOUD", "cloud"),
+        ] {
+            command.env(variable, self.path(name));
+        }
+        run(&mut command)
+    }
+
+    /// Runs one step; returns its exit status and its reason.
+    fn step(&self, name: &str) -> (Option<i32>, String) {
+        let output = self.bash("stage1.sh", &["step", name]);
+        (output.status.code(), self.read("state/stage1.reason"))
+    }
+
+    fn fake(&self, program: &str, body: &str) {
+        fs::create_dir_all(self.path("fakes")).unwrap();
+        executable(&self.path(&format!("fakes/{program}")), body);
+    }
+}
+
+fn executable(path: &Path, body: &str) {
+    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Serves files over HTTP on loopback. An answer may be spoilt a number of times first.
+struct Mirror {
+    url: String,
+    files: Arc<Mutex<BTreeMap<String, Served>>>,
+}
+
+struct Served {
+    bytes: Vec<u8>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Status503,
+    CutBody,
+    Silence,
+}
+
+impl Mirror {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let files: Arc<Mutex<BTreeMap<String, Served>>> = Arc::default();
+        let served = Arc::clone(&files);
+        thread::spawn(move || {
+            let mut silent = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let path = requested(&mut BufReader::new(&stream));
+                let mut files = served.lock().unwrap();
+                let Some(file) = files.get_mut(&path) else {
+                    let _ = write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    continue;
+                };
+                let length = file.bytes.len();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                // The client may be gone already: that is its business.
+                let _ = match file.faults.pop() {
+                    Some(Fault::Silence) => {
+                        silent.push(stream);
+                        continue;
+                    }
+                    Some(Fault::Status503) => stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+                    Some(Fault::CutBody) => stream.write_all(&[head.as_bytes(), &file.bytes[..length / 2]].concat()),
+                    None => stream.write_all(&[head.as_bytes(), &file.bytes].concat()),
+                };
+            }
+        });
+        Self { url, files }
+    }
+
+    fn serve(&self, path: &str, bytes: Vec<u8>, faults: &[Fault]) {
+        self.files.lock().unwrap().insert(path.to_owned(), Served { bytes, faults: faults.to_vec() });
+    }
+}
+
+fn requested(request: &mut impl BufRead) -> String {
+    let mut first = String::new();
+    request.read_line(&mut first).unwrap();
+    let mut line = String::new();
+    while request.read_line(&mut line).unwrap() > 2 {
+        line.clear();
+    }
+    first.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("x"), bytes).unwrap();
+    text(&run(Command::new("sha256sum").arg(dir.path().join("x"))).stdout)[..64].to_owned()
+}
+
+const ARCH: &str = std::env::consts::ARCH;
+
+fn firecracker_release(version: &str) -> Vec<u8> {
+    let dir = TempDir::new().unwrap();
+    let release = format!("release-{version}-{ARCH}");
+    fs::create_dir(dir.path().join(&release)).unwrap();
+    for name in ["firecracker", "jailer"] {
+        executable(&dir.path().join(format!("{release}/{name}-{version}-{ARCH}")), &format!("echo {name} {version}"));
+    }
+    run(Command::new("tar").current_dir(&dir).args(["-czf", "-", &release])).stdout
+}
+
+fn firecracker(sandbox: &Sandbox, faults: &[Fault]) {
+    let release = firecracker_release("v1.14.1");
+    let sum = sha256(&release);
+    let path = format!("/firecracker-microvm/firecracker/releases/download/v1.14.1/firecracker-v1.14.1-{ARCH}.tgz");
+    sandbox.mirror.serve(&path, release, faults);
+    sandbox.configure(&[("FIRECRACKER_VERSION", "v1.14.1"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &sum)]);
+}
+
+#[test]
+fn firecracker_comes_from_the_mirror_once() {
+    let sandbox = Sandbox::new();
+    firecracker(&sandbox, &[]);
+    assert_eq!(sandbox.step("firecracker"), (Some(0), String::new()));
+    assert_eq!(text(&run(&mut Command::new(sandbox.path("bin/jailer"))).stdout), "jailer v1.14.1\n");
+    assert_eq!(sandbox.step("firecracker"), (Some(77), "v1.14.1 is installed".to_owned()));
+}
+
+#[test]
+fn download_is_tried_again() {
+    let sandbox = Sandbox::new();
+    firecracker(&sandbox, &[Fault::CutBody, Fault::Status503]);
+    assert_eq!(sandbox.step("firecracker"), (Some(0), String::new()));
+}
+
+#[test]
+fn wrong_checksum_installs_nothing() {
+    let sandbox = Sandbox::new();
+    firecracker(&sandbox, &[]);
+    let wrong = "0".repeat(64);
+    sandbox.configure(&[("FIRECRACKER_VERSION", "v1.14.1"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &wrong)]);
+    let (code, reason) = sandbox.step("firecracker");
+    assert_eq!(code, Some(1));
+    assert!(reason.contains("wrong checksum") && reason.contains(&wrong), "{reason}");
+    assert!(!sandbox.path("bin/firecracker").exists());
+}
+
+#[test]
+fn download_without_checksum_for_this_machine_is_refused() {
+    let sandbox = Sandbox::new();
+    firecracker(&sandbox, &[]);
+    sandbox.configure(&[("FIRECRACKER_VERSION", "v1.14.1")]);
+    let (code, reason) = sandbox.step("firecracker");
+    assert_eq!(code, Some(1));
+    assert!(reason.contains(&format!("add sha256.{ARCH}")), "{reason}");
+}
+
+#[test]
+fn download_that_is_not_there_names_its_address() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[("FIRECRACKER_VERSION", "v9"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &"0".repeat(64))]);
+    let (code, reason) = sandbox.step("firecracker");
+    assert_eq!(code, Some(1));
+    assert!(reason.contains(&sandbox.mirror.url) && reason.contains("404"), "{reason}");
+}
+
+#[test]
+fn rustup_is_run_as_a_file_and_told_of_the_mirror() {
+    let sandbox = Sandbox::new();
+    let told = sandbox.path("told");
+    let init = format!("#!/bin/sh\necho \"$RUSTUP_DIST_SERVER $*\" > '{}'\n", told.display()).into_bytes();
+    let sum = sha256(&init);
+    sandbox.mirror.serve(&format!("/rustup/archive/1.28.2/{ARCH}-unknown-linux-gnu/rustup-init"), init, &[]);
+    sandbox.configure(&[
+        ("TOOLCHAIN", "rustup"),
+        ("RUSTUP_VERSION", "1.28.2"),
+        (&format!("RUSTUP_SHA256_{ARCH}"), &sum),
+        ("RUST_CHANNEL", "channel-of-this-test"),
+        ("RUST_COMPONENTS", "clippy rustfmt"),
+    ]);
+    assert_eq!(sandbox.step("toolchain"), (Some(0), String::new()));
+    let expected = format!(
+        "{} -y --no-modify-path --profile minimal --default-toolchain channel-of-this-test --component clippy --component rustfmt\n",
+        sandbox.mirror.url
+    );
+    assert_eq!(sandbox.read("told"), expected);
+}
+
+#[test]
+fn operators_toolchain_is_waited_for_and_then_linked() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[("TOOLCHAIN", "operator"), ("TOOLCHAIN_KEY", "1.95.0")]);
+    assert_eq!(sandbox.step("toolchain"), (Some(77), "waiting for the operator's copy".to_owned()));
+    assert_eq!(sandbox.bash("twolane-box.sh", &["link-toolchain", "1.95.0"]).status.code(), Some(1));
+    fs::create_dir_all(sandbox.path("opt/toolchain/1.95.0/bin")).unwrap();
+    executable(&sandbox.path("opt/toolchain/1.95.0/bin/cargo"), "echo cargo 1.95.0");
+    let output = sandbox.bash("twolane-box.sh", &["link-toolchain", "1.95.0"]);
+    assert_eq!(text(&output.stdout), "cargo 1.95.0\n", "{}", text(&output.stderr));
+    assert_eq!(sandbox.step("toolchain").0, Some(0));
+}
+
+#[test]
+fn cargo_tool_comes_out_of_its_archive() {
+    let sandbox = Sandbox::new();
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("inner")).unwrap();
+    executable(&dir.path().join("inner/cargo-of-this-test"), "echo here");
+    let archive = run(Command::new("tar").current_dir(&dir).args(["-czf", "-", "inner"])).stdout;
+    let sum = sha256(&archive);
+    sandbox.mirror.serve(&format!("/tool-{ARCH}.tgz"), archive, &[]);
+    let row = format!("cargo-of-this-test 1.0 https://example.org/tool-{{arch}}.tgz {sum} {sum}");
+    sandbox.configure(&[("CARGO_TOOLS", &row)]);
+    assert_eq!(sandbox.step("cargo-tools"), (Some(0), String::new()));
+    assert_eq!(text(&run(&mut Command::new(sandbox.path("bin/cargo-of-this-test"))).stdout), "here\n");
+}
+
+/// Runs all of stage 1 in the sandbox; returns the status file without its times.
+fn whole(sandbox: &Sandbox) -> (Option<i32>, Vec<String>) {
+    // Without users, directories and packages there is nothing that would touch this machine.
+    let code = sandbox.bash("stage1.sh", &[]).status.code();
+    let status = sandbox.read("state/stage1.status");
+    let lines = status.lines().map(|line| line.split_once(' ').unwrap().1.to_owned());
+    (code, lines.filter(|line| !line.contains(" keys")).collect())
+}
+
+#[test]
+fn lane_without_need_of_kvm_goes_on_without_it() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[("WORK_USER", "no-such-user")]);
+    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    let (code, lines) = whole(&sandbox);
+    assert_eq!(code, Some(0));
+    assert!(lines.iter().any(|it| it.starts_with("skip gate KVM is not needed here: ")), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("done"));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&sandbox.read("state/gate.json")).unwrap()["works"], false);
+}
+
+#[test]
+fn lane_that_needs_kvm_fails_with_the_gates_sentence() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[("WORK_USER", "no-such-user"), ("GATE_REQUIRED", "1")]);
+    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    let (code, lines) = whole(&sandbox);
+    assert_eq!(code, Some(1));
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("failed gate ") && last.contains("no-kvm is not there"), "{lines:?}");
+}
+
+#[test]
+fn step_that_hangs_is_cut_and_named() {
+    let sandbox = Sandbox::new();
+    firecracker(&sandbox, &[Fault::Silence; 9]);
+    let env = sandbox.read("etc/stage1.env") + "WORK_USER=no-such-user\nLIMIT_STEP=2\n";
+    fs::write(sandbox.path("etc/stage1.env"), env).unwrap();
+    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    let (code, lines) = whole(&sandbox);
+    assert_eq!(code, Some(1));
+    assert!(lines.last().unwrap().starts_with("failed firecracker hung, and was cut after 2 s: fetching http"), "{lines:?}");
+}
+
+// --- the box's tool
+
+fn ask(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let output = sandbox.bash("twolane-box.sh", arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn started_check(sandbox: &Sandbox, output: &[u8], result: Option<&str>) {
+    let dir = sandbox.path("state/checks/r1/test");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("begun"), "10.000").unwrap();
+    fs::write(dir.join("boot_id"), "other-boot\n").unwrap();
+    fs::write(dir.join("output"), output).unwrap();
+    if let Some(result) = result {
+        fs::write(dir.join("result"), format!("result={result}\ncode=exited\nstatus=0\nbegun=10.000\nended=12.500\n")).unwrap();
+    }
+    sandbox.fake("systemctl", "exit 3");
+}
+
+fn header(answer: &str) -> &str {
+    answer.split_once(" boot=").unwrap().0
+}
+
+#[test]
+fn ended_check_is_told_with_its_output() {
+    let sandbox = Sandbox::new();
+    started_check(&sandbox, b"one\ntwo\n", Some("success"));
+    let answer = ask(&sandbox, &["follow", "r1", "test", "4", "60"]);
+    assert_eq!(header(&answer), "state=ended offset=4 bytes=4 size=8 result=success code=exited status=0 begun=10.000 ended=12.500");
+    assert!(answer.ends_with("\ntwo\n"), "{answer}");
+    assert!(ask(&sandbox, &["list", "r1"]).starts_with("test state=ended offset=8 bytes=0 size=8 result=success "));
+}
+
+#[test]
+fn long_output_comes_in_pieces_and_ends_with_the_last() {
+    let sandbox = Sandbox::new();
+    started_check(&sandbox, &vec![b'x'; (1 << 20) + 3], Some("success"));
+    let first = ask(&sandbox, &["follow", "r1", "test", "0", "60"]);
+    assert!(first.starts_with("state=running offset=0 bytes=1048576 size=1048579 "), "{}", header(&first));
+    let last = ask(&sandbox, &["follow", "r1", "test", "1048576", "60"]);
+    assert!(last.starts_with("state=ended offset=1048576 bytes=3 size=1048579 "), "{}", header(&last));
+}
+
+#[test]
+fn check_that_vanished_is_lost_and_never_ended() {
+    let sandbox = Sandbox::new();
+    started_check(&sandbox, b"", None);
+    let answer = ask(&sandbox, &["follow", "r1", "test", "0", "60"]);
+    assert!(answer.starts_with("state=lost offset=0 bytes=0 size=0 result= code= status= begun=10.000 ended= boot=other-boot"), "{answer}");
+}
+
+#[test]
+fn check_that_somebody_stopped_has_not_passed() {
+    let sandbox = Sandbox::new();
+    started_check(&sandbox, b"", None);
+    let tool = |command: &str| {
+        let mut command_line = Command::new("bash");
+        command_line.arg(script("twolane-box.sh")).args([command, "r1", "test"]).env("TWOLANE_STATE", sandbox.path("state"));
+        command_line.envs([("MAINPID", "1"), ("SERVICE_RESULT", "success"), ("EXIT_CODE", "exited"), ("EXIT_STATUS", "0")]);
+        assert!(run(&mut command_line).status.success());
+    };
+    tool("mark-stopped");
+    tool("record");
+    assert!(ask(&sandbox, &["follow", "r1", "test", "0", "60"]).contains(" result=stopped "));
+}
+
+#[test]
+fn started_check_is_not_started_again() {
+    let sandbox = Sandbox::new();
+    started_check(&sandbox, b"", None);
+    assert_eq!(ask(&sandbox, &["start", "r1", "test", "60", "/"]), "already\n");
+}
+
+#[test]
+fn names_that_are_no_names_are_refused() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["follow", "../x", "test", "0", "1"][..],
+        &["follow", "r1", "a b", "0", "1"],
+        &["follow", "r1", "-x", "0", "1"],
+        &["follow", "r1", "test", "x", "1"],
+        &["start", "r1", "test", "1"],
+        &["start", "r1", "test", "1m", "/"],
+        &["link-toolchain", "../../etc"],
+        &["journal", "--help", "1"],
+        &["set-deadline", "soon"],
+        &["dance"],
+        &[],
+    ] {
+        let output = sandbox.bash("twolane-box.sh", arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn stage1_is_told_from_where_the_asker_was() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("cloud")).unwrap();
+    fs::write(sandbox.path("cloud/result.json"), "{}").unwrap();
+    sandbox.fake("cloud-init", r#"printf '{\n "status": "done"\n}\n'; exit 2"#);
+    fs::write(sandbox.path("state/stage1.status"), "1.000 begin users\n2.000 end users ok\n3.000 done\n").unwrap();
+    let answer = ask(&sandbox, &["wait-stage1", "1", "60"]);
+    let lines: Vec<_> = answer.lines().collect();
+    assert_eq!(lines[..2], ["2.000 end users ok", "3.000 done"]);
+    assert!(lines[2].starts_with("cloud-init {\"boot_id\":\"") && lines[2].ends_with(",\"exit\":2,\"status\":{ \"status\": \"done\"}}"), "{answer}");
+}
+
+#[test]
+fn stage1_that_says_nothing_new_is_waited_for_in_vain() {
+    let sandbox = Sandbox::new();
+    sandbox.fake("cloud-init", "exit 0");
+    fs::write(sandbox.path("state/stage1.status"), "1.000 begin users\n").unwrap();
+    assert_eq!(ask(&sandbox, &["wait-stage1", "1", "0"]), "");
+    assert_eq!(ask(&sandbox, &["wait-stage1", "0", "60"]), "1.000 begin users\n");
+}
