@@ -1,1 +1,19 @@
-//! placeholder
+//! The way to the boxes: keys, one OpenSSH connection for each box, rsync over it. Knows nothing of runs,
+//! providers or checks, and touches neither the user's `~/.ssh` nor the system's SSH configuration.
+
+mod control;
+mod copy;
+mod failure;
+mod fetch;
+mod git;
+mod keys;
+mod manifest;
+mod probe;
+mod quote;
+mod session;
+mod shell;
+mod ssh;
+mod sync;
+
+pub use manifest::{LEFT_OUT, Left, Why, left_behind};
+pub use ssh::{Layout, Ssh};

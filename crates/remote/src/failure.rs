@@ -1,0 +1,128 @@
+//! What ssh's own words mean: the one table from its messages to `RemoteError`.
+
+use std::{error::Error as _, io};
+
+use model::error::RemoteError;
+
+/// What ssh says when the host key is not the pinned one.
+const IMPOSTOR: [&str; 4] = [
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "Host key verification failed",
+    "host key is known for",
+    "no matching host key type",
+];
+
+/// What ssh says when something on this machine is in the way.
+const HERE: [&str; 4] = [
+    "bad configuration option",
+    "Bad owner or permissions",
+    "UNPROTECTED PRIVATE KEY",
+    "Can't open user config file",
+];
+
+/// What ssh says when there is no way to share the connection.
+const NO_MULTIPLEXING: [&str; 4] = [
+    "ControlPath",
+    "ControlSocket",
+    "muxserver_listen",
+    "unix_listener",
+];
+
+/// Says what ended an attempt to connect.
+pub(crate) fn of_connect(words: &str) -> RemoteError {
+    let said = last_lines(words);
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+    if says(&IMPOSTOR) {
+        RemoteError::Impostor(said)
+    } else if says(&HERE) {
+        RemoteError::Here(format!("ssh does not start: {said}"))
+    } else if says(&["Permission denied", "Too many authentication failures"]) {
+        RemoteError::Refused(said)
+    } else {
+        RemoteError::Unreachable(said)
+    }
+}
+
+/// Tells whether sharing the connection is what failed.
+pub(crate) fn is_of_multiplexing(words: &str) -> bool {
+    NO_MULTIPLEXING.iter().any(|phrase| words.contains(phrase))
+}
+
+/// Tells whether the server gave no further channel on a connection that works.
+pub(crate) fn is_refused_channel(words: &str) -> bool {
+    words.contains("Server refused the request")
+}
+
+/// Says that a program could not be started here.
+pub(crate) fn of_start(program: &str, error: &io::Error) -> RemoteError {
+    if error.kind() == io::ErrorKind::NotFound {
+        RemoteError::Here(format!(
+            "`{program}` is not installed on this machine; install the package that has it"
+        ))
+    } else {
+        RemoteError::Here(format!("could not start `{program}`: {error}"))
+    }
+}
+
+/// Returns what an openssh error says, with all its causes.
+pub(crate) fn words_of(error: &openssh::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        words = format!("{words}: {inner}");
+        cause = inner.source();
+    }
+    words
+}
+
+/// Returns the last few lines that are not empty, on one line, for a message.
+pub(crate) fn last_lines(text: &str) -> String {
+    let is_decoration = |line: &str| line.chars().all(|c| c == '@');
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !is_decoration(line))
+        .collect();
+    lines[lines.len().saturating_sub(4)..].join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(words: &str, expected: fn(String) -> RemoteError) {
+        assert_eq!(of_connect(words), expected(words.to_owned()));
+    }
+
+    #[test]
+    fn words_of_ssh_are_told_apart() {
+        check(
+            "ssh: connect to host 127.0.0.1 port 1: Connection refused",
+            RemoteError::Unreachable,
+        );
+        check(
+            "kex_exchange_identification: Connection closed by remote host",
+            RemoteError::Unreachable,
+        );
+        check(
+            "Connection timed out during banner exchange",
+            RemoteError::Unreachable,
+        );
+        check(
+            "root@127.0.0.1: Permission denied (publickey).",
+            RemoteError::Refused,
+        );
+        check(
+            "No ED25519 host key is known for m1 and you have requested strict checking.",
+            RemoteError::Impostor,
+        );
+        check("Host key verification failed.", RemoteError::Impostor);
+    }
+
+    #[test]
+    fn missing_program_is_named() {
+        let error = of_start("ssh", &io::Error::from(io::ErrorKind::NotFound));
+        assert!(error.to_string().contains("`ssh` is not installed"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Waits a moment for an SSH server to greet. Tells nothing about who it is: that is ssh's business.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use model::error::RemoteError;
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+/// How long all of it may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long until another connection is tried beside the ones that are silent. QEMU accepts a connection
+/// for a guest that has no network yet, and asks the guest again only after seconds; a new one asks at once.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Returns as soon as an SSH server greets at `address`.
+pub(crate) async fn greeting(address: SocketAddr) -> Result<(), RemoteError> {
+    let end = Instant::now() + PATIENCE;
+    let mut tries = JoinSet::new();
+    loop {
+        tries.spawn(banner(address));
+        let next = (Instant::now() + STAGGER).min(end);
+        tokio::select! {
+            Some(done) = tries.join_next() => return match done {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(unreachable(address, &error.to_string())),
+                Err(error) => Err(unreachable(address, &error.to_string())),
+            },
+            () = sleep_until(next) => {}
+        }
+        if next == end {
+            return Err(unreachable(address, "nothing greets"));
+        }
+    }
+}
+
+async fn banner(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let mut start = [0; 4];
+    timeout_at(Instant::now() + PATIENCE, stream.read_exact(&mut start)).await??;
+    if &start == b"SSH-" {
+        Ok(())
+    } else {
+        Err(io::Error::other("what answers is not an SSH server"))
+    }
+}
+
+fn unreachable(address: SocketAddr, why: &str) -> RemoteError {
+    RemoteError::Unreachable(format!("{address}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn closed_port_is_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert!(matches!(
+            greeting(address).await,
+            Err(RemoteError::Unreachable(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn silent_first_connection_does_not_hold_up_the_second() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let silent = listener.accept().await.unwrap();
+            let (mut greets, _) = listener.accept().await.unwrap();
+            greets.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+            (silent, greets)
+        });
+        greeting(address).await.unwrap();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_server_is_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400\r\n").await.unwrap();
+        });
+        let error = greeting(address).await.unwrap_err();
+        assert!(error.to_string().contains("not an SSH server"), "{error}");
+        server.await.unwrap();
+    }
+}

@@ -1,0 +1,217 @@
+//! `world::Remote` on the system's OpenSSH: one shared connection for each box.
+
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use model::{
+    error::RemoteError,
+    name::Label,
+    world::{Command, Keys, Remote, Session, Target},
+};
+
+use crate::{
+    control, failure,
+    keys::KeyDir,
+    probe,
+    session::{Link, SshSession},
+};
+
+/// How long a shared connection lives on without a command, when nobody closes it.
+const IDLE: NonZeroUsize = NonZeroUsize::new(300).unwrap();
+
+/// Age after which a socket's directory where nobody listens is not one that is just being made.
+const LEFT_OVER: Duration = Duration::from_secs(600);
+
+/// How long ssh may take once the server has greeted.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// Where things go on the box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The directory that holds the directory of each source.
+    pub home: String,
+    /// Who owns the sources, when that is not the user who logs in.
+    pub user: Option<String>,
+    /// The directory that holds the manifest of each source.
+    pub manifests: String,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            home: "/home/mvm".to_owned(),
+            user: Some("mvm".to_owned()),
+            manifests: "/var/lib/twolane/manifest".to_owned(),
+        }
+    }
+}
+
+/// The way to all boxes of one state directory.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    state_dir: Utf8PathBuf,
+    layout: Layout,
+}
+
+impl Ssh {
+    /// Keeps keys under `state_dir`; makes nothing yet.
+    pub fn new(state_dir: Utf8PathBuf) -> Self {
+        let state_dir = camino::absolute_utf8(&state_dir).unwrap_or(state_dir);
+        Self {
+            state_dir,
+            layout: Layout::default(),
+        }
+    }
+
+    /// Puts things elsewhere on the box.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Returns the program and arguments that take a person to the box, or run `command` there as ssh does.
+    pub fn interactive(&self, target: &Target, command: &[String]) -> Result<Vec<String>, RemoteError> {
+        let keys = KeyDir::new(&self.state_dir, &target.label);
+        keys.make()?;
+        let mut argv = options(&keys.config(), target);
+        argv.extend([target.label.to_string()]);
+        argv.extend_from_slice(command);
+        Ok(argv)
+    }
+
+    fn key_dir(&self, label: &Label) -> KeyDir {
+        KeyDir::new(&self.state_dir, label)
+    }
+
+    async fn shared(
+        &self,
+        target: &Target,
+        config: &Utf8Path,
+    ) -> Result<openssh::Session, Result<RemoteError, NoSharing>> {
+        let state_dir = self.state_dir.clone();
+        let control = blocking(move || {
+            let dir = control::directory(&state_dir)?;
+            control::sweep(&dir, LEFT_OVER);
+            Ok(dir)
+        })
+        .await
+        .map_err(|_| Err(NoSharing))?;
+        let mut builder = openssh::SessionBuilder::default();
+        builder
+            .user(target.user.clone())
+            .port(target.port)
+            .config_file(config)
+            .known_hosts_check(openssh::KnownHosts::Strict)
+            .control_directory(control)
+            .control_persist(openssh::ControlPersist::IdleFor(IDLE));
+        let address = target.address.to_string();
+        match tokio::time::timeout(HANDSHAKE, builder.connect_mux(&address)).await {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(error)) => Err(failure_of_master(&error)),
+            Err(_) => Err(Ok(RemoteError::Unreachable(format!(
+                "{address} greeted and then did not go on for {} s",
+                HANDSHAKE.as_secs()
+            )))),
+        }
+    }
+}
+
+/// A connection cannot be shared here.
+struct NoSharing;
+
+fn failure_of_master(error: &openssh::Error) -> Result<RemoteError, NoSharing> {
+    let words = failure::words_of(error);
+    match error {
+        openssh::Error::Connect(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Ok(failure::of_start("ssh", cause))
+        }
+        openssh::Error::Master(_) => Err(NoSharing),
+        _ if failure::is_of_multiplexing(&words) => Err(NoSharing),
+        _ => Ok(failure::of_connect(&words)),
+    }
+}
+
+#[async_trait]
+impl Remote for Ssh {
+    async fn keys(&self, label: &Label) -> Result<Keys, RemoteError> {
+        let keys = self.key_dir(label);
+        blocking(move || keys.keys()).await
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError> {
+        probe::greeting(SocketAddr::new(target.address, target.port)).await?;
+        let keys = self.key_dir(&target.label);
+        let config = keys.config();
+        blocking(move || keys.make()).await?;
+        let mut ssh = options(&config, target);
+        ssh.extend(["-o", "BatchMode=yes", "-o", "ControlMaster=no", "-S"].map(str::to_owned));
+        let host = target.label.to_string();
+        let layout = self.layout.clone();
+        match self.shared(target, &config).await {
+            Ok(shared) => {
+                ssh.push(shared.control_socket().to_string_lossy().into_owned());
+                Ok(Arc::new(SshSession {
+                    link: Link::Shared(shared),
+                    ssh,
+                    host,
+                    layout,
+                }))
+            }
+            Err(Ok(error)) => Err(error),
+            Err(Err(NoSharing)) => {
+                ssh.push("none".to_owned());
+                let session = SshSession {
+                    link: Link::Plain,
+                    ssh,
+                    host,
+                    layout,
+                };
+                match session.run_plain(&Command::new(["true"])).await {
+                    Ok(_) => Ok(Arc::new(session)),
+                    Err(RemoteError::Lost(words)) => Err(failure::of_connect(&words)),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn pin(&self, label: &Label, host_keys: &[String]) -> Result<(), RemoteError> {
+        let (keys, host_keys) = (self.key_dir(label), host_keys.to_vec());
+        blocking(move || keys.pin(&host_keys)).await
+    }
+
+    async fn forget(&self, label: &Label) -> Result<(), RemoteError> {
+        let keys = self.key_dir(label);
+        blocking(move || keys.forget()).await
+    }
+}
+
+/// Returns `ssh` with what leads to the target, which is then called by its label.
+fn options(config: &Utf8Path, target: &Target) -> Vec<String> {
+    let address = format!("HostName={}", target.address);
+    let port = target.port.to_string();
+    [
+        "ssh",
+        "-F",
+        config.as_str(),
+        "-p",
+        &port,
+        "-l",
+        &target.user,
+        "-o",
+        &address,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Does what waits for files or programs, where it holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RemoteError> + Send + 'static,
+) -> Result<T, RemoteError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(RemoteError::Here(format!("a task of twolane broke off: {error}"))),
+    }
+}
