@@ -2,6 +2,7 @@
 //! Read `run.rs` first.
 
 pub mod checks;
+pub mod cloud;
 pub mod collect;
 pub mod down;
 pub mod extend;

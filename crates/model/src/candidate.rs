@@ -26,3 +26,12 @@ impl fmt::Display for Candidate {
         write!(f, "{} {} in {}", self.provider, self.instance_type, self.region)
     }
 }
+
+/// One size and place of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// The provider's word for the size.
+    pub instance_type: String,
+    /// The provider's word for where.
+    pub region: String,
+}

@@ -3,6 +3,7 @@
 
 pub mod candidate;
 pub mod check;
+pub mod cloud;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub use crate::cloud::CloudApi;
 use crate::{
+    candidate::Rung,
     error::{JournalError, ProviderError, RemoteError},
     event::{Event, Happening},
     journal::{Entry, Fact},
@@ -56,6 +58,11 @@ pub trait Provider: Send + Sync {
 
     /// Returns the region of an order that names none.
     fn default_region(&self) -> &str;
+
+    /// Returns what may be tried after the default, in order, when a lane names neither type nor region.
+    fn ladder(&self) -> Vec<Rung> {
+        Vec::new()
+    }
 
     /// Makes the box, or adopts the one that exists with the same label and run.
     /// Returns when it has an address; whether SSH answers there is not its business.

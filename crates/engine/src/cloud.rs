@@ -1,0 +1,438 @@
+//! A provider over any cloud's single calls: making, waiting, asking again, destroying and confirming, written once.
+//! Keeps out: what any one cloud is like.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use model::{
+    candidate::Rung,
+    cloud::{CloudApi, Life, Prepared, Sighting},
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Listed, Machine, Which},
+    name::Label,
+    order::Order,
+    retry::{Next, after, pause},
+    tags::Tags,
+    time::{Deadline, Timestamp, after as later, between},
+    world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
+};
+
+mod departure;
+
+use self::departure::Departing;
+
+/// How long an answer that does not come is asked for again, where asking changes nothing.
+const ASK_MAX: Duration = Duration::from_secs(3 * 60);
+
+/// How long a create that was not answered is looked for, beyond the time in which lists may lag.
+const LOST_MAX: Duration = Duration::from_secs(20);
+
+/// How often a create is sent, at most.
+const CREATES_MAX: u32 = 4;
+
+/// How long destroying may take until the provider lists nothing any more.
+const GONE_MAX: Duration = Duration::from_secs(9 * 60);
+
+/// How many destroys are on their way at once.
+const TOGETHER: usize = 8;
+
+/// Longest pause between two looks at a box that is coming or going.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// A provider over a cloud's single calls.
+pub struct Cloud<A: ?Sized> {
+    api: Arc<A>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<A: CloudApi + ?Sized> Cloud<A> {
+    /// Makes a provider of a cloud.
+    pub fn new(api: Arc<A>, clock: Arc<dyn Clock>) -> Self {
+        Self { api, clock }
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.api.name().clone(),
+            operation: operation.to_owned(),
+            cause: cause.into(),
+            help: None,
+        }
+    }
+
+    fn in_time(&self, length: Duration) -> Timestamp {
+        later(self.clock.now(), length)
+    }
+
+    /// Asks until there is an answer or the failure is one that will not pass. Only for what may be asked twice.
+    async fn ask<T, F>(&self, progress: &dyn Progress, call: impl Fn() -> F) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, ProviderError>>,
+    {
+        let end = self.in_time(ASK_MAX);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let left = between(self.clock.now(), end);
+            let wait = match after(&error.kind, attempt, left) {
+                Next::Wait(wait) => wait,
+                Next::FindByLabel if pause(attempt) < left => pause(attempt),
+                Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
+            };
+            progress.report(&format!("{error}; asking again"), None);
+            self.sleep(wait).await;
+        }
+    }
+
+    /// Waits a little longer than asked, by chance, so that lanes side by side do not ask in step.
+    async fn sleep(&self, wait: Duration) {
+        let share = u32::try_from(self.clock.random() % 100).unwrap_or_default();
+        self.clock.sleep(wait + wait * share / 400).await;
+    }
+
+    /// Looks for the order's box. What is found is of this run, or an error.
+    async fn find(&self, order: &Order, progress: &dyn Progress) -> Result<Option<Sighting>, ProviderError> {
+        match self.ask(progress, || self.api.find(order)).await? {
+            Some(found) => self.adopt(order, found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn adopt(&self, order: &Order, found: Sighting) -> Result<Sighting, ProviderError> {
+        let is_same_run = found
+            .listed
+            .tags
+            .as_ref()
+            .is_some_and(|tags| tags.run == order.tags.run);
+        if is_same_run {
+            return Ok(found);
+        }
+        let whose = match &found.listed.tags {
+            Some(tags) => format!("it was made for run {}", tags.run),
+            None => "it does not carry our tags".to_owned(),
+        };
+        let cause = format!(
+            "{} {} has that name already, and {whose}",
+            found.listed.kind, found.listed.id
+        );
+        let help = "choose another label, or destroy that box first".to_owned();
+        Err(ProviderError {
+            help: Some(help),
+            ..self.error(ErrorKind::Taken, "create a box", cause)
+        })
+    }
+
+    /// Makes the box in the first place that has one free, and returns it when it has its address.
+    async fn make(
+        &self,
+        order: &Order,
+        prepared: &Prepared,
+        progress: &dyn Progress,
+    ) -> Result<Machine, ProviderError> {
+        let places = self.ask(progress, || self.api.places(order)).await?;
+        let mut last = None;
+        for place in &places {
+            if let Some(error) = last.take() {
+                progress.report(&format!("{error}; trying {place}"), None);
+            }
+            match self.make_at(place, order, prepared, progress).await {
+                Err(error) if error.kind == ErrorKind::NoCapacity => last = Some(error),
+                outcome => return outcome,
+            }
+        }
+        let none = || {
+            self.error(
+                ErrorKind::Invalid,
+                "create a box",
+                "the region has no place to try",
+            )
+        };
+        Err(last.unwrap_or_else(none))
+    }
+
+    async fn make_at(
+        &self,
+        place: &str,
+        order: &Order,
+        prepared: &Prepared,
+        progress: &dyn Progress,
+    ) -> Result<Machine, ProviderError> {
+        let sighting = self.create(place, order, prepared, progress).await?;
+        let outcome = self.wait(order, sighting.clone(), progress).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|error| error.kind == ErrorKind::NoCapacity)
+        {
+            // The next place uses the same name; what is left here is found by label when the box is destroyed.
+            let _ = self.api.delete(&sighting.listed).await;
+        }
+        outcome
+    }
+
+    /// Sends the create call. When it is not answered, looks for the box before anything is asked again.
+    async fn create(
+        &self,
+        place: &str,
+        order: &Order,
+        prepared: &Prepared,
+        progress: &dyn Progress,
+    ) -> Result<Sighting, ProviderError> {
+        let end = self.in_time(ASK_MAX);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.api.create(order, place, prepared).await {
+                Ok(sighting) => return Ok(sighting),
+                Err(error) => error,
+            };
+            let may_exist = matches!(error.kind, ErrorKind::Unanswered | ErrorKind::Taken);
+            if may_exist && let Some(found) = self.look_for(order, &error, progress).await? {
+                return Ok(found);
+            }
+            let left = between(self.clock.now(), end);
+            let may_repeat =
+                self.api.is_create_repeatable() && attempt < CREATES_MAX && pause(attempt) < left;
+            let wait = match after(&error.kind, attempt, left) {
+                Next::Wait(wait) => wait,
+                Next::FindByLabel if may_repeat => pause(attempt),
+                Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
+            };
+            progress.report(&format!("{error}; asking again"), None);
+            self.sleep(wait).await;
+        }
+    }
+
+    /// Looks for a box whose create call was not answered, for as long as lists may lag and a little more.
+    async fn look_for(
+        &self,
+        order: &Order,
+        unanswered: &ProviderError,
+        progress: &dyn Progress,
+    ) -> Result<Option<Sighting>, ProviderError> {
+        progress.report(&format!("{unanswered}; looking for the box"), None);
+        let end = self.in_time(self.api.listing_lag() + LOST_MAX);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.find(order, progress).await {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) if error.kind == ErrorKind::Taken => return Err(error),
+                // Whether the box was made is still not known, whatever this failure says.
+                Err(error) => {
+                    let cause = format!("{}; then {}", unanswered.cause, error.cause);
+                    return Err(ProviderError {
+                        cause,
+                        help: error.help,
+                        ..unanswered.clone()
+                    });
+                }
+            }
+            if between(self.clock.now(), end) < pause(attempt) {
+                return Ok(None);
+            }
+            self.sleep(pause(attempt)).await;
+        }
+    }
+
+    /// Waits until a box runs and has its address.
+    async fn wait(
+        &self,
+        order: &Order,
+        mut sighting: Sighting,
+        progress: &dyn Progress,
+    ) -> Result<Machine, ProviderError> {
+        let end = self.in_time(self.api.up_max());
+        let unseen_end = self.in_time(self.api.listing_lag() + LOST_MAX);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            if let Some(machine) = self.ready(order, &sighting)? {
+                return Ok(machine);
+            }
+            if between(self.clock.now(), end).is_zero() {
+                return Err(self.too_slow(&sighting));
+            }
+            progress.report(
+                &format!("box {} is {}", sighting.listed.id, sighting.listed.state),
+                None,
+            );
+            self.sleep(pause(attempt).min(LOOK_MAX)).await;
+            match self.ask(progress, || self.api.look(&sighting)).await? {
+                Some(seen) => sighting = seen,
+                None if between(self.clock.now(), unseen_end).is_zero() => {
+                    return Err(self.vanished(&sighting));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Asks for everything that is due to be destroyed. Returns how long the provider wants to be left alone.
+    async fn destroy(&self, departing: &mut Departing, progress: &dyn Progress) -> Duration {
+        let mut rest = Duration::ZERO;
+        for batch in departing.due(self.clock.now()).chunks(TOGETHER) {
+            let names: Vec<_> = batch
+                .iter()
+                .map(|listed| format!("{} {}", listed.kind, listed.id))
+                .collect();
+            progress.report(&format!("destroying {}", names.join(", ")), None);
+            let answers = join_all(batch.iter().map(|listed| self.api.delete(listed))).await;
+            for (listed, answer) in batch.iter().zip(answers) {
+                let wanted = departing.answered(listed, self.clock.now(), answer);
+                rest = rest.max(wanted.unwrap_or_default());
+            }
+        }
+        rest
+    }
+
+    fn ready(&self, order: &Order, sighting: &Sighting) -> Result<Option<Machine>, ProviderError> {
+        match &sighting.life {
+            Life::Coming | Life::Running => {}
+            Life::Leaving => {
+                let cause = format!("box {} of that label is being destroyed", sighting.listed.id);
+                return Err(self.error(ErrorKind::Unavailable, "create a box", cause));
+            }
+            Life::Failed { kind, why } => return Err(self.error(kind.clone(), "create a box", why)),
+        }
+        let is_key_missing = self.api.tells_host_key() && sighting.host_key.is_none();
+        Ok(sighting
+            .machine(self.api.name(), &order.tags)
+            .filter(|_| !is_key_missing))
+    }
+
+    fn too_slow(&self, sighting: &Sighting) -> ProviderError {
+        let cause = format!(
+            "box {} was still {} after {} minutes",
+            sighting.listed.id,
+            sighting.listed.state,
+            self.api.up_max().as_secs() / 60
+        );
+        self.error(ErrorKind::NoCapacity, "bring a box up", cause)
+    }
+
+    fn vanished(&self, sighting: &Sighting) -> ProviderError {
+        let cause = format!(
+            "the create call was answered with box {}, and no such box is listed",
+            sighting.listed.id
+        );
+        self.error(ErrorKind::Unanswered, "create a box", cause)
+    }
+}
+
+#[async_trait]
+impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
+    fn default_instance_type(&self) -> &str {
+        self.api.default_instance_type()
+    }
+
+    fn default_region(&self) -> &str {
+        self.api.default_region()
+    }
+
+    fn ladder(&self) -> Vec<Rung> {
+        self.api.ladder()
+    }
+
+    async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
+        if let Some(refusal) = self.api.refuse(&order.candidate.instance_type, order.need) {
+            return Err(refusal);
+        }
+        if let Some(found) = self.find(order, progress).await? {
+            progress.report(&format!("box {} is there already", found.listed.id), None);
+            return self.wait(order, found, progress).await;
+        }
+        let prepared = self.ask(progress, || self.api.prepare(order)).await?;
+        self.make(order, &prepared, progress).await
+    }
+
+    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        let end = self.in_time(GONE_MAX);
+        let mut departing = Departing::default();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let listed = self.ask(progress, || self.api.list(which)).await?;
+            departing.see(listed);
+            if departing.is_over() && (departing.has_machine() || attempt > 1) {
+                return Ok(departing.gone());
+            }
+            let rest = self.destroy(&mut departing, progress).await;
+            if departing.is_stuck() || between(self.clock.now(), end).is_zero() {
+                let (kind, left) = departing.remaining();
+                return Err(self.error(kind, "destroy", left));
+            }
+            // What was just made may be missing from the first list: a second look comes after the lag.
+            let wait = match departing.has_machine() {
+                true => pause(attempt).min(LOOK_MAX),
+                false => self.api.listing_lag().max(pause(attempt)),
+            };
+            self.sleep(wait.max(rest)).await;
+        }
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        self.api.refuse(instance_type, need)
+    }
+
+    fn dead_man(&self) -> String {
+        self.api.dead_man()
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        self.api.preflight()
+    }
+
+    fn prices(&self) -> Option<&dyn Prices> {
+        self.api.prices()
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        self.api.console()
+    }
+
+    fn own_deadline(&self) -> Option<&dyn OwnDeadline> {
+        self.api.retag().map(|_| self as &dyn OwnDeadline)
+    }
+}
+
+#[async_trait]
+impl<A: CloudApi + ?Sized> Listing for Cloud<A> {
+    async fn list(&self) -> Result<Vec<Listed>, ProviderError> {
+        self.ask(&Silent, || self.api.list(&Which::AllOurs)).await
+    }
+}
+
+#[async_trait]
+impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
+    async fn move_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), ProviderError> {
+        let Some(retag) = self.api.retag() else {
+            return Err(self.error(ErrorKind::Invalid, "move a deadline", "it cannot change tags"));
+        };
+        let which = Which::Label(label.clone());
+        for listed in self.ask(&Silent, || self.api.list(&which)).await? {
+            let Some(tags) = listed.tags.clone() else { continue };
+            let tags = Tags { deadline, ..tags };
+            self.ask(&Silent, || retag.retag(&listed, &tags)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// For calls that no step of a run waits for.
+struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _message: &str, _amount: Option<(u64, u64)>) {}
+}

@@ -1,0 +1,298 @@
+//! Decides what to destroy next, and when all of it is gone. Keeps out: the calls, and waiting.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use model::{
+    error::{ErrorKind, ProviderError},
+    machine::{Gone, Listed, ResourceKind},
+    name::Label,
+    time::{Timestamp, between},
+};
+
+/// How long after it was asked for a destroy is asked for again, when the thing is still listed.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// All that was seen of what is to be destroyed.
+#[derive(Debug, Default)]
+pub(super) struct Departing {
+    seen: BTreeMap<(ResourceKind, String), Parting>,
+}
+
+#[derive(Debug)]
+struct Parting {
+    listed: Listed,
+    is_listed: bool,
+    /// When the provider last took the order to destroy it.
+    taken: Option<Timestamp>,
+    /// Why the provider will not destroy it.
+    refusal: Option<ProviderError>,
+}
+
+impl Parting {
+    fn is_machine(&self) -> bool {
+        self.listed.kind == ResourceKind::Machine
+    }
+
+    fn label(&self) -> Option<&Label> {
+        self.listed.tags.as_ref().map(|tags| &tags.label)
+    }
+
+    /// A machine is gone when it is no longer listed. What was made for one may be listed through its machine alone,
+    /// so the provider must also have taken the order to destroy it.
+    fn is_gone(&self) -> bool {
+        !self.is_listed && (self.is_machine() || self.taken.is_some())
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let is_new = self.taken.is_none_or(|taken| between(taken, now) >= AGAIN);
+        !self.is_gone() && self.refusal.is_none() && is_new
+    }
+}
+
+impl Departing {
+    /// Takes what the provider lists now.
+    pub(super) fn see(&mut self, listed: Vec<Listed>) {
+        for parting in self.seen.values_mut() {
+            parting.is_listed = false;
+        }
+        for listed in listed {
+            let key = (listed.kind, listed.id.clone());
+            let new = Parting {
+                listed: listed.clone(),
+                is_listed: true,
+                taken: None,
+                refusal: None,
+            };
+            let parting = self.seen.entry(key).or_insert(new);
+            parting.is_listed = true;
+            parting.listed = listed;
+        }
+    }
+
+    /// Returns what to destroy now: boxes first, then what was made for boxes that are gone.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<Listed> {
+        let machines: Vec<_> = self
+            .seen
+            .values()
+            .filter(|parting| parting.is_machine() && parting.is_listed)
+            .collect();
+        let labels: BTreeSet<_> = machines.iter().filter_map(|machine| machine.label()).collect();
+        let is_free = |parting: &Parting| match parting.label() {
+            Some(label) => !labels.contains(label),
+            None => machines.is_empty(),
+        };
+        let due = self.seen.values().filter(|parting| parting.is_due(now));
+        due.filter(|parting| parting.is_machine() || is_free(parting))
+            .map(|parting| parting.listed.clone())
+            .collect()
+    }
+
+    /// Takes the answer to one destroy. Returns how long the provider wants to be left alone.
+    pub(super) fn answered(
+        &mut self,
+        listed: &Listed,
+        now: Timestamp,
+        answer: Result<(), ProviderError>,
+    ) -> Option<Duration> {
+        let parting = self.seen.get_mut(&(listed.kind, listed.id.clone()))?;
+        let Err(error) = answer else {
+            parting.taken = Some(now);
+            return None;
+        };
+        match error.kind {
+            ErrorKind::NotFound => parting.taken = Some(now),
+            ErrorKind::RateLimited { retry_after } => return retry_after,
+            ErrorKind::Unavailable | ErrorKind::Unanswered => {}
+            ErrorKind::NoCapacity
+            | ErrorKind::QuotaReached
+            | ErrorKind::Unauthorized
+            | ErrorKind::Invalid
+            | ErrorKind::NoKvm
+            | ErrorKind::Taken => parting.refusal = Some(error),
+        }
+        None
+    }
+
+    /// Tells whether a box was among what was seen.
+    pub(super) fn has_machine(&self) -> bool {
+        self.seen.values().any(Parting::is_machine)
+    }
+
+    /// Tells whether all that was seen is gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.seen.values().all(Parting::is_gone)
+    }
+
+    /// Tells whether the provider refuses to destroy all that is left.
+    pub(super) fn is_stuck(&self) -> bool {
+        let mut left = self.left().peekable();
+        left.peek().is_some() && left.all(|parting| parting.refusal.is_some())
+    }
+
+    /// Returns all that is gone.
+    pub(super) fn gone(&self) -> Vec<Gone> {
+        let gone = |parting: &Parting| Gone {
+            kind: parting.listed.kind,
+            id: parting.listed.id.clone(),
+        };
+        self.seen
+            .values()
+            .filter(|parting| parting.is_gone())
+            .map(gone)
+            .collect()
+    }
+
+    /// Returns what that is left means for us, and names it.
+    pub(super) fn remaining(&self) -> (ErrorKind, String) {
+        let kind = self
+            .left()
+            .find_map(|parting| parting.refusal.as_ref())
+            .map(|error| error.kind.clone());
+        let name = |parting: &Parting| {
+            let why = match &parting.refusal {
+                Some(error) => error.cause.clone(),
+                None => format!("still listed as {}", parting.listed.state),
+            };
+            format!(
+                "{} {} in {}: {why}",
+                parting.listed.kind, parting.listed.id, parting.listed.region
+            )
+        };
+        let names: Vec<_> = self.left().map(name).collect();
+        (kind.unwrap_or(ErrorKind::Unavailable), names.join("; "))
+    }
+
+    fn left(&self) -> impl Iterator<Item = &Parting> {
+        self.seen.values().filter(|parting| !parting.is_gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        name::{ProviderName, RunId, Token},
+        tags::{Owner, Tags},
+        time::Deadline,
+    };
+
+    use super::*;
+
+    const KINDS: [(&str, ResourceKind); 3] = [
+        ("m", ResourceKind::Machine),
+        ("f", ResourceKind::Firewall),
+        ("a", ResourceKind::Address),
+    ];
+
+    /// `m1@web` is box m1 of label web; without a label its tags are damaged.
+    fn listed(word: &str) -> Listed {
+        let (id, label) = word
+            .split_once('@')
+            .map_or((word, None), |(id, label)| (id, Some(label)));
+        let (_, kind) = KINDS
+            .into_iter()
+            .find(|(first, _)| id.starts_with(first))
+            .unwrap();
+        let tags = label.map(|label| Tags {
+            label: Label::new(label).unwrap(),
+            run: RunId::new("r1").unwrap(),
+            token: Token::new("t1").unwrap(),
+            deadline: Deadline::at_unix(0),
+            owner: Owner::default(),
+        });
+        let (id, region) = (id.to_owned(), "here".to_owned());
+        Listed {
+            kind,
+            id,
+            region,
+            tags,
+            state: "running".into(),
+            address: None,
+            instance_type: None,
+        }
+    }
+
+    fn words(words: &str) -> Vec<Listed> {
+        words.split_whitespace().map(listed).collect()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn error(kind: ErrorKind) -> ProviderError {
+        let provider = ProviderName::new("p1").unwrap();
+        ProviderError {
+            kind,
+            provider,
+            operation: "destroy".into(),
+            cause: "no".into(),
+            help: None,
+        }
+    }
+
+    /// After each listing in turn, all that is due is destroyed without objection; then `due` is due.
+    #[track_caller]
+    fn check(listings: &[&str], due: &str) -> Departing {
+        let mut departing = Departing::default();
+        for listing in &listings[..listings.len() - 1] {
+            departing.see(words(listing));
+            for listed in departing.due(at(0)) {
+                departing.answered(&listed, at(0), Ok(()));
+            }
+        }
+        departing.see(words(listings[listings.len() - 1]));
+        let found: Vec<_> = departing.due(at(1)).into_iter().map(|listed| listed.id).collect();
+        assert_eq!(
+            found,
+            words(due).into_iter().map(|listed| listed.id).collect::<Vec<_>>()
+        );
+        departing
+    }
+
+    #[test]
+    fn boxes_go_before_what_was_made_for_them() {
+        check(&["m1@web f1@web"], "m1");
+        check(&["m1@web f1@web", "f1@web"], "f1");
+        check(&["m1@web f1@web f2@old"], "m1 f2");
+    }
+
+    #[test]
+    fn what_has_damaged_tags_goes_when_no_box_is_left() {
+        check(&["m1@web f1"], "m1");
+        check(&["m1@web f1", "f1"], "f1");
+    }
+
+    #[test]
+    fn what_was_listed_through_its_box_is_destroyed_too() {
+        let departing = check(&["m1@web a1@web", ""], "a1");
+        assert!(!departing.is_over());
+        let departing = check(&["m1@web a1@web", "", ""], "");
+        assert!(departing.is_over());
+        assert_eq!(departing.gone().len(), 2);
+    }
+
+    #[test]
+    fn an_order_that_was_taken_is_not_the_end() {
+        let departing = check(&["m1@web", "m1@web"], "");
+        assert!(!departing.is_over());
+        let due = departing.due(at(60));
+        assert_eq!(due.len(), 1, "it is asked for again after a while");
+    }
+
+    #[test]
+    fn what_the_provider_refuses_is_named_and_the_rest_still_goes() {
+        let mut departing = Departing::default();
+        departing.see(words("m1@web m2@web"));
+        departing.answered(&listed("m1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
+        departing.answered(&listed("m2@web"), at(0), Err(error(ErrorKind::Unavailable)));
+        assert!(!departing.is_stuck());
+        departing.see(words("m1@web"));
+        assert!(departing.is_stuck());
+        let (kind, names) = departing.remaining();
+        assert_eq!(kind, ErrorKind::Unauthorized);
+        assert!(names.contains("box m1") && !names.contains("m2"), "{names}");
+    }
+}
