@@ -17,11 +17,15 @@ use std::{
 use tempfile::TempDir;
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ops/ephemeral").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../ops/ephemeral")
+        .join(name)
 }
 
 fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("could not run {command:?}: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("could not run {command:?}: {error}"))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -30,7 +34,12 @@ fn text(bytes: &[u8]) -> String {
 
 /// Tells whether a tool is there; says loudly what is not tested when it is not.
 fn has(tool: &str) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().unwrap().status.success();
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {tool}")])
+        .output()
+        .unwrap()
+        .status
+        .success();
     if !found {
         writeln!(std::io::stderr(), "NOT TESTED: {tool} is not installed").unwrap();
     }
@@ -42,7 +51,12 @@ fn has(tool: &str) -> bool {
 #[test]
 fn shell_scripts_are_clean() {
     for name in ["stage1.sh", "twolane-box.sh"] {
-        assert!(run(Command::new("bash").arg("-n").arg(script(name))).status.success(), "{name}");
+        assert!(
+            run(Command::new("bash").arg("-n").arg(script(name)))
+                .status
+                .success(),
+            "{name}"
+        );
         if has("shellcheck") {
             let output = run(Command::new("shellcheck").arg(script(name)));
             assert!(output.status.success(), "{}", text(&output.stdout));
@@ -67,7 +81,10 @@ fn gate_speaks_with_one_voice_on_this_machine() {
     assert_eq!(answer["works"], failed.is_empty(), "{answer}");
     assert_eq!(code, Some(i32::from(!failed.is_empty())));
     let sentence = answer["sentence"].as_str().unwrap();
-    assert!(sentence.starts_with("/dev/kvm ") && !sentence.contains('\n'), "{sentence}");
+    assert!(
+        sentence.starts_with("/dev/kvm ") && !sentence.contains('\n'),
+        "{sentence}"
+    );
     if let Some(step) = failed.first() {
         assert!(sentence.contains(step["detail"].as_str().unwrap()), "{sentence}");
     }
@@ -78,15 +95,29 @@ fn gate_speaks_with_one_voice_on_this_machine() {
 fn gate_says_what_is_wrong_with_the_device() {
     let (code, answer) = gate(&["--device", "/dev/no-such-device"]);
     assert_eq!((code, &answer["works"]), (Some(1), &false.into()));
-    assert!(answer["sentence"].as_str().unwrap().starts_with("/dev/no-such-device is not there"));
+    assert!(
+        answer["sentence"]
+            .as_str()
+            .unwrap()
+            .starts_with("/dev/no-such-device is not there")
+    );
     let (_, answer) = gate(&["--device", "/dev/null"]);
-    assert_eq!(answer["sentence"], "/dev/null does not answer as KVM: Inappropriate ioctl for device");
-    assert_eq!(answer["steps"][2]["ok"], serde_json::Value::Null, "nothing is created on it");
+    assert_eq!(
+        answer["sentence"],
+        "/dev/null does not answer as KVM: Inappropriate ioctl for device"
+    );
+    assert_eq!(
+        answer["steps"][2]["ok"],
+        serde_json::Value::Null,
+        "nothing is created on it"
+    );
 }
 
 #[test]
 fn gate_refuses_what_it_does_not_know() {
-    let output = run(Command::new("python3").arg(script("kvm-gate.py")).arg("--nonsense"));
+    let output = run(Command::new("python3")
+        .arg(script("kvm-gate.py"))
+        .arg("--nonsense"));
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
@@ -101,7 +132,11 @@ fn watched(body: &str) -> serde_json::Value {
          gate.steps = lambda path: [('open', 'opening it', lambda _: {body}), ('loop', 'a loop', None)]\n\
          print(json.dumps(gate.probe('/dev/kvm', 0.5)))\n"
     );
-    let output = run(Command::new("python3").env("PYTHONDONTWRITEBYTECODE", "1").arg("-c").arg(program).arg(script("kvm-gate.py")));
+    let output = run(Command::new("python3")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg("-c")
+        .arg(program)
+        .arg(script("kvm-gate.py")));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
 }
 
@@ -109,13 +144,21 @@ fn watched(body: &str) -> serde_json::Value {
 fn guest_that_hangs_is_cut_and_named() {
     let steps = watched("time.sleep(3600)");
     assert_eq!(steps[0]["detail"], "hung, and was cut after 0.5 s");
-    assert_eq!((&steps[0]["ok"], &steps[1]["detail"]), (&false.into(), &"not reached".into()));
+    assert_eq!(
+        (&steps[0]["ok"], &steps[1]["detail"]),
+        (&false.into(), &"not reached".into())
+    );
 }
 
 #[test]
 fn guest_that_takes_the_probe_along_is_named() {
     let steps = watched("os.kill(os.getpid(), 9)");
-    assert!(steps[0]["detail"].as_str().unwrap().starts_with("killed the probe"));
+    assert!(
+        steps[0]["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("killed the probe")
+    );
 }
 
 #[test]
@@ -130,7 +173,12 @@ fn guests_are_the_bytes_of_their_assembly() {
     for (name, (assembly, bytes)) in guests {
         fs::write(dir.path().join("guest.s"), assembly).unwrap();
         let made = "as --64 -o guest.o guest.s && objcopy -O binary -j .text guest.o guest.bin";
-        assert!(run(Command::new("sh").current_dir(&dir).args(["-c", made])).status.success(), "{name}");
+        assert!(
+            run(Command::new("sh").current_dir(&dir).args(["-c", made]))
+                .status
+                .success(),
+            "{name}"
+        );
         assert_eq!(fs::read(dir.path().join("guest.bin")).unwrap(), bytes, "{name}");
     }
 }
@@ -145,7 +193,8 @@ fn guests(source: &str) -> BTreeMap<String, (String, Vec<u8>)> {
             assembly.push('\n');
         } else if let (Some((name, value)), false) = (line.split_once(" = \""), assembly.is_empty()) {
             let digits: String = value.chars().filter(char::is_ascii_hexdigit).collect();
-            let bytes = (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap());
+            let bytes =
+                (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap());
             guests.insert(name.to_owned(), (std::mem::take(&mut assembly), bytes.collect()));
         } else {
             assembly.clear();
@@ -164,7 +213,10 @@ struct Sandbox {
 
 impl Sandbox {
     fn new() -> Self {
-        let sandbox = Self { dir: TempDir::new().unwrap(), mirror: Mirror::start() };
+        let sandbox = Self {
+            dir: TempDir::new().unwrap(),
+            mirror: Mirror::start(),
+        };
         for name in ["etc", "state", "lib", "bin", "opt"] {
             fs::create_dir(sandbox.path(name)).unwrap();
         }
@@ -191,8 +243,19 @@ impl Sandbox {
 
     fn bash(&self, name: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new("bash");
-        command.arg(script(name)).args(arguments).env("FETCH_PAUSE", "0").env("TWOLANE_KVM", self.path("no-kvm"));
-        command.env("PATH", format!("{}:{}", self.path("fakes").display(), std::env::var("PATH").unwrap()));
+        command
+            .arg(script(name))
+            .args(arguments)
+            .env("FETCH_PAUSE", "0")
+            .env("TWOLANE_KVM", self.path("no-kvm"));
+        command.env(
+            "PATH",
+            format!(
+                "{}:{}",
+                self.path("fakes").display(),
+                std::env::var("PATH").unwrap()
+            ),
+        );
         for (variable, name) in [
             ("TWOLANE_ETC", "etc"),
             ("TWOLANE_STATE", "state"),
@@ -254,19 +317,26 @@ impl Mirror {
                 let path = requested(&mut BufReader::new(&stream));
                 let mut files = served.lock().unwrap();
                 let Some(file) = files.get_mut(&path) else {
-                    let _ = write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    );
                     continue;
                 };
                 let length = file.bytes.len();
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                 // The client may be gone already: that is its business.
                 let _ = match file.faults.pop() {
                     Some(Fault::Silence) => {
                         silent.push(stream);
                         continue;
                     }
-                    Some(Fault::Status503) => stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-                    Some(Fault::CutBody) => stream.write_all(&[head.as_bytes(), &file.bytes[..length / 2]].concat()),
+                    Some(Fault::Status503) => stream
+                        .write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+                    Some(Fault::CutBody) => {
+                        stream.write_all(&[head.as_bytes(), &file.bytes[..length / 2]].concat())
+                    }
                     None => stream.write_all(&[head.as_bytes(), &file.bytes].concat()),
                 };
             }
@@ -275,7 +345,13 @@ impl Mirror {
     }
 
     fn serve(&self, path: &str, bytes: Vec<u8>, faults: &[Fault]) {
-        self.files.lock().unwrap().insert(path.to_owned(), Served { bytes, faults: faults.to_vec() });
+        self.files.lock().unwrap().insert(
+            path.to_owned(),
+            Served {
+                bytes,
+                faults: faults.to_vec(),
+            },
+        );
     }
 }
 
@@ -302,17 +378,27 @@ fn firecracker_release(version: &str) -> Vec<u8> {
     let release = format!("release-{version}-{ARCH}");
     fs::create_dir(dir.path().join(&release)).unwrap();
     for name in ["firecracker", "jailer"] {
-        executable(&dir.path().join(format!("{release}/{name}-{version}-{ARCH}")), &format!("echo {name} {version}"));
+        executable(
+            &dir.path().join(format!("{release}/{name}-{version}-{ARCH}")),
+            &format!("echo {name} {version}"),
+        );
     }
-    run(Command::new("tar").current_dir(&dir).args(["-czf", "-", &release])).stdout
+    run(Command::new("tar")
+        .current_dir(&dir)
+        .args(["-czf", "-", &release]))
+    .stdout
 }
 
 fn firecracker(sandbox: &Sandbox, faults: &[Fault]) {
     let release = firecracker_release("v1.14.1");
     let sum = sha256(&release);
-    let path = format!("/firecracker-microvm/firecracker/releases/download/v1.14.1/firecracker-v1.14.1-{ARCH}.tgz");
+    let path =
+        format!("/firecracker-microvm/firecracker/releases/download/v1.14.1/firecracker-v1.14.1-{ARCH}.tgz");
     sandbox.mirror.serve(&path, release, faults);
-    sandbox.configure(&[("FIRECRACKER_VERSION", "v1.14.1"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &sum)]);
+    sandbox.configure(&[
+        ("FIRECRACKER_VERSION", "v1.14.1"),
+        (&format!("FIRECRACKER_SHA256_{ARCH}"), &sum),
+    ]);
 }
 
 #[test]
@@ -320,8 +406,14 @@ fn firecracker_comes_from_the_mirror_once() {
     let sandbox = Sandbox::new();
     firecracker(&sandbox, &[]);
     assert_eq!(sandbox.step("firecracker"), (Some(0), String::new()));
-    assert_eq!(text(&run(&mut Command::new(sandbox.path("bin/jailer"))).stdout), "jailer v1.14.1\n");
-    assert_eq!(sandbox.step("firecracker"), (Some(77), "v1.14.1 is installed".to_owned()));
+    assert_eq!(
+        text(&run(&mut Command::new(sandbox.path("bin/jailer"))).stdout),
+        "jailer v1.14.1\n"
+    );
+    assert_eq!(
+        sandbox.step("firecracker"),
+        (Some(77), "v1.14.1 is installed".to_owned())
+    );
 }
 
 #[test]
@@ -336,10 +428,16 @@ fn wrong_checksum_installs_nothing() {
     let sandbox = Sandbox::new();
     firecracker(&sandbox, &[]);
     let wrong = "0".repeat(64);
-    sandbox.configure(&[("FIRECRACKER_VERSION", "v1.14.1"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &wrong)]);
+    sandbox.configure(&[
+        ("FIRECRACKER_VERSION", "v1.14.1"),
+        (&format!("FIRECRACKER_SHA256_{ARCH}"), &wrong),
+    ]);
     let (code, reason) = sandbox.step("firecracker");
     assert_eq!(code, Some(1));
-    assert!(reason.contains("wrong checksum") && reason.contains(&wrong), "{reason}");
+    assert!(
+        reason.contains("wrong checksum") && reason.contains(&wrong),
+        "{reason}"
+    );
     assert!(!sandbox.path("bin/firecracker").exists());
 }
 
@@ -356,19 +454,33 @@ fn download_without_checksum_for_this_machine_is_refused() {
 #[test]
 fn download_that_is_not_there_names_its_address() {
     let sandbox = Sandbox::new();
-    sandbox.configure(&[("FIRECRACKER_VERSION", "v9"), (&format!("FIRECRACKER_SHA256_{ARCH}"), &"0".repeat(64))]);
+    sandbox.configure(&[
+        ("FIRECRACKER_VERSION", "v9"),
+        (&format!("FIRECRACKER_SHA256_{ARCH}"), &"0".repeat(64)),
+    ]);
     let (code, reason) = sandbox.step("firecracker");
     assert_eq!(code, Some(1));
-    assert!(reason.contains(&sandbox.mirror.url) && reason.contains("404"), "{reason}");
+    assert!(
+        reason.contains(&sandbox.mirror.url) && reason.contains("404"),
+        "{reason}"
+    );
 }
 
 #[test]
 fn rustup_is_run_as_a_file_and_told_of_the_mirror() {
     let sandbox = Sandbox::new();
     let told = sandbox.path("told");
-    let init = format!("#!/bin/sh\necho \"$RUSTUP_DIST_SERVER $*\" > '{}'\n", told.display()).into_bytes();
+    let init = format!(
+        "#!/bin/sh\necho \"$RUSTUP_DIST_SERVER $*\" > '{}'\n",
+        told.display()
+    )
+    .into_bytes();
     let sum = sha256(&init);
-    sandbox.mirror.serve(&format!("/rustup/archive/1.28.2/{ARCH}-unknown-linux-gnu/rustup-init"), init, &[]);
+    sandbox.mirror.serve(
+        &format!("/rustup/archive/1.28.2/{ARCH}-unknown-linux-gnu/rustup-init"),
+        init,
+        &[],
+    );
     sandbox.configure(&[
         ("TOOLCHAIN", "rustup"),
         ("RUSTUP_VERSION", "1.28.2"),
@@ -388,10 +500,22 @@ fn rustup_is_run_as_a_file_and_told_of_the_mirror() {
 fn operators_toolchain_is_waited_for_and_then_linked() {
     let sandbox = Sandbox::new();
     sandbox.configure(&[("TOOLCHAIN", "operator"), ("TOOLCHAIN_KEY", "1.95.0")]);
-    assert_eq!(sandbox.step("toolchain"), (Some(77), "waiting for the operator's copy".to_owned()));
-    assert_eq!(sandbox.bash("twolane-box.sh", &["link-toolchain", "1.95.0"]).status.code(), Some(1));
+    assert_eq!(
+        sandbox.step("toolchain"),
+        (Some(77), "waiting for the operator's copy".to_owned())
+    );
+    assert_eq!(
+        sandbox
+            .bash("twolane-box.sh", &["link-toolchain", "1.95.0"])
+            .status
+            .code(),
+        Some(1)
+    );
     fs::create_dir_all(sandbox.path("opt/toolchain/1.95.0/bin")).unwrap();
-    executable(&sandbox.path("opt/toolchain/1.95.0/bin/cargo"), "echo cargo 1.95.0");
+    executable(
+        &sandbox.path("opt/toolchain/1.95.0/bin/cargo"),
+        "echo cargo 1.95.0",
+    );
     let output = sandbox.bash("twolane-box.sh", &["link-toolchain", "1.95.0"]);
     assert_eq!(text(&output.stdout), "cargo 1.95.0\n", "{}", text(&output.stderr));
     assert_eq!(sandbox.step("toolchain").0, Some(0));
@@ -409,7 +533,10 @@ fn cargo_tool_comes_out_of_its_archive() {
     let row = format!("cargo-of-this-test 1.0 https://example.org/tool-{{arch}}.tgz {sum} {sum}");
     sandbox.configure(&[("CARGO_TOOLS", &row)]);
     assert_eq!(sandbox.step("cargo-tools"), (Some(0), String::new()));
-    assert_eq!(text(&run(&mut Command::new(sandbox.path("bin/cargo-of-this-test"))).stdout), "here\n");
+    assert_eq!(
+        text(&run(&mut Command::new(sandbox.path("bin/cargo-of-this-test"))).stdout),
+        "here\n"
+    );
 }
 
 /// Runs all of stage 1 in the sandbox; returns the status file without its times.
@@ -417,7 +544,9 @@ fn whole(sandbox: &Sandbox) -> (Option<i32>, Vec<String>) {
     // Without users, directories and packages there is nothing that would touch this machine.
     let code = sandbox.bash("stage1.sh", &[]).status.code();
     let status = sandbox.read("state/stage1.status");
-    let lines = status.lines().map(|line| line.split_once(' ').unwrap().1.to_owned());
+    let lines = status
+        .lines()
+        .map(|line| line.split_once(' ').unwrap().1.to_owned());
     (code, lines.filter(|line| !line.contains(" keys")).collect())
 }
 
@@ -428,9 +557,17 @@ fn lane_without_need_of_kvm_goes_on_without_it() {
     sandbox.fake("runuser", "shift 3; exec \"$@\"");
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(0));
-    assert!(lines.iter().any(|it| it.starts_with("skip gate KVM is not needed here: ")), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|it| it.starts_with("skip gate KVM is not needed here: ")),
+        "{lines:?}"
+    );
     assert_eq!(lines.last().map(String::as_str), Some("done"));
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&sandbox.read("state/gate.json")).unwrap()["works"], false);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&sandbox.read("state/gate.json")).unwrap()["works"],
+        false
+    );
 }
 
 #[test]
@@ -441,7 +578,10 @@ fn lane_that_needs_kvm_fails_with_the_gates_sentence() {
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(1));
     let last = lines.last().unwrap();
-    assert!(last.starts_with("failed gate ") && last.contains("no-kvm is not there"), "{lines:?}");
+    assert!(
+        last.starts_with("failed gate ") && last.contains("no-kvm is not there"),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -453,7 +593,13 @@ fn step_that_hangs_is_cut_and_named() {
     sandbox.fake("runuser", "shift 3; exec \"$@\"");
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(1));
-    assert!(lines.last().unwrap().starts_with("failed firecracker hung, and was cut after 2 s: fetching http"), "{lines:?}");
+    assert!(
+        lines
+            .last()
+            .unwrap()
+            .starts_with("failed firecracker hung, and was cut after 2 s: fetching http"),
+        "{lines:?}"
+    );
 }
 
 // --- the box's tool
@@ -471,7 +617,11 @@ fn started_check(sandbox: &Sandbox, output: &[u8], result: Option<&str>) {
     fs::write(dir.join("boot_id"), "other-boot\n").unwrap();
     fs::write(dir.join("output"), output).unwrap();
     if let Some(result) = result {
-        fs::write(dir.join("result"), format!("result={result}\ncode=exited\nstatus=0\nbegun=10.000\nended=12.500\n")).unwrap();
+        fs::write(
+            dir.join("result"),
+            format!("result={result}\ncode=exited\nstatus=0\nbegun=10.000\nended=12.500\n"),
+        )
+        .unwrap();
     }
     sandbox.fake("systemctl", "exit 3");
 }
@@ -485,9 +635,15 @@ fn ended_check_is_told_with_its_output() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"one\ntwo\n", Some("success"));
     let answer = ask(&sandbox, &["follow", "r1", "test", "4", "60"]);
-    assert_eq!(header(&answer), "state=ended offset=4 bytes=4 size=8 result=success code=exited status=0 begun=10.000 ended=12.500");
+    assert_eq!(
+        header(&answer),
+        "state=ended offset=4 bytes=4 size=8 result=success code=exited status=0 begun=10.000 ended=12.500"
+    );
     assert!(answer.ends_with("\ntwo\n"), "{answer}");
-    assert!(ask(&sandbox, &["list", "r1"]).starts_with("test state=ended offset=8 bytes=0 size=8 result=success "));
+    assert!(
+        ask(&sandbox, &["list", "r1"])
+            .starts_with("test state=ended offset=8 bytes=0 size=8 result=success ")
+    );
 }
 
 #[test]
@@ -495,9 +651,17 @@ fn long_output_comes_in_pieces_and_ends_with_the_last() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, &vec![b'x'; (1 << 20) + 3], Some("success"));
     let first = ask(&sandbox, &["follow", "r1", "test", "0", "60"]);
-    assert!(first.starts_with("state=running offset=0 bytes=1048576 size=1048579 "), "{}", header(&first));
+    assert!(
+        first.starts_with("state=running offset=0 bytes=1048576 size=1048579 "),
+        "{}",
+        header(&first)
+    );
     let last = ask(&sandbox, &["follow", "r1", "test", "1048576", "60"]);
-    assert!(last.starts_with("state=ended offset=1048576 bytes=3 size=1048579 "), "{}", header(&last));
+    assert!(
+        last.starts_with("state=ended offset=1048576 bytes=3 size=1048579 "),
+        "{}",
+        header(&last)
+    );
 }
 
 #[test]
@@ -505,7 +669,12 @@ fn check_that_vanished_is_lost_and_never_ended() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"", None);
     let answer = ask(&sandbox, &["follow", "r1", "test", "0", "60"]);
-    assert!(answer.starts_with("state=lost offset=0 bytes=0 size=0 result= code= status= begun=10.000 ended= boot=other-boot"), "{answer}");
+    assert!(
+        answer.starts_with(
+            "state=lost offset=0 bytes=0 size=0 result= code= status= begun=10.000 ended= boot=other-boot"
+        ),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -514,8 +683,16 @@ fn check_that_somebody_stopped_has_not_passed() {
     started_check(&sandbox, b"", None);
     let tool = |command: &str| {
         let mut command_line = Command::new("bash");
-        command_line.arg(script("twolane-box.sh")).args([command, "r1", "test"]).env("TWOLANE_STATE", sandbox.path("state"));
-        command_line.envs([("MAINPID", "1"), ("SERVICE_RESULT", "success"), ("EXIT_CODE", "exited"), ("EXIT_STATUS", "0")]);
+        command_line
+            .arg(script("twolane-box.sh"))
+            .args([command, "r1", "test"])
+            .env("TWOLANE_STATE", sandbox.path("state"));
+        command_line.envs([
+            ("MAINPID", "1"),
+            ("SERVICE_RESULT", "success"),
+            ("EXIT_CODE", "exited"),
+            ("EXIT_STATUS", "0"),
+        ]);
         assert!(run(&mut command_line).status.success());
     };
     tool("mark-stopped");
@@ -547,7 +724,12 @@ fn names_that_are_no_names_are_refused() {
         &[],
     ] {
         let output = sandbox.bash("twolane-box.sh", arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -557,11 +739,19 @@ fn stage1_is_told_from_where_the_asker_was() {
     fs::create_dir(sandbox.path("cloud")).unwrap();
     fs::write(sandbox.path("cloud/result.json"), "{}").unwrap();
     sandbox.fake("cloud-init", r#"printf '{\n "status": "done"\n}\n'; exit 2"#);
-    fs::write(sandbox.path("state/stage1.status"), "1.000 begin users\n2.000 end users ok\n3.000 done\n").unwrap();
+    fs::write(
+        sandbox.path("state/stage1.status"),
+        "1.000 begin users\n2.000 end users ok\n3.000 done\n",
+    )
+    .unwrap();
     let answer = ask(&sandbox, &["wait-stage1", "1", "60"]);
     let lines: Vec<_> = answer.lines().collect();
     assert_eq!(lines[..2], ["2.000 end users ok", "3.000 done"]);
-    assert!(lines[2].starts_with("cloud-init {\"boot_id\":\"") && lines[2].ends_with(",\"exit\":2,\"status\":{ \"status\": \"done\"}}"), "{answer}");
+    assert!(
+        lines[2].starts_with("cloud-init {\"boot_id\":\"")
+            && lines[2].ends_with(",\"exit\":2,\"status\":{ \"status\": \"done\"}}"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! `twolane attach`: takes up a run whose client died, while its boxes live.
+
+use model::{config, world::Journal};
+
+use super::{Context, boxes, run::carry_out};
+use crate::{
+    args::AttachArgs,
+    problem::{Problem, Result},
+    show::record,
+    world::{block_on, journal},
+};
+
+/// Takes up the run.
+pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
+    let paths = context.paths()?;
+    let run = &args.run;
+    let dir = paths.run(run);
+    let mut plan = record::read_plan(&dir).map_err(|error| {
+        Problem::usage(format!("could not take up run {run}"))
+            .because(format!("its plan {}: {error}", dir.join(record::PLAN)))
+            .help("twolane ls shows the boxes and their runs")
+    })?;
+    block_on(async {
+        let journal = journal(&paths)?;
+        if journal.is_held(run).await? {
+            return Err(Problem::usage(format!("could not take up run {run}"))
+                .because("another twolane carries it out")
+                .help("wait for it, or stop that one first"));
+        }
+        let holdings = boxes::holdings(&*journal).await?;
+        plan.lanes
+            .retain(|lane| holdings.boxes_of(run).any(|(label, _)| *label == lane.label));
+        if plan.lanes.is_empty() {
+            return Err(Problem::usage(format!("could not take up run {run}"))
+                .because("none of its boxes is there any more")
+                .help(format!("twolane report {run} shows what it did")));
+        }
+        drop(journal);
+        carry_out(context, &paths, &config::Local::default(), &plan).await
+    })
+}

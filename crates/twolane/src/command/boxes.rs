@@ -1,0 +1,108 @@
+//! What commands about a box that exists have in common.
+
+use std::collections::BTreeSet;
+
+use model::{
+    journal::{Held, Holdings},
+    name::{Label, RunId},
+    plan::Plan,
+    reap::orphans,
+    time::Timestamp,
+    world::Journal,
+};
+
+use super::Context;
+use crate::{
+    paths::Paths,
+    problem::{Problem, Result},
+    show::record,
+};
+
+/// Returns what we may own.
+pub(super) async fn holdings(journal: &dyn Journal) -> Result<Holdings> {
+    Ok(Holdings::fold(&journal.entries().await?))
+}
+
+/// Returns what the journal says of that box.
+pub(super) async fn held(journal: &dyn Journal, label: &Label) -> Result<Held> {
+    let mut holdings = holdings(journal).await?;
+    holdings.boxes.remove(label).ok_or_else(|| {
+        let names: Vec<&str> = holdings.boxes.keys().map(Label::as_str).collect();
+        let problem = Problem::usage(format!("could not find a box `{label}`"));
+        if names.is_empty() {
+            return problem.because("there is no box").help("twolane up makes one");
+        }
+        problem.because(format!("the boxes are: {}", names.join(", ")))
+    })
+}
+
+/// Returns the machine of a box that is up.
+pub(super) fn machine(held: Held) -> Result<model::machine::Machine> {
+    let label = held.tags.label;
+    held.machine.ok_or_else(|| {
+        Problem::infrastructure(format!("could not reach box {label}"))
+            .because("it has no address yet, or was never made")
+            .help(format!(
+                "twolane ls shows where it stands; twolane down {label} destroys it"
+            ))
+    })
+}
+
+/// Returns the plan of the run that the box was made for, with the box's lane alone.
+pub(super) fn plan_of(paths: &Paths, held: &Held) -> Result<Plan> {
+    let dir = paths.run(&held.run);
+    let mut plan = record::read_plan(&dir).map_err(|error| {
+        Problem::usage(format!("could not read the plan of run {}", held.run))
+            .because(format!("{dir}: {error}"))
+    })?;
+    plan.lanes.retain(|lane| lane.label == held.tags.label);
+    if plan.lanes.is_empty() {
+        return Err(
+            Problem::usage(format!("could not find the lane of box {}", held.tags.label))
+                .because(format!("the plan of run {} has none with it", held.run)),
+        );
+    }
+    Ok(plan)
+}
+
+/// Says in one line for each run which boxes a dead process left, and which command finishes them.
+pub(super) async fn notice_unfinished(context: &Context, paths: &Paths, journal: &dyn Journal) -> Result<()> {
+    for (run, labels) in unfinished(journal).await? {
+        let names = labels.join(", ");
+        let attach = if paths.run(&run).join(record::PLAN).exists() {
+            format!("twolane attach {run} takes it up again, ")
+        } else {
+            String::new()
+        };
+        context.style.tell(&format!(
+            "note: run {run} was cut off and its boxes may still be there: {names}; {attach}twolane down {} destroys",
+            labels.first().map_or("--all", String::as_str)
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the boxes that a dead process left, by run.
+async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<String>)>> {
+    let holdings = holdings(journal).await?;
+    let runs: BTreeSet<RunId> = holdings.boxes.values().map(|held| held.run.clone()).collect();
+    let mut alive = BTreeSet::new();
+    for run in &runs {
+        if journal.is_held(run).await? {
+            alive.insert(run.clone());
+        }
+    }
+    let orphans = orphans(&holdings, &alive, Timestamp::now());
+    let of = |run: &RunId| -> Vec<String> {
+        orphans
+            .iter()
+            .filter(|(_, held)| held.run == *run)
+            .map(|(label, _)| label.to_string())
+            .collect()
+    };
+    Ok(runs
+        .iter()
+        .map(|run| (run.clone(), of(run)))
+        .filter(|(_, labels)| !labels.is_empty())
+        .collect())
+}

@@ -1,0 +1,50 @@
+//! `twolane fetch`: brings results back from a box that is up.
+
+use engine::{Lane, Link, collect::collect};
+use model::{config, world::Target};
+
+use super::{Context, boxes};
+use crate::{
+    args::LabelArgs,
+    exit::Exit,
+    problem::{Problem, Result},
+    world::{Watched, block_on},
+};
+
+/// Brings them back into the directory of the box's run.
+pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
+    let paths = context.paths()?;
+    block_on(async {
+        let watched = Watched::open(context, &paths, &config::Local::default(), None)?;
+        let world = &watched.world;
+        let held = boxes::held(&*world.journal, &args.label).await?;
+        let plan = boxes::plan_of(&paths, &held)?;
+        let machine = boxes::machine(held)?;
+        let Some(lane) = plan.lanes.first() else {
+            return Err(Problem::usage("could not find the box's lane"));
+        };
+        let link = Link::to(Target::root_of(&machine));
+        link.connect(world, std::time::Duration::from_secs(30)).await?;
+        let on = Lane {
+            plan: &plan,
+            lane,
+            world,
+        };
+        collect(&on, &link).await;
+        watched.finish();
+        let missing = watched
+            .report
+            .report()
+            .lanes
+            .values()
+            .any(|lane| !lane.missing.is_empty());
+        if !context.style.is_json {
+            context.style.result(on.dir().as_str());
+        }
+        Ok(if missing {
+            Exit::Infrastructure
+        } else {
+            Exit::Passed
+        })
+    })
+}

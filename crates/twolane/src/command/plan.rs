@@ -1,0 +1,138 @@
+//! `twolane plan`: what would run where, and what it could cost. Asks nobody and makes nothing.
+
+use model::{
+    candidate::Candidate,
+    plan::{Cost, LanePlan, Plan, Price, Refused, USUAL},
+    time::show_length,
+};
+use serde::Serialize;
+
+use super::Context;
+use crate::{
+    args::RunArgs,
+    exit::Exit,
+    planning::{self, Providers},
+    problem::Result,
+    project::{self, Project},
+    show::{stream::Style, table::table},
+    world::providers,
+};
+
+/// Shows the plan.
+pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
+    let project = project::find(&context.dir)?;
+    let providers = providers(&context.paths()?, &project.config.local)?;
+    let planned = planning::plan(&project, &planning::asked(args)?, &providers)?;
+    let shown = Shown::of(&planned.plan, &planned.refused, &providers);
+    if context.style.is_json {
+        context.style.document(&shown);
+        return Ok(Exit::Passed);
+    }
+    print(context.style, &project, &planned.plan, &shown);
+    Ok(Exit::Passed)
+}
+
+/// The plan with what its candidates cost.
+#[derive(Serialize)]
+struct Shown<'a> {
+    plan: &'a Plan,
+    candidates: Vec<Priced<'a>>,
+    refused: &'a [Refused],
+}
+
+#[derive(Serialize)]
+struct Priced<'a> {
+    lane: &'a str,
+    candidate: &'a Candidate,
+    price: Price,
+    cost: Option<Cost>,
+    dead_man: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(plan: &'a Plan, refused: &'a [Refused], providers: &Providers) -> Self {
+        let of_lane = |lane: &'a LanePlan| {
+            lane.candidates.iter().map(|candidate| {
+                let price = planning::price(candidate, providers);
+                Priced {
+                    lane: &lane.name,
+                    candidate,
+                    cost: price.cost(USUAL, lane.ttl),
+                    price,
+                    dead_man: providers
+                        .get(&candidate.provider)
+                        .map(|provider| provider.dead_man()),
+                }
+            })
+        };
+        Self {
+            plan,
+            candidates: plan.lanes.iter().flat_map(of_lane).collect(),
+            refused,
+        }
+    }
+}
+
+fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
+    let origin = match project.has_file {
+        true => project.dir.join(project::FILE).to_string(),
+        false => format!("{} (no {}: the rust preset)", project.dir, project::FILE),
+    };
+    style.result(&format!("project {} from {origin}", plan.project));
+    for source in &plan.sources {
+        style.result(&format!("source  {} from {}", source.name, source.path));
+    }
+    let rows = shown.candidates.iter().map(|priced| {
+        let (estimated, worst) = costs(priced);
+        vec![
+            priced.lane.to_owned(),
+            priced.candidate.to_string(),
+            estimated,
+            worst,
+        ]
+    });
+    style.result(&format!(
+        "\n{}",
+        table(&["lane", "box", "estimated", "at worst"], rows)
+    ));
+    for lane in &plan.lanes {
+        style.result(&format!("\n{}", lane_text(lane, shown)));
+    }
+    for refused in shown.refused {
+        style.result(&format!(
+            "\n{}: {} falls away: {}",
+            refused.lane, refused.candidate, refused.why
+        ));
+    }
+}
+
+fn costs(priced: &Priced<'_>) -> (String, String) {
+    match (&priced.cost, &priced.price) {
+        (Some(cost), _) => (cost.estimated.to_string(), cost.worst.to_string()),
+        (None, Price::Free) => ("free".to_owned(), "free".to_owned()),
+        (None, _) => ("unknown".to_owned(), "unknown".to_owned()),
+    }
+}
+
+fn lane_text(lane: &LanePlan, shown: &Shown<'_>) -> String {
+    let mut lines = vec![format!(
+        "lane {}: kvm {}, box {} for {} at most",
+        lane.name,
+        lane.need,
+        lane.label,
+        show_length(lane.ttl)
+    )];
+    let first = shown.candidates.iter().find(|priced| priced.lane == lane.name);
+    if let Some(dead_man) = first.and_then(|priced| priced.dead_man.as_ref()) {
+        lines.push(format!("  if this machine burns down: {dead_man}"));
+    }
+    let rows = lane.checks.iter().map(|check| {
+        vec![
+            format!("  {}", check.name),
+            show_length(check.timeout),
+            check.run.replace('\n', " "),
+        ]
+    });
+    lines.push(table(&["  check", "at most", "command"], rows));
+    lines.join("\n")
+}

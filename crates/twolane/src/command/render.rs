@@ -1,0 +1,80 @@
+//! `twolane render`: exactly what would be sent to a box. Only the keys are stand-ins, as each box gets its own.
+
+use camino::Utf8PathBuf;
+use model::{
+    name::Token,
+    plan::{LanePlan, Plan},
+    render::cloud_init,
+    tags::Tags,
+    time::{Deadline, Timestamp},
+    world::Keys,
+};
+use serde::Serialize;
+
+use super::Context;
+use crate::{
+    args::{RenderArgs, Rendered},
+    exit::Exit,
+    planning,
+    problem::{Problem, Result},
+    project,
+    world::providers,
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    what: &'a str,
+    lane: &'a str,
+    text: &'a str,
+}
+
+/// Prints it.
+pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
+    let project = project::find(&context.dir)?;
+    let providers = providers(&context.paths()?, &project.config.local)?;
+    let mut asked = planning::asked_of_boxes(&args.boxes)?;
+    let first = project.config.lanes.first().map(|lane| lane.name.clone());
+    asked.lanes = args.lane.clone().or(first).into_iter().collect();
+    let plan = planning::plan(&project, &asked, &providers)?.plan;
+    let Some(lane) = plan.lanes.first() else {
+        return Err(Problem::usage("could not find a lane").because("the configuration has none"));
+    };
+    let (what, text) = match args.what {
+        Rendered::CloudInit => ("cloud-init", user_data(&plan, lane)?),
+    };
+    if context.style.is_json {
+        context.style.document(&Document {
+            what,
+            lane: &lane.name,
+            text: &text,
+        });
+    } else {
+        context.style.raw(text.as_bytes());
+    }
+    Ok(Exit::Passed)
+}
+
+fn user_data(plan: &Plan, lane: &LanePlan) -> Result<String> {
+    let tags = Tags {
+        label: lane.label.clone(),
+        run: plan.run.clone(),
+        token: Token::generate(&lane.label, 0),
+        deadline: Deadline::after(Timestamp::now(), lane.ttl),
+        owner: plan.owner.clone(),
+    };
+    let keys = Keys {
+        host_private:
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nmade for each box\n-----END OPENSSH PRIVATE KEY-----\n"
+                .to_owned(),
+        host_public: format!("ssh-ed25519 MADE-FOR-EACH-BOX {}", lane.label),
+        login_public: format!("ssh-ed25519 MADE-FOR-EACH-BOX {}", lane.label),
+        login_file: Utf8PathBuf::new(),
+    };
+    cloud_init::user_data(&plan.stage1(lane, &tags, &keys)).map_err(|error| {
+        let problem = Problem::usage("could not render the user-data");
+        error
+            .mistakes
+            .iter()
+            .fold(problem, |problem, mistake| problem.because(mistake))
+    })
+}

@@ -1,0 +1,104 @@
+//! `twolane run`: the whole flow, lanes side by side; the boxes are gone at the end.
+
+use camino::Utf8Path;
+use engine::run::CannotRun;
+use model::{config, plan::Plan, report::Verdict};
+
+use super::{Context, boxes};
+use crate::{
+    args::RunArgs,
+    exit::Exit,
+    paths::Paths,
+    planning,
+    problem::{Problem, Result},
+    project,
+    show::{record, text},
+    world::{Watched, block_on, cannot_write, journal, providers},
+};
+
+/// Runs the lanes.
+pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
+    let paths = context.paths()?;
+    let project = project::find(&context.dir)?;
+    let providers = providers(&paths, &project.config.local)?;
+    let planned = planning::plan(&project, &planning::asked(args)?, &providers)?;
+    for refused in &planned.refused {
+        let text = format!(
+            "note: {}: {} falls away: {}",
+            refused.lane, refused.candidate, refused.why
+        );
+        context.style.tell(&text);
+    }
+    let plan = planned.plan;
+    block_on(async {
+        let journal = journal(&paths)?;
+        boxes::notice_unfinished(context, &paths, &*journal).await?;
+        refuse_taken(&plan, &*journal).await?;
+        drop(journal);
+        carry_out(context, &paths, &project.config.local, &plan).await
+    })
+}
+
+/// Refuses a plan whose labels are taken, before anything is created.
+pub(super) async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journal) -> Result<()> {
+    let holdings = boxes::holdings(journal).await?;
+    match plan
+        .lanes
+        .iter()
+        .find(|lane| holdings.is_taken(&lane.label, &plan.run))
+    {
+        Some(lane) => Err(model::error::JournalError::Taken(lane.label.clone()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Carries out a plan, new or taken up again, and shows how it ended.
+pub(super) async fn carry_out(
+    context: &Context,
+    paths: &Paths,
+    local: &config::Local,
+    plan: &Plan,
+) -> Result {
+    let dir = paths.run(&plan.run);
+    let watched = Watched::open(context, paths, local, Some(&dir))?;
+    record::write_plan(&dir, plan).map_err(|error| cannot_write(&dir, &error))?;
+    let outcome = engine::run::run(plan, &watched.world).await;
+    watched.finish();
+    let verdict = outcome.map_err(cannot_run)?;
+    Ok(show_end(context, &watched, &dir, verdict))
+}
+
+/// Turns the engine's refusal to begin into a problem.
+pub(super) fn cannot_run(error: CannotRun) -> Problem {
+    match error {
+        CannotRun::Journal(error) => error.into(),
+        CannotRun::Held(run) => Problem::usage(format!("could not take up run {run}"))
+            .because("another twolane carries it out")
+            .help("wait for it, or stop that one first"),
+    }
+}
+
+/// Writes the report beside the events, shows it, and returns the exit code. What is left comes last.
+pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, verdict: Verdict) -> Exit {
+    let report = watched.report.report();
+    let shown = text::report(&report, dir);
+    let path = dir.join("report.txt");
+    let written = serde_json::to_vec_pretty(&report)
+        .map_err(std::io::Error::from)
+        .and_then(|json| record::write_whole(&dir.join("report.json"), &json))
+        .and_then(|()| record::write_whole(&path, crate::show::clean::plain(&shown).as_bytes()));
+    if !context.style.is_json {
+        context.style.result(&shown);
+    }
+    match written {
+        Ok(()) if context.style.is_json => {}
+        Ok(()) => context.style.result(&format!("\nreport: {path}")),
+        Err(error) => context
+            .style
+            .tell(&format!("warning: could not write the report {path}: {error}")),
+    }
+    if let Some(left) = watched.standing.left() {
+        context.style.tell(&left);
+    }
+    verdict.into()
+}

@@ -1,0 +1,161 @@
+//! `twolane up`: a lane's box with stage 1 behind it and the sources on it, which stays until its deadline.
+
+use engine::{
+    Lane, Link,
+    down::{Departure, down},
+    run::{begin, end, refused},
+};
+use futures::future::{Either, select};
+use model::{
+    event::Event,
+    journal::Fact,
+    machine::Machine,
+    plan::{LanePlan, Plan},
+    report::Verdict,
+    time::after,
+    world::World,
+};
+use serde::Serialize;
+
+use super::{
+    Context, boxes,
+    run::{cannot_run, refuse_taken},
+};
+use crate::{
+    args::UpArgs,
+    exit::Exit,
+    planning,
+    problem::{Problem, Result},
+    project,
+    show::record,
+    world::{Watched, block_on, cannot_write, journal, providers},
+};
+
+/// Brings it up.
+pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
+    let paths = context.paths()?;
+    let project = project::find(&context.dir)?;
+    let names: Vec<&str> = project
+        .config
+        .lanes
+        .iter()
+        .map(|lane| lane.name.as_str())
+        .collect();
+    let lane = match (&args.lane, names.as_slice()) {
+        (Some(lane), _) => lane.clone(),
+        (None, [one]) => (*one).to_owned(),
+        (None, names) => {
+            return Err(Problem::usage("could not tell which lane's box to bring up")
+                .because(format!("the lanes are: {}", names.join(", ")))
+                .help(format!("name one: twolane up {}", names[0])));
+        }
+    };
+    let mut asked = planning::asked_of_boxes(&args.boxes)?;
+    asked.lanes = vec![lane];
+    let providers = providers(&paths, &project.config.local)?;
+    let plan = planning::plan(&project, &asked, &providers)?.plan;
+    let Some(lane) = plan.lanes.first() else {
+        return Err(Problem::usage("could not find the lane"));
+    };
+    block_on(async {
+        let journal = journal(&paths)?;
+        boxes::notice_unfinished(context, &paths, &*journal).await?;
+        refuse_taken(&plan, &*journal).await?;
+        drop(journal);
+        let dir = paths.run(&plan.run);
+        let watched = Watched::open(context, &paths, &project.config.local, Some(&dir))?;
+        record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
+        begin(&plan, &watched.world).await.map_err(cannot_run)?;
+        let (verdict, machine) = bring_up(&plan, lane, &watched.world).await;
+        end(&plan, &watched.world, verdict).await;
+        watched.finish();
+        if let (Verdict::Passed, Some(machine)) = (verdict, machine) {
+            show(context, lane, &machine, &watched.world);
+        }
+        if let Some(left) = watched.standing.left() {
+            context.style.tell(&left);
+        }
+        Ok(Exit::from(verdict))
+    })
+}
+
+/// Brings the box up and keeps it, or destroys whatever was made of it.
+async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Option<Machine>) {
+    let tell = |event| world.tell(Some(&lane.name), event);
+    tell(Event::LaneBegan {
+        label: lane.label.clone(),
+        need: lane.need,
+        checks: Vec::new(),
+    });
+    let on = Lane { plan, lane, world };
+    let link = Link::default();
+    let upping = Box::pin(engine::up::up(&on, &link));
+    let upped = match select(upping, world.stop.asked()).await {
+        Either::Left((upped, _)) => upped.map_err(|refusal| refused(&on, refusal)),
+        Either::Right(((), _)) => {
+            tell(Event::Interrupted);
+            Err(Verdict::Interrupted)
+        }
+    };
+    let (verdict, machine) = match upped {
+        Ok(machine) => {
+            let kept = Fact::Kept {
+                label: lane.label.clone(),
+            };
+            match world.journal.append(&plan.run, kept).await {
+                Ok(()) => (Verdict::Passed, Some(machine)),
+                // What cannot be written down as kept would be taken for left over.
+                Err(error) => {
+                    tell(Event::LaneFailed {
+                        why: error.to_string(),
+                        help: None,
+                    });
+                    (Verdict::Infrastructure, None)
+                }
+            }
+        }
+        Err(verdict) => (verdict, None),
+    };
+    let verdict = match verdict {
+        Verdict::Passed => verdict,
+        _ => match down(&lane.label, Some(&lane.name), world).await {
+            Departure::Gone(_) => verdict,
+            Departure::Left { .. } => Verdict::Left,
+        },
+    };
+    tell(Event::LaneEnded { verdict });
+    (verdict, machine)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    machine: &'a Machine,
+    lane: &'a str,
+    /// Not later than this.
+    deadline: model::time::Timestamp,
+    dead_man: Option<String>,
+}
+
+fn show(context: &Context, lane: &LanePlan, machine: &Machine, world: &World) {
+    let document = Document {
+        machine,
+        lane: &lane.name,
+        deadline: after(world.clock.now(), lane.ttl),
+        dead_man: world
+            .providers
+            .get(&machine.provider)
+            .map(|provider| provider.dead_man()),
+    };
+    if context.style.is_json {
+        return context.style.line(&document);
+    }
+    let label = &machine.label;
+    let dead_man = document.dead_man.unwrap_or_default();
+    context.style.result(&format!(
+        "box {label} is up at {} port {}, until {} at the latest: {dead_man}\n\
+         \x20 twolane test {label}    copies the source and runs the checks\n\
+         \x20 twolane ssh {label}     logs in\n\
+         \x20 twolane down {label}    destroys it",
+        machine.address, machine.port, document.deadline
+    ));
+}

@@ -1,0 +1,26 @@
+//! Readers of the stream of events, and the two streams that they print to.
+
+pub(crate) mod clean;
+pub(crate) mod json;
+pub(crate) mod problem;
+pub(crate) mod record;
+pub(crate) mod standing;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod terminal;
+pub(crate) mod text;
+
+use std::sync::Arc;
+
+use model::{event::Happening, world::Events};
+
+/// Hands every event to every reader.
+pub(crate) struct Fan(pub(crate) Vec<Arc<dyn Events>>);
+
+impl Events for Fan {
+    fn tell(&self, happening: Happening) {
+        for reader in &self.0 {
+            reader.tell(happening.clone());
+        }
+    }
+}

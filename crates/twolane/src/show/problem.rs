@@ -1,0 +1,41 @@
+//! Problems, as they are told: text on standard error, and the document where one was asked for.
+
+use anstream::ColorChoice;
+use anstyle::AnsiColor;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use super::stream::Style;
+use crate::{exit::Exit, problem::Problem};
+
+/// Tells a problem, and returns the exit code that it becomes.
+pub(crate) fn tell(style: Style, problem: &Problem) -> Exit {
+    let text = match &problem.drawn {
+        Some(drawn) => draw(style, drawn.as_ref()),
+        None => {
+            let red = AnsiColor::Red.on_default().bold();
+            problem.text().replacen("error", &format!("{red}error{red:#}"), 1)
+        }
+    };
+    style.tell(text.trim_end());
+    if style.is_json {
+        style.document(problem);
+    }
+    problem.exit
+}
+
+fn draw(style: Style, drawn: &dyn miette::Diagnostic) -> String {
+    let theme = match style.color {
+        ColorChoice::Never => GraphicalTheme::unicode_nocolor(),
+        _ if style.has_color_on_stderr() => GraphicalTheme::unicode(),
+        _ => GraphicalTheme::unicode_nocolor(),
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_context_lines(1)
+        .with_links(false);
+    let mut text = String::new();
+    match handler.render_report(&mut text, drawn) {
+        Ok(()) => text,
+        Err(_) => format!("error: {drawn}"),
+    }
+}

@@ -1,0 +1,204 @@
+//! The recording of a run: its events, and what its checks wrote, in the run's directory.
+//! A disk that is full is told of once and stops nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    sync::Mutex,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use model::{
+    event::{Event, Happening},
+    plan::Plan,
+    report::Report,
+    world::Events,
+};
+
+use super::stream::Style;
+
+/// The file of a run's plan.
+pub(crate) const PLAN: &str = "plan.json";
+/// The file of a run's events, one a line.
+pub(crate) const EVENTS: &str = "events.jsonl";
+
+/// Writes a run down. Every event is in its file when `tell` returns: a client that is killed has lost none.
+pub(crate) struct Record {
+    dir: Utf8PathBuf,
+    style: Style,
+    open: Mutex<Open>,
+}
+
+struct Open {
+    events: File,
+    logs: BTreeMap<(String, String), File>,
+    is_broken: bool,
+}
+
+impl Record {
+    /// Makes the run's directory and goes on with what is there of its events.
+    pub(crate) fn open(dir: &Utf8Path, style: Style) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut events = private().read(true).append(true).open(dir.join(EVENTS))?;
+        // A line that was cut when the last client was killed must not swallow the next one.
+        let length = events.metadata()?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            events.read_exact_at(&mut last, length - 1)?;
+        }
+        if last != [b'\n'] {
+            events.write_all(b"\n")?;
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            style,
+            open: Mutex::new(Open {
+                events,
+                logs: BTreeMap::new(),
+                is_broken: false,
+            }),
+        })
+    }
+
+    fn write(&self, happening: &Happening) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match (&happening.event, &happening.lane) {
+            (Event::CheckOutput { check, offset, bytes }, Some(lane)) => {
+                let key = (lane.clone(), check.clone());
+                if !open.logs.contains_key(&key) {
+                    let path = log_path(&self.dir, lane, check);
+                    fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+                    open.logs.insert(key.clone(), private().write(true).open(path)?);
+                }
+                open.logs[&key].write_all_at(bytes, *offset)
+            }
+            (Event::CheckOutput { .. }, None) => Ok(()),
+            _ => {
+                let mut line = serde_json::to_vec(happening)?;
+                line.push(b'\n');
+                open.events.write_all(&line)
+            }
+        }
+    }
+}
+
+impl Events for Record {
+    fn tell(&self, happening: Happening) {
+        let Err(error) = self.write(&happening) else {
+            return;
+        };
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !std::mem::replace(&mut open.is_broken, true) {
+            self.style.tell(&format!(
+                "warning: could not write down all of the run in {}\n  because: {error}\n  help: the run goes on; \
+                 its report will not be complete",
+                self.dir
+            ));
+        }
+    }
+}
+
+/// Returns the file of what a check wrote.
+pub(crate) fn log_path(run_dir: &Utf8Path, lane: &str, slug: &str) -> Utf8PathBuf {
+    run_dir.join(lane).join("checks").join(format!("{slug}.log"))
+}
+
+/// Writes the plan into the run's directory, whole or not at all.
+pub(crate) fn write_plan(run_dir: &Utf8Path, plan: &Plan) -> io::Result<()> {
+    write_whole(&run_dir.join(PLAN), &serde_json::to_vec_pretty(plan)?)
+}
+
+/// Reads the plan of a run.
+pub(crate) fn read_plan(run_dir: &Utf8Path) -> io::Result<Plan> {
+    Ok(serde_json::from_slice(&fs::read(run_dir.join(PLAN))?)?)
+}
+
+/// Reads the report of a run from its events. A line that was cut off, or is of a newer version, is left out.
+pub(crate) fn read_report(run_dir: &Utf8Path) -> io::Result<Report> {
+    let events = fs::read(run_dir.join(EVENTS))?;
+    let mut report = Report::default();
+    events
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Happening>(line).ok())
+        .for_each(|happening| report.take(&happening));
+    Ok(report)
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(crate) fn write_whole(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Utf8Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).mode(0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::ColorChoice;
+    use model::report::Verdict;
+
+    use super::*;
+
+    const STYLE: Style = Style {
+        is_json: false,
+        verbosity: 0,
+        is_quiet: false,
+        color: ColorChoice::Never,
+    };
+
+    fn happening(lane: Option<&str>, event: Event) -> Happening {
+        Happening::new("2026-01-02T03:04:05Z".parse().unwrap(), lane, event)
+    }
+
+    fn output(offset: u64, bytes: &[u8]) -> Happening {
+        happening(
+            Some("no-kvm"),
+            Event::CheckOutput {
+                check: "test".into(),
+                offset,
+                bytes: bytes.to_vec(),
+            },
+        )
+    }
+
+    #[test]
+    fn output_stands_at_its_offset_however_often_it_comes() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        let record = Record::open(dir, STYLE).unwrap();
+        record.tell(output(0, b"one "));
+        record.tell(output(4, b"two"));
+        let again = Record::open(dir, STYLE).unwrap();
+        again.tell(output(0, b"one two \xff"));
+        assert_eq!(
+            fs::read(log_path(dir, "no-kvm", "test")).unwrap(),
+            b"one two \xff"
+        );
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_costs_only_itself() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        fs::write(dir.join(EVENTS), "{\"v\":1,\"at\":\"2026-01").unwrap();
+        let record = Record::open(dir, STYLE).unwrap();
+        record.tell(happening(
+            None,
+            Event::RunEnded {
+                verdict: Verdict::Passed,
+            },
+        ));
+        assert_eq!(read_report(dir).unwrap().verdict, Some(Verdict::Passed));
+    }
+}

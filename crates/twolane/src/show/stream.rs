@@ -1,0 +1,101 @@
+//! The two streams: results go to standard output, progress and problems to standard error.
+//! Nothing else in the program prints.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// One JSON document, or one event a line, instead of text.
+    pub(crate) is_json: bool,
+    /// How much more than usual is told.
+    pub(crate) verbosity: u8,
+    /// Only problems are told.
+    pub(crate) is_quiet: bool,
+    /// Whether colours are used.
+    pub(crate) color: ColorChoice,
+}
+
+/// Why a result could not be written, the first time that it could not.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+impl Style {
+    /// Writes a result for people, with a newline at its end.
+    pub(crate) fn result(self, text: &str) {
+        write_out(AutoStream::new(io::stdout(), self.color), text);
+    }
+
+    /// Writes a result for programs: one document.
+    pub(crate) fn document(self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => write_out(io::stdout(), &text),
+            Err(error) => self.tell(&format!("error: could not write the result as JSON: {error}")),
+        }
+    }
+
+    /// Writes a result for programs: one line.
+    pub(crate) fn line(self, value: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(value) {
+            write_out(io::stdout(), &text);
+        }
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn raw(self, bytes: &[u8]) {
+        note_loss(io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()));
+    }
+
+    /// Writes one thing that the user should know now. A closed terminal is no reason to stop.
+    pub(crate) fn tell(self, text: &str) {
+        let mut stream = AutoStream::new(io::stderr(), self.color);
+        let _ = stream.write_all(format!("{text}\n").as_bytes());
+    }
+
+    /// Tells whether colours are used on standard error.
+    pub(crate) fn has_color_on_stderr(self) -> bool {
+        match self.color {
+            ColorChoice::Auto => AutoStream::choice(&io::stderr()) != ColorChoice::Never,
+            ColorChoice::Never => false,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+        }
+    }
+
+    /// Tells whether lines on standard error can be redrawn.
+    pub(crate) fn can_redraw(self) -> bool {
+        !self.is_quiet
+            && io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+}
+
+/// Returns why a result could not be written, if so. A reader that had enough, as `head` has, is no failure.
+pub(crate) fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+        .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+}
+
+/// Tells whether nobody reads standard output any more.
+pub(crate) fn is_closed() -> bool {
+    LOST.get().is_some()
+}
+
+fn write_out(mut stream: impl Write, text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    note_loss(
+        stream
+            .write_all(format!("{text}{end}").as_bytes())
+            .and_then(|()| stream.flush()),
+    );
+}
+
+fn note_loss(written: io::Result<()>) {
+    if let Err(error) = written {
+        let _ = LOST.set(error);
+    }
+}

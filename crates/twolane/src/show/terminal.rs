@@ -1,0 +1,286 @@
+//! The run as a person follows it: a line for each lane that is redrawn on a terminal, plain lines elsewhere.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::{
+    event::{Event, Happening},
+    report::Report,
+    world::Events,
+};
+
+use super::{
+    clean::{Lines, plain},
+    record::log_path,
+    stream::Style,
+    text::{self, Weight},
+};
+
+/// How much of a failed check's output is shown.
+const TAIL_LINES: usize = 40;
+/// How much output may wait for a reader that does not read; more is left out for that reader.
+const QUEUED_MAX: usize = 16 << 20;
+/// How long the end of a run waits for a reader that does not read.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events on their way to a thread of their own: whoever tells them never waits.
+pub(crate) struct Mailbox {
+    sender: Mutex<Option<Sender<Happening>>>,
+    queued: Arc<AtomicUsize>,
+    done: Mutex<Receiver<()>>,
+}
+
+/// The other end of a mailbox; ends when the mailbox is finished.
+pub(crate) struct Inbox {
+    receiver: Receiver<Happening>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Mailbox {
+    /// Starts the thread that reads.
+    pub(crate) fn start(name: &str, read: impl FnOnce(Inbox) + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        let (tell_done, done) = channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let inbox = Inbox {
+            receiver,
+            queued: queued.clone(),
+        };
+        let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            read(inbox);
+            let _ = tell_done.send(());
+        });
+        Self {
+            // Without a thread nothing is shown, and the run goes on.
+            sender: Mutex::new(started.is_ok().then_some(sender)),
+            queued,
+            done: Mutex::new(done),
+        }
+    }
+
+    /// Sends an event. What a check wrote is left out when too much of it waits already.
+    pub(crate) fn send(&self, happening: Happening) {
+        let size = size(&happening);
+        if size > 0 && self.queued.fetch_add(size, Ordering::Relaxed) > QUEUED_MAX {
+            self.queued.fetch_sub(size, Ordering::Relaxed);
+            return;
+        }
+        if let Ok(sender) = self.sender.lock()
+            && let Some(sender) = sender.as_ref()
+        {
+            let _ = sender.send(happening);
+        }
+    }
+
+    /// Waits until all has been read, but not for ever.
+    pub(crate) fn finish(&self) {
+        if let Ok(mut sender) = self.sender.lock() {
+            sender.take();
+        }
+        if let Ok(done) = self.done.lock() {
+            let _ = done.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+impl Iterator for Inbox {
+    type Item = Happening;
+
+    fn next(&mut self) -> Option<Happening> {
+        let happening = self.receiver.recv().ok()?;
+        self.queued.fetch_sub(size(&happening), Ordering::Relaxed);
+        Some(happening)
+    }
+}
+
+fn size(happening: &Happening) -> usize {
+    match &happening.event {
+        Event::CheckOutput { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// Shows a run while it goes on.
+pub(crate) struct Terminal(Mailbox);
+
+impl Terminal {
+    /// Starts to show.
+    pub(crate) fn start(style: Style, run_dir: &Utf8Path) -> Self {
+        let run_dir = run_dir.to_owned();
+        Self(Mailbox::start("terminal", move |inbox| {
+            let mut view = View::new(style, run_dir);
+            for happening in inbox {
+                view.take(&happening);
+            }
+            view.clear();
+        }))
+    }
+
+    /// Waits until all has been shown, and takes the redrawn lines away.
+    pub(crate) fn finish(&self) {
+        self.0.finish();
+    }
+}
+
+impl Events for Terminal {
+    fn tell(&self, happening: Happening) {
+        self.0.send(happening);
+    }
+}
+
+struct View {
+    style: Style,
+    run_dir: Utf8PathBuf,
+    report: Report,
+    output: BTreeMap<(String, String), Tail>,
+    bars: Option<Bars>,
+}
+
+/// The last lines of what a check wrote.
+#[derive(Default)]
+struct Tail {
+    lines: Lines,
+    last: VecDeque<String>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    lanes: BTreeMap<String, ProgressBar>,
+}
+
+impl View {
+    fn new(style: Style, run_dir: Utf8PathBuf) -> Self {
+        let bars = style.can_redraw().then(|| Bars {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            lanes: BTreeMap::new(),
+        });
+        Self {
+            style,
+            run_dir,
+            report: Report::default(),
+            output: BTreeMap::new(),
+            bars,
+        }
+    }
+
+    fn take(&mut self, happening: &Happening) {
+        if let (Event::CheckOutput { check, bytes, .. }, Some(lane)) = (&happening.event, &happening.lane) {
+            return self.take_output(lane, check, bytes);
+        }
+        self.report.take(happening);
+        if let Some(line) = text::line(happening, &self.report)
+            && self.is_told(line.weight)
+        {
+            self.print(&line.text);
+        }
+        if let (Event::CheckEnded { check, outcome, .. }, Some(lane)) = (&happening.event, &happening.lane) {
+            self.end_output(lane, check, outcome.is_failure());
+        }
+        if let (Some(bars), Some(lane)) = (&mut self.bars, &happening.lane) {
+            bars.take(lane, &happening.event, &self.report);
+        }
+    }
+
+    fn take_output(&mut self, lane: &str, check: &str, bytes: &[u8]) {
+        let is_live = self.style.verbosity > 0;
+        let tail = self
+            .output
+            .entry((lane.to_owned(), check.to_owned()))
+            .or_default();
+        let lines = tail.lines.take(bytes);
+        if is_live {
+            for line in lines {
+                self.print(&format!("[{lane}] {check} | {line}"));
+            }
+            return;
+        }
+        tail.last.extend(lines);
+        let surplus = tail.last.len().saturating_sub(TAIL_LINES);
+        tail.last.drain(..surplus);
+    }
+
+    fn end_output(&mut self, lane: &str, check: &str, is_failure: bool) {
+        let Some(mut tail) = self.output.remove(&(lane.to_owned(), check.to_owned())) else {
+            return;
+        };
+        let rest = tail.lines.finish();
+        if self.style.verbosity > 0 {
+            if let Some(line) = rest {
+                self.print(&format!("[{lane}] {check} | {line}"));
+            }
+            return;
+        }
+        if !is_failure {
+            return;
+        }
+        tail.last.extend(rest);
+        let mut text: Vec<String> = tail.last.iter().map(|line| format!("    | {line}")).collect();
+        text.push(format!("    all of it: {}", log_path(&self.run_dir, lane, check)));
+        self.print(&text.join("\n"));
+    }
+
+    fn is_told(&self, weight: Weight) -> bool {
+        match weight {
+            Weight::Problem => true,
+            Weight::Usual => !self.style.is_quiet,
+            Weight::Detail => self.style.verbosity > 0,
+        }
+    }
+
+    fn print(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| self.style.tell(text)),
+            None => self.style.tell(text),
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.all.clear();
+        }
+    }
+}
+
+impl Bars {
+    fn take(&mut self, lane: &str, event: &Event, report: &Report) {
+        if let Event::LaneEnded { .. } = event {
+            if let Some(bar) = self.lanes.remove(lane) {
+                bar.finish_and_clear();
+                self.all.remove(&bar);
+            }
+            return;
+        }
+        let Some(text) = report
+            .lanes
+            .get(lane)
+            .and_then(|lane| text::activity(event, lane))
+        else {
+            return;
+        };
+        let bar = self
+            .lanes
+            .entry(lane.to_owned())
+            .or_insert_with(|| new_bar(&self.all, lane));
+        bar.set_message(plain(&text).replace('\n', " "));
+    }
+}
+
+fn new_bar(all: &MultiProgress, lane: &str) -> ProgressBar {
+    let bar = all.add(ProgressBar::new_spinner());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:>4} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(lane.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}

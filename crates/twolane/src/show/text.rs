@@ -1,0 +1,479 @@
+//! Events and reports in words. Keeps out: where they are printed, and how lines are redrawn.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use camino::Utf8Path;
+use model::{
+    check::Outcome,
+    event::{Event, Happening, Step},
+    machine::Gone,
+    report::{CheckReport, LaneReport, Report, Verdict},
+    source::Synced,
+    time::show_length,
+};
+
+use super::{
+    clean::{clean, plain},
+    record::log_path,
+    table::table,
+};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const ODD: Style = AnsiColor::Yellow.on_default();
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+
+/// Who is told of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// Everybody.
+    Problem,
+    /// Who did not ask for quiet.
+    Usual,
+    /// Who asked for more.
+    Detail,
+}
+
+/// One thing to tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Who is told.
+    pub(crate) weight: Weight,
+    /// The words, with colours; may be more than one line.
+    pub(crate) text: String,
+}
+
+/// Returns what to tell of an event; `so_far` has taken it already.
+pub(crate) fn line(happening: &Happening, so_far: &Report) -> Option<Line> {
+    let lane = happening.lane.as_deref();
+    let report = lane.and_then(|lane| so_far.lanes.get(lane));
+    let (weight, text) = words(&happening.event, report)?;
+    let text = match lane {
+        Some(lane) => format!("{DIM}[{lane}]{DIM:#} {text}"),
+        None => text,
+    };
+    Some(Line { weight, text })
+}
+
+fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
+    use Weight::{Detail, Problem, Usual};
+    Some(match event {
+        Event::RunBegan { run, project, .. } => (Usual, format!("run {run} of {project}")),
+        Event::LaneBegan { label, need, checks } => {
+            let checks: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+            (
+                Usual,
+                format!("box {label}, kvm {need}; checks: {}", checks.join(", ")),
+            )
+        }
+        Event::StepBegan { step } => (Usual, format!("{step} …")),
+        Event::StepProgress { step, message, .. } => (Detail, format!("{step}: {}", safe(message))),
+        Event::StepEnded { step, failure: None } => {
+            (Usual, format!("{step} done{}", took(step_seconds(lane, *step))))
+        }
+        Event::StepEnded {
+            step,
+            failure: Some(why),
+        } => (Problem, format!("{step} {BAD}failed{BAD:#}: {}", safe(why))),
+        Event::CandidateTried {
+            candidate,
+            deadline,
+            dead_man,
+        } => (
+            Usual,
+            format!(
+                "asks for {candidate}; gone by {} at the latest: {}",
+                deadline.moment(),
+                safe(dead_man)
+            ),
+        ),
+        Event::CandidateFell { candidate, why } => {
+            (Usual, format!("{candidate} {ODD}fell away{ODD:#}: {}", safe(why)))
+        }
+        Event::MachineUp { machine } => {
+            let note = machine
+                .note
+                .as_ref()
+                .map_or(String::new(), |note| format!("; {}", safe(note)));
+            (
+                Usual,
+                format!(
+                    "box {} is {} {} at {} port {}{note}",
+                    machine.label,
+                    machine.provider,
+                    safe(&machine.id),
+                    machine.address,
+                    machine.port
+                ),
+            )
+        }
+        Event::Stage1 {
+            step, what, message, ..
+        } => stage1(step, what, message.as_deref(), lane)?,
+        Event::Gate { answer } => {
+            let style = if answer.works { GOOD } else { BAD };
+            (
+                Usual,
+                format!("kvm gate: {style}{}{style:#}", safe(&answer.sentence)),
+            )
+        }
+        Event::Synced { source, synced } => (Usual, format!("{source}: {}", copied(synced))),
+        Event::CheckBegan { check } => (
+            Usual,
+            format!("check {BOLD}{}{BOLD:#} …", check_name(lane, check)),
+        ),
+        Event::CheckOutput { .. } | Event::RunEnded { .. } => return None,
+        Event::CheckEnded {
+            check,
+            outcome,
+            seconds,
+        } => {
+            let style = outcome_style(outcome);
+            let weight = if outcome.is_failure() || matches!(outcome, Outcome::Unknown { .. }) {
+                Problem
+            } else {
+                Usual
+            };
+            let why = outcome
+                .reason()
+                .map_or(String::new(), |why| format!(": {}", safe(why)));
+            (
+                weight,
+                format!(
+                    "check {BOLD}{}{BOLD:#} {style}{}{style:#}{why}{}",
+                    check_name(lane, check),
+                    outcome.word(),
+                    took(Some(*seconds))
+                ),
+            )
+        }
+        Event::Collected { files, missing } => {
+            let missing: String = missing
+                .iter()
+                .map(|missing| format!("; not had: {}", safe(missing)))
+                .collect();
+            (Usual, format!("{} files brought back{missing}", files.len()))
+        }
+        Event::MachineGone { label, resources } => {
+            (Usual, format!("box {label} is gone{}", in_brackets(resources)))
+        }
+        Event::MachineKept {
+            label,
+            deadline,
+            dead_man,
+        } => (
+            Problem,
+            format!(
+                "box {label} is {ODD}kept{ODD:#} until {}: {}\n  help: twolane ssh {label}, twolane down {label}",
+                deadline.moment(),
+                safe(dead_man)
+            ),
+        ),
+        Event::MachineLeft {
+            label,
+            provider,
+            id,
+            why,
+        } => (
+            Problem,
+            left(label.as_str(), provider.as_str(), id.as_deref(), why),
+        ),
+        Event::Notice { text } => (Usual, safe(text)),
+        Event::LaneFailed { why, help } => {
+            let help = help
+                .as_ref()
+                .map_or(String::new(), |help| format!("\n  help: {}", safe(help)));
+            (Problem, format!("{BAD}error{BAD:#}: {}{help}", safe(why)))
+        }
+        Event::LaneEnded { verdict } => {
+            let style = verdict_style(*verdict);
+            (Usual, format!("{style}{}{style:#}", verdict.words()))
+        }
+        Event::Interrupted => (
+            Problem,
+            "stopping: the boxes are being destroyed; once more leaves at once".to_owned(),
+        ),
+    })
+}
+
+fn stage1(
+    step: &str,
+    what: &str,
+    message: Option<&str>,
+    lane: Option<&LaneReport>,
+) -> Option<(Weight, String)> {
+    let step = safe(step);
+    let message = message.map_or(String::new(), |message| format!(": {}", safe(message)));
+    let seconds = lane
+        .and_then(|lane| lane.stage1.iter().rfind(|report| report.step == step))
+        .and_then(|report| report.seconds);
+    Some(match what {
+        "begin" => (Weight::Usual, format!("stage 1: {step} …")),
+        "ok" => (
+            Weight::Usual,
+            format!("stage 1: {step} done{}{message}", took(seconds)),
+        ),
+        "failed" => (
+            Weight::Problem,
+            format!("stage 1: {step} {BAD}failed{BAD:#}{message}"),
+        ),
+        "skipped" => (Weight::Usual, format!("stage 1: {step} skipped{message}")),
+        _ => return None,
+    })
+}
+
+/// Returns what to tell of a box that may still run.
+pub(crate) fn left(label: &str, provider: &str, id: Option<&str>, why: &str) -> String {
+    let id = id.map_or(String::new(), |id| format!(" (id {})", safe(id)));
+    format!(
+        "{BAD}error{BAD:#}: box {label} at {provider}{id} may still be there\n  because: {}\n  help: twolane down {label}",
+        safe(why)
+    )
+}
+
+/// Returns one line for a lane that is at work: its step and how far that is.
+pub(crate) fn activity(event: &Event, lane: &LaneReport) -> Option<String> {
+    Some(match event {
+        Event::StepBegan { step } => step.to_string(),
+        Event::StepProgress {
+            step,
+            message,
+            amount,
+        } => {
+            let far = match amount {
+                Some((done, total)) if *total > 0 => {
+                    let percent = u128::from(*done) * 100 / u128::from(*total);
+                    format!(", {} %", percent.min(100))
+                }
+                _ => String::new(),
+            };
+            format!("{step}: {}{far}", plain(&safe(message)))
+        }
+        Event::CandidateTried { candidate, .. } => format!("up: {candidate}"),
+        Event::Stage1 { step, what, .. } if what == "begin" => format!("stage 1: {}", plain(&safe(step))),
+        Event::CheckBegan { check } => {
+            let at = lane.checks.iter().position(|report| report.slug == *check);
+            format!(
+                "check {} ({} of {})",
+                check_name(Some(lane), check),
+                at.map_or(0, |at| at + 1),
+                lane.checks.len()
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// Returns a report for people. `run_dir` is where its files are.
+pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
+    let run = report.run.as_ref().map_or("?", |run| run.as_str());
+    let verdict = match report.verdict {
+        Some(verdict) => paint(verdict_style(verdict), verdict.words()),
+        None => paint(ODD, "not ended"),
+    };
+    let time = show_length(Duration::try_from_secs_f64(report.seconds()).unwrap_or_default());
+    let mut text = format!("run {run} of {}: {verdict}, {time}\n", report.project);
+    for notice in &report.notices {
+        text.push_str(&format!("note: {}\n", safe(notice)));
+    }
+    for (name, lane) in &report.lanes {
+        text.push('\n');
+        text.push_str(&lane_text(name, lane, run_dir));
+    }
+    text
+}
+
+fn lane_text(name: &str, lane: &LaneReport, run_dir: &Utf8Path) -> String {
+    let verdict = match lane.verdict {
+        Some(verdict) => paint(verdict_style(verdict), verdict.words()),
+        None => paint(ODD, "not ended"),
+    };
+    let mut lines = vec![format!("{BOLD}{name}{BOLD:#}: {verdict}")];
+    if let Some(why) = &lane.failure {
+        lines.push(format!("  because: {}", safe(why)));
+    }
+    if let Some(help) = &lane.help {
+        lines.push(format!("  help: {}", safe(help)));
+    }
+    if let Some(machine) = &lane.machine {
+        let note = machine
+            .note
+            .as_ref()
+            .map_or(String::new(), |note| format!("; {}", safe(note)));
+        lines.push(format!(
+            "  box: {}, {} {} in {}{note}",
+            machine.label,
+            machine.provider,
+            safe(&machine.instance_type),
+            safe(&machine.region)
+        ));
+    }
+    for (candidate, why) in &lane.fell {
+        lines.push(format!("  fell away: {candidate}: {}", safe(why)));
+    }
+    if let Some(gate) = &lane.gate {
+        lines.push(format!("  kvm gate: {}", safe(&gate.sentence)));
+    }
+    for (source, synced) in &lane.synced {
+        lines.push(format!("  source {source}: {}", copied(synced)));
+    }
+    lines.push(String::new());
+    lines.extend(indented(&checks(&lane.checks), &check_styles(&lane.checks)));
+    for check in lane.checks.iter().filter(|check| check.outcome.is_failure()) {
+        lines.push(format!(
+            "  output of {}: {}",
+            check.name,
+            log_path(run_dir, name, &check.slug)
+        ));
+    }
+    lines.push(String::new());
+    lines.extend(indented(&steps(lane), &[]));
+    for missing in &lane.missing {
+        lines.push(format!("  not brought back: {}", safe(missing)));
+    }
+    match (&lane.gone, &lane.left) {
+        (_, Some(why)) => lines.push(format!("  {ODD}box is still there{ODD:#}: {}", safe(why))),
+        (Some(gone), None) => lines.push(format!("  box is gone, confirmed{}", in_brackets(gone))),
+        (None, None) => {}
+    }
+    lines.join("\n") + "\n"
+}
+
+fn checks(checks: &[CheckReport]) -> String {
+    let rows = checks.iter().map(|check| {
+        vec![
+            check.name.clone(),
+            check.outcome.word().to_owned(),
+            check.seconds.map_or(String::new(), show_seconds),
+            check
+                .outcome
+                .reason()
+                .map_or(String::new(), |why| plain(&safe(why))),
+        ]
+    });
+    table(&["check", "outcome", "time", "why"], rows)
+}
+
+fn check_styles(checks: &[CheckReport]) -> Vec<Style> {
+    // The first line is the table's head.
+    std::iter::once(DIM)
+        .chain(checks.iter().map(|check| outcome_style(&check.outcome)))
+        .collect()
+}
+
+fn steps(lane: &LaneReport) -> String {
+    let mut rows = Vec::new();
+    for step in &lane.steps {
+        rows.push(vec![
+            step.step.to_string(),
+            step.seconds.map_or("?".to_owned(), show_seconds),
+            step.failure
+                .as_ref()
+                .map_or(String::new(), |why| plain(&safe(why))),
+        ]);
+        if step.step == Step::Stage1 {
+            rows.extend(lane.stage1.iter().map(|part| {
+                let why = match (part.what.as_str(), &part.message) {
+                    ("ok" | "begin", None) => String::new(),
+                    ("ok" | "begin", Some(message)) => safe(message),
+                    (what, None) => safe(what),
+                    (what, Some(message)) => format!("{}: {}", safe(what), safe(message)),
+                };
+                vec![
+                    format!("  {}", plain(&safe(&part.step))),
+                    part.seconds.map_or(String::new(), show_seconds),
+                    plain(&why),
+                ]
+            }));
+        }
+    }
+    table(&["step", "time", ""], rows)
+}
+
+fn indented(table: &str, styles: &[Style]) -> Vec<String> {
+    table
+        .lines()
+        .enumerate()
+        .map(|(row, line)| match styles.get(row) {
+            Some(style) => format!("  {}", paint(*style, line)),
+            None => format!("  {line}"),
+        })
+        .collect()
+}
+
+/// Returns the text as one line that is safe to print.
+fn safe(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| clean(line.as_bytes()))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("\n    ")
+}
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Passed => GOOD,
+        Verdict::Interrupted => ODD,
+        Verdict::Failed | Verdict::Infrastructure | Verdict::Left => BAD,
+    }
+}
+
+fn outcome_style(outcome: &Outcome) -> Style {
+    match outcome {
+        Outcome::Passed => GOOD,
+        Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => BAD,
+        Outcome::Skipped { .. } | Outcome::NotRun => ODD,
+    }
+}
+
+fn check_name(lane: Option<&LaneReport>, slug: &str) -> String {
+    lane.and_then(|lane| lane.checks.iter().find(|check| check.slug == slug))
+        .map_or_else(|| slug.to_owned(), |check| check.name.clone())
+}
+
+fn step_seconds(lane: Option<&LaneReport>, step: Step) -> Option<f64> {
+    lane?.steps.iter().rfind(|report| report.step == step)?.seconds
+}
+
+fn took(seconds: Option<f64>) -> String {
+    seconds.map_or(String::new(), |seconds| format!(", {}", show_seconds(seconds)))
+}
+
+/// Writes a length of time for people.
+pub(crate) fn show_seconds(seconds: f64) -> String {
+    show_length(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+fn copied(synced: &Synced) -> String {
+    format!(
+        "{} files, {} sent, {} deleted, {}",
+        synced.files,
+        synced.sent,
+        synced.deleted,
+        show_bytes(synced.bytes)
+    )
+}
+
+fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+fn in_brackets(resources: &[Gone]) -> String {
+    if resources.is_empty() {
+        return String::new();
+    }
+    let kinds: Vec<String> = resources.iter().map(|gone| gone.kind.to_string()).collect();
+    format!(" ({})", kinds.join(", "))
+}

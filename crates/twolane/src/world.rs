@@ -1,0 +1,216 @@
+//! The real world for the engine, and those who watch what happens in it.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use model::{
+    config,
+    event::Happening,
+    name::ProviderName,
+    report::Report,
+    world::{Events, Files, Provider, World},
+};
+
+use ::providers::{
+    equinix::Equinix,
+    local::{self, Acceleration, Image, Local, LocalSettings, Programs},
+};
+
+use crate::{
+    clock::Clock,
+    command::Context,
+    paths::Paths,
+    planning::Providers,
+    problem::{Problem, Result},
+    show::{
+        Fan,
+        json::Json,
+        record::{Record, write_whole},
+        standing::Standing,
+        stream::Style,
+        terminal::Terminal,
+    },
+    signals::Signals,
+};
+
+/// How long the end waits for work that nobody waits for any more.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs a future to its end, on threads that signals do not stop.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::infrastructure("could not start").because(error))?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_timeout(PATIENCE);
+    outcome
+}
+
+/// Returns the providers that can be used from this machine. Asks none of them anything.
+pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Providers> {
+    let settings = LocalSettings {
+        image: image(local.image.as_deref())?,
+        mirror: local.mirror.clone(),
+        acceleration: match local.acceleration {
+            config::Acceleration::Auto => Acceleration::Auto,
+            config::Acceleration::Kvm => Acceleration::Kvm,
+            config::Acceleration::Tcg => Acceleration::Tcg,
+        },
+        programs: Programs::default(),
+    };
+    let all: [(&str, Arc<dyn Provider>); 2] = [
+        (
+            local::NAME,
+            Arc::new(Local::new(paths.state.clone(), paths.cache.clone(), settings)),
+        ),
+        ("equinix", Arc::new(Equinix)),
+    ];
+    Ok(all
+        .into_iter()
+        .filter_map(|(name, provider)| Some((ProviderName::new(name).ok()?, provider)))
+        .collect())
+}
+
+/// Reads `image` of `[local]`: `debian-12`, or the address and the checksum of a disk image.
+fn image(given: Option<&str>) -> Result<Image> {
+    match given {
+        None | Some("debian" | "debian-12") => Ok(Image::Debian),
+        Some(given) => match given.rsplit_once(":sha256:") {
+            Some((url, sha256)) => Ok(Image::Cloud {
+                url: url.to_owned(),
+                sha256: sha256.to_owned(),
+            }),
+            None => Err(
+                Problem::usage(format!("could not use the image `{given}` of [local]"))
+                    .because("it is neither `debian-12` nor an address with its checksum")
+                    .help("write image = \"https://HOST/PATH.img:sha256:CHECKSUM\""),
+            ),
+        },
+    }
+}
+
+/// Opens the journal.
+pub(crate) fn journal(paths: &Paths) -> Result<Arc<journal::Journal>> {
+    Ok(Arc::new(journal::Journal::open(&paths.state, Arc::new(Clock))?))
+}
+
+/// A world, and those who watch what happens in it.
+pub(crate) struct Watched {
+    /// The world.
+    pub(crate) world: World,
+    /// What happened so far.
+    pub(crate) report: Arc<Kept>,
+    /// Which boxes may stand.
+    pub(crate) standing: Arc<Standing>,
+    terminal: Arc<Terminal>,
+    json: Option<Arc<Json>>,
+}
+
+/// Keeps a report of what happened so far.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Report>);
+
+impl Kept {
+    /// Returns the report so far.
+    pub(crate) fn report(&self) -> Report {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Events for Kept {
+    fn tell(&self, happening: Happening) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(&happening);
+    }
+}
+
+/// Results, put on this machine's disk.
+struct ThisDisk;
+
+#[async_trait]
+impl Files for ThisDisk {
+    async fn write(&self, path: &Utf8Path, bytes: &[u8]) -> std::result::Result<(), String> {
+        let (to, bytes) = (path.to_owned(), bytes.to_vec());
+        let written = tokio::task::spawn_blocking(move || write_whole(&to, &bytes)).await;
+        written
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("could not write {path}: {error}"))
+    }
+}
+
+impl Watched {
+    /// Opens the world for a command. Must be called on a runtime. What happens is written down where a directory is given.
+    pub(crate) fn open(
+        context: &Context,
+        paths: &Paths,
+        settings: &config::Local,
+        run_dir: Option<&Utf8Path>,
+    ) -> Result<Self> {
+        let journal = journal(paths)?;
+        let providers = providers(paths, settings)?;
+        let standing = Arc::new(Standing::default());
+        let report = Arc::new(Kept::default());
+        let stop = Signals::listen(standing.clone(), context.style)
+            .map_err(|error| Problem::infrastructure("could not listen for signals").because(error))?;
+        let mut readers: Vec<Arc<dyn Events>> = vec![standing.clone(), report.clone()];
+        if let Some(dir) = run_dir {
+            let record = Record::open(dir, context.style).map_err(|error| cannot_write(dir, &error))?;
+            readers.push(Arc::new(record));
+        }
+        let json = context
+            .style
+            .is_json
+            .then(|| Arc::new(Json::start(context.style)));
+        if let Some(json) = &json {
+            readers.push(json.clone());
+        }
+        let watching = Style {
+            is_quiet: context.style.is_quiet || context.style.is_json,
+            ..context.style
+        };
+        let shown_dir = run_dir.map_or_else(|| paths.runs(), Utf8PathBuf::from);
+        let terminal = Arc::new(Terminal::start(watching, &shown_dir));
+        readers.push(terminal.clone());
+        let world = World {
+            providers,
+            remote: Arc::new(remote::Ssh::new(paths.state.clone())),
+            journal,
+            clock: Arc::new(Clock),
+            events: Arc::new(Fan(readers)),
+            stop: Arc::new(stop),
+            files: Arc::new(ThisDisk),
+            runs: paths.runs(),
+        };
+        Ok(Self {
+            world,
+            report,
+            standing,
+            terminal,
+            json,
+        })
+    }
+
+    /// Waits until all has been shown.
+    pub(crate) fn finish(&self) {
+        self.terminal.finish();
+        if let Some(json) = &self.json {
+            json.finish();
+        }
+    }
+}
+
+/// A run's directory cannot be written.
+pub(crate) fn cannot_write(dir: &Utf8Path, error: &std::io::Error) -> Problem {
+    Problem::usage(format!("could not write to the run's directory {dir}"))
+        .because(error)
+        .help("make it writable, or choose another place: --state-dir DIR")
+}

@@ -1,0 +1,252 @@
+//! End to end on `local`: real VMs, real cloud-init, real sshd, rsync and systemd.
+//! `cargo nextest run --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
+
+mod e2e_support;
+
+use std::{fs, path::PathBuf, process::Command};
+
+use e2e_support::{Bench, is, wait_until};
+use serde_json::Value;
+
+fn outcomes(events: &[Value]) -> Vec<String> {
+    let ended = events.iter().filter(|event| is(event, "check-ended"));
+    ended
+        .map(|event| format!("{} {}", event["check"], event["outcome"]["outcome"]).replace('"', ""))
+        .collect()
+}
+
+#[test]
+fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
+    let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../samples/mvm");
+    let bench = Bench::at(sample);
+    let (status, events) = bench.start(&["run"]).finish();
+    assert_eq!(status.code(), Some(0), "{:#?}", outcomes(&events));
+
+    let gate = events
+        .iter()
+        .find(|event| is(event, "gate") && event["lane"] == "live-kvm")
+        .expect("a gate's answer");
+    assert_eq!(gate["answer"]["works"], true, "{gate}");
+    let evidence = bench.files_ending("live-kvm-evidence.txt");
+    assert_eq!(
+        evidence.len(),
+        1,
+        "the live test writes its evidence only when a guest really ran"
+    );
+    for wanted in ["console.log", "cloud-init-output.log", "stage1.log", "test.log"] {
+        assert!(
+            !bench.files_ending(wanted).is_empty(),
+            "{wanted} was not brought back"
+        );
+    }
+    let (code, report) = bench.output(&["report"]);
+    assert_eq!(code, 0);
+    for wanted in [
+        "no-kvm",
+        "live-kvm",
+        "seccomp functional",
+        "live kvm",
+        "passed",
+        "/dev/kvm",
+    ] {
+        assert!(
+            report.contains(wanted),
+            "{wanted:?} is not in the report:\n{report}"
+        );
+    }
+    bench.assert_nothing_left();
+}
+
+/// One box, one check of each ending; and the connection is cut in the middle of one.
+#[test]
+fn every_ending_of_a_check_is_told_as_it_was() {
+    let bench = Bench::new(
+        r#"
+[lanes.all]
+boxes = ["local"]
+ttl = "30m"
+checks = [
+  { name = "source is there", run = "cat hello.txt" },
+  { name = "cut", run = "for i in $(seq 1 60); do echo line $i; sleep 0.2; done", artifacts = ["made.txt"] },
+  { name = "fails", run = "echo no >&2; exit 3" },
+  { name = "hangs", run = "sleep 1000", timeout = "3s" },
+  { name = "killed", run = "kill -SEGV $$" },
+  { name = "needs", run = "true", needs = ["program:no-such-program"] },
+  { name = "who", run = "id -un > made.txt && cat made.txt" },
+]
+"#,
+    );
+    let mut run = bench.start(&["run", "--continue"]);
+    run.until("output of the check that is cut", |event| {
+        is(event, "check-output") && event["check"] == "cut"
+    });
+    for (pid, text) in bench
+        .processes()
+        .iter()
+        .filter(|(_, text)| text.starts_with("ssh"))
+    {
+        assert!(
+            Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+                .unwrap()
+                .success(),
+            "{text}"
+        );
+    }
+    let (status, events) = run.finish();
+    assert_eq!(
+        outcomes(&events),
+        [
+            "source-is-there passed",
+            "cut passed",
+            "fails failed",
+            "hangs timed-out",
+            "killed failed",
+            "needs skipped",
+            "who passed"
+        ]
+    );
+    assert_eq!(status.code(), Some(1));
+    let output = fs::read_to_string(&bench.files_ending("checks/cut.log")[0]).unwrap();
+    let expected: String = (1..=60).map(|i| format!("line {i}\n")).collect();
+    assert_eq!(
+        output, expected,
+        "a cut connection loses nothing and repeats nothing"
+    );
+    assert_eq!(
+        fs::read_to_string(&bench.files_ending("made.txt")[0]).unwrap(),
+        "mvm\n"
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_run_whose_client_was_killed_is_taken_up_again() {
+    let bench = Bench::new(
+        r#"
+[lanes.only]
+boxes = ["local"]
+ttl = "30m"
+checks = [
+  { name = "first", run = "for i in $(seq 1 40); do echo line $i; sleep 0.2; done" },
+  { name = "second", run = "test ! -e ran-once && touch ran-once" },
+]
+"#,
+    );
+    let mut run = bench.start(&["run"]);
+    let began = run.until("the run's id", |event| is(event, "run-began"));
+    let id = began["run"].as_str().unwrap().to_owned();
+    run.until("output of the first check", |event| is(event, "check-output"));
+    run.signal("KILL");
+    run.finish();
+
+    let (code, text) = bench.output(&["ls"]);
+    assert_eq!(code, 0);
+    assert!(
+        text.contains(&id),
+        "the next command says that the run is unfinished:\n{text}"
+    );
+
+    let (status, events) = bench.start(&["attach", &id]).finish();
+    assert_eq!(outcomes(&events), ["first passed", "second passed"]);
+    assert_eq!(status.code(), Some(0));
+    let output = fs::read_to_string(&bench.files_ending("checks/first.log")[0]).unwrap();
+    assert_eq!(
+        output,
+        (1..=40).map(|i| format!("line {i}\n")).collect::<String>()
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn after_sigkill_down_all_leaves_nothing() {
+    let bench =
+        Bench::new("[lanes.only]\nboxes = [\"local\"]\nchecks = [{ name = \"a\", run = \"true\" }]\n");
+    // Between QEMU's start and the journal's next line, and once the box is being connected to.
+    for moment in ["candidate-tried", "machine-up"] {
+        let mut run = bench.start(&["run"]);
+        run.until(moment, |event| is(event, moment));
+        if moment == "candidate-tried" {
+            wait_until("QEMU runs", || {
+                bench
+                    .processes()
+                    .iter()
+                    .any(|(_, text)| text.starts_with("qemu-system"))
+            });
+        }
+        run.signal("KILL");
+        run.finish();
+        let (code, text) = bench.output(&["down", "--all"]);
+        assert_eq!(code, 0, "{text}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn sigterm_destroys_at_once_and_says_130() {
+    let bench = Bench::new(
+        "[lanes.only]\nboxes = [\"local\"]\nchecks = [{ name = \"long\", run = \"echo up; sleep 1000\" }]\n",
+    );
+    for moment in ["machine-up", "check-output"] {
+        let mut run = bench.start(&["run"]);
+        run.until(moment, |event| is(event, moment));
+        run.signal("TERM");
+        let (status, events) = run.finish();
+        assert_eq!(status.code(), Some(130), "at {moment}");
+        let position = |kind: &str| events.iter().rposition(|event| is(event, kind));
+        assert!(
+            position("machine-gone") > position("interrupted"),
+            "{:?}",
+            events.last()
+        );
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_step_of_stage_1_that_fails_is_named_and_leaves_nothing() {
+    let firecracker = r#"
+mirror = "http://10.0.2.2:9"
+firecracker = { version = "v1.14.1", sha256 = { x86_64 = "0000000000000000000000000000000000000000000000000000000000000000" } }
+"#;
+    let bench = Bench::with_system(
+        &format!("{}{firecracker}", e2e_support::SYSTEM),
+        "[lanes.only]\nboxes = [\"local\"]\nchecks = [{ name = \"a\", run = \"true\" }]\n",
+    );
+    let (code, text) = bench.output(&["run"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("stage 1 failed at firecracker"), "{text}");
+    assert!(
+        !bench.files_ending("stage1.log").is_empty(),
+        "the log comes back on failure too"
+    );
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_box_stays_for_who_wants_it_and_is_tested_again_and_again() {
+    let bench = Bench::new(
+        "[lanes.only]\nboxes = [\"local\"]\nttl = \"20m\"\nchecks = [{ name = \"read\", run = \"cat hello.txt\" }]\n",
+    );
+    let (status, events) = bench.start(&["up", "--label", "e2e-stays"]).finish();
+    assert_eq!(status.code(), Some(0), "{:?}", events.last());
+    let (code, text) = bench.output(&["up", "--label", "e2e-stays"]);
+    assert_eq!(code, 2, "a label that is taken:\n{text}");
+
+    let (code, text) = bench.output(&["test", "e2e-stays"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = bench.output(&["ssh", "e2e-stays", "cat", "/home/mvm/e2e/hello.txt"]);
+    assert_eq!((code, text.as_str()), (0, "hello from here\n"));
+    let (code, text) = bench.output(&["extend", "e2e-stays", "--by", "10m"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = bench.output(&["ls"]);
+    assert!(code == 0 && text.contains("e2e-stays"), "{text}");
+    let (code, text) = bench.output(&["logs", "e2e-stays", "--console"]);
+    assert!(code == 0 && !text.is_empty(), "{text}");
+    let (code, text) = bench.output(&["down", "e2e-stays"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = bench.output(&["down", "e2e-stays"]);
+    assert_eq!(code, 0, "destroying what is gone succeeds:\n{text}");
+    bench.assert_nothing_left();
+}
