@@ -374,6 +374,7 @@ mod tests {
                     ["gone", name] => Fact::Gone {
                         label: label(name),
                         resources: vec![],
+                        is_final: true,
                     },
                     ["extended", name] => Fact::Extended {
                         label: label(name),
