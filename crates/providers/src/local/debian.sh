@@ -114,12 +114,15 @@ chmod 666 rootfs.ext4
 exec 9<>rootfs.ext4
 THIS=$(cat "$0")
 export THIS
-mmdebstrap --variant=minbase --format=null --include="$packages" --aptopt='Acquire::Languages "none"' \
+# What root mounts is to be gone with the last process here, however that ends.
+alone=
+if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then alone='unshare --mount'; fi
+$alone mmdebstrap --variant=minbase --format=null --include="$packages" --aptopt='Acquire::Languages "none"' \
     --customize-hook='set -- configure "$1"; eval "$THIS"' \
     --customize-hook='copy-out /boot .' \
     --customize-hook='set -- write "$1"; eval "$THIS"' \
     "$suite" /dev/null "$@"
 chmod 600 rootfs.ext4
 mv boot/vmlinuz-* vmlinuz
-gunzip <boot/initrd.img-* >initrd.img # An emulated CPU unpacks slowly.
+gunzip -c boot/initrd.img-* >initrd.img # An emulated CPU unpacks slowly.
 rm -r boot
