@@ -1,0 +1,286 @@
+//! What goes on in a simulated box: stage 1, the box's end of twolane, checks. Everything is a matter of what time it is.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use model::name::RunId;
+
+use crate::{
+    clock::{Elapsed, SimClock},
+    faults::Faults,
+};
+
+/// The steps of stage 1, and the second after the first boot at which each ends.
+const STEPS: [(&str, u64); 4] = [("users", 5), ("packages", 40), ("toolchain", 70), ("gate", 75)];
+
+/// The inside of a box.
+#[derive(Debug, Clone)]
+pub struct SimBox {
+    booted: Elapsed,
+    dies: Option<Elapsed>,
+    has_kvm: bool,
+    /// The step at which stage 1 fails, if it does.
+    fails_at: Option<usize>,
+    host_key: String,
+    next_host_key: Option<String>,
+    /// Whether the box's end of twolane is there.
+    has_tool: bool,
+    /// Whether the sources are there.
+    has_sources: bool,
+    checks: BTreeMap<(RunId, String), SimCheck>,
+}
+
+/// One check on a box.
+#[derive(Debug, Clone)]
+pub struct SimCheck {
+    began: Elapsed,
+    ends: Elapsed,
+    /// systemd's result, code and status.
+    end: (&'static str, &'static str, &'static str),
+    output: Vec<u8>,
+}
+
+impl SimCheck {
+    /// Tells whether its command returned 0 by itself.
+    pub fn has_passed(&self) -> bool {
+        self.end == ("success", "exited", "0")
+    }
+}
+
+/// What the box's tool answers.
+pub enum Said {
+    /// This.
+    Answer(Vec<u8>),
+    /// Nothing new until then.
+    NotBefore(Elapsed),
+    /// It fails with this.
+    Fails(String),
+}
+
+impl SimBox {
+    /// Makes the inside of a box that boots at a moment.
+    pub fn new(clock: &SimClock, faults: &Faults, booted: Elapsed, host_key: String) -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            booted,
+            dies: clock
+                .happens(faults.box_dies)
+                .then(|| booted + clock.length(Duration::ZERO, hour)),
+            has_kvm: !clock.happens(faults.no_kvm),
+            fails_at: clock
+                .happens(faults.stage1_fails)
+                .then(|| clock.below(STEPS.len() as u64) as usize),
+            host_key,
+            next_host_key: None,
+            has_tool: false,
+            has_sources: false,
+            checks: BTreeMap::new(),
+        }
+    }
+
+    /// Tells whether it runs.
+    pub fn is_alive(&self, now: Elapsed) -> bool {
+        self.booted <= now && self.dies.is_none_or(|dies| now < dies)
+    }
+
+    /// Returns its present host key.
+    pub fn host_key(&self) -> &str {
+        &self.host_key
+    }
+
+    /// Takes the box's end of twolane.
+    pub fn install_tool(&mut self) {
+        self.has_tool = true;
+    }
+
+    /// Takes the sources.
+    pub fn take_sources(&mut self) {
+        self.has_sources = true;
+    }
+
+    /// Returns what the KVM gate found.
+    pub fn gate_answer(&self) -> String {
+        let sentence = if self.has_kvm {
+            "/dev/kvm works"
+        } else {
+            "there is no /dev/kvm"
+        };
+        format!(r#"{{"works": {}, "sentence": "{sentence}"}}"#, self.has_kvm)
+    }
+
+    /// Returns what becomes of every check that was started.
+    pub fn checks(&self) -> impl Iterator<Item = (&RunId, &str, &SimCheck)> {
+        self.checks
+            .iter()
+            .map(|((run, slug), check)| (run, slug.as_str(), check))
+    }
+
+    /// Answers a call of the box's tool, as `ops/ephemeral/twolane-box.sh` does.
+    pub fn tool(&mut self, arguments: &[String], clock: &SimClock, faults: &Faults) -> Said {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if !self.has_tool {
+            return Said::Fails("there is no such program".to_owned());
+        }
+        match words[..] {
+            ["wait-stage1", lines, _] => self.wait_stage1(lines.parse().unwrap_or(0), clock.elapsed()),
+            ["start", run, check, seconds, _, ..] => self.start(run, check, seconds, clock, faults),
+            ["follow", run, check, offset, _] => {
+                self.follow(run, check, offset.parse().unwrap_or(0), clock.elapsed())
+            }
+            ["stop", run, check] => self.stop(run, check, clock.elapsed()),
+            ["list", run] => self.list(run),
+            ["new-host-key"] => {
+                let key = format!("ssh-ed25519 renewed{:016x}", clock.below(u64::MAX));
+                Said::Answer(self.next_host_key.insert(key).clone().into_bytes())
+            }
+            ["use-host-key"] => {
+                if let Some(key) = self.next_host_key.take() {
+                    self.host_key = key;
+                }
+                Said::Answer(Vec::new())
+            }
+            ["set-deadline", unix] => Said::Answer(unix.as_bytes().to_vec()),
+            ["link-toolchain", _] | ["boot-id"] | ["journal", ..] => Said::Answer(b"b1".to_vec()),
+            _ => Said::Fails(format!("no such command: {}", words.join(" "))),
+        }
+    }
+
+    fn wait_stage1(&self, told: usize, now: Elapsed) -> Said {
+        let story = self.stage1_story();
+        let happened = story.iter().filter(|(at, _)| *at <= now);
+        let lines: Vec<&str> = happened.map(|(_, line)| line.as_str()).collect();
+        match story.get(lines.len()) {
+            Some((at, _)) if lines.len() <= told => Said::NotBefore(*at),
+            _ => Said::Answer(lines.get(told..).unwrap_or_default().join("\n").into_bytes()),
+        }
+    }
+
+    /// Every line that stage 1 is going to write, and when. The last is cloud-init's.
+    fn stage1_story(&self) -> Vec<(Elapsed, String)> {
+        let at = |seconds: u64| self.booted + Duration::from_secs(seconds);
+        let mut story = Vec::new();
+        let mut begin = 0;
+        for (index, (step, end)) in STEPS.into_iter().enumerate() {
+            story.push((at(begin), format!("{begin} begin {step}")));
+            if self.fails_at == Some(index) {
+                story.push((at(end), format!("{end} end {step} failed it broke")));
+                story.push((at(end), format!("{end} failed {step} it broke")));
+                break;
+            }
+            story.push((at(end), format!("{end} end {step} ok")));
+            begin = end;
+        }
+        let (exit, status, end) = match self.fails_at {
+            Some(index) => (1, "error", STEPS[index].1),
+            None => (0, "done", 76),
+        };
+        if self.fails_at.is_none() {
+            story.push((at(end), format!("{end} done")));
+        }
+        let json = format!(r#"{{"boot_id":"b1","exit":{exit},"status":{{"status":"{status}"}}}}"#);
+        story.push((at(end + 1), format!("cloud-init {json}")));
+        story
+    }
+
+    fn start(&mut self, run: &str, check: &str, seconds: &str, clock: &SimClock, faults: &Faults) -> Said {
+        let Ok(run) = RunId::new(run) else {
+            return Said::Fails("not a run".to_owned());
+        };
+        if !self.has_sources {
+            return Said::Fails("there is no such directory on the box: was the source copied?".to_owned());
+        }
+        let key = (run, check.to_owned());
+        if self.checks.contains_key(&key) {
+            return Said::Answer(b"already".to_vec());
+        }
+        let limit = Duration::from_secs(seconds.parse().unwrap_or(0));
+        let length = clock.length(Duration::from_secs(1), Duration::from_secs(400));
+        let is_hanging = clock.happens(faults.check_hangs);
+        let (length, end) = if is_hanging || length >= limit {
+            (limit, ("timeout", "killed", "TERM"))
+        } else if clock.happens(faults.check_fails) {
+            (length, ("exit-code", "exited", "101"))
+        } else {
+            (length, ("success", "exited", "0"))
+        };
+        let began = clock.elapsed();
+        let output = format!("output of {check}\n").into_bytes();
+        self.checks.insert(
+            key,
+            SimCheck {
+                began,
+                ends: began + length,
+                end,
+                output,
+            },
+        );
+        Said::Answer(b"started".to_vec())
+    }
+
+    fn follow(&self, run: &str, check: &str, offset: usize, now: Elapsed) -> Said {
+        let Some(check) = self.check(run, check) else {
+            return Said::Fails("it was never started".to_owned());
+        };
+        let has_ended = check.ends <= now;
+        let written = if has_ended {
+            &check.output[..]
+        } else {
+            &check.output[..check.output.len() / 2]
+        };
+        let piece = written.get(offset..).unwrap_or_default();
+        if piece.is_empty() && !has_ended {
+            return Said::NotBefore(check.ends);
+        }
+        let mut answer = check.header(has_ended, offset, piece.len());
+        answer.push('\n');
+        let mut answer = answer.into_bytes();
+        answer.extend(piece);
+        Said::Answer(answer)
+    }
+
+    fn stop(&mut self, run: &str, check: &str, now: Elapsed) -> Said {
+        let key = RunId::new(run).ok().map(|run| (run, check.to_owned()));
+        let Some(check) = key.and_then(|key| self.checks.get_mut(&key)) else {
+            return Said::Fails("it was never started".to_owned());
+        };
+        if check.ends > now {
+            check.ends = now;
+            check.end = ("stopped", "killed", "TERM");
+        }
+        Said::Answer(b"stopped ended".to_vec())
+    }
+
+    fn list(&self, run: &str) -> Said {
+        let mut lines = String::new();
+        for ((of, slug), check) in &self.checks {
+            if of.as_str() == run {
+                let _ = writeln!(lines, "{slug} {}", check.header(false, check.output.len(), 0));
+            }
+        }
+        Said::Answer(lines.into_bytes())
+    }
+
+    fn check(&self, run: &str, check: &str) -> Option<&SimCheck> {
+        self.checks.get(&(RunId::new(run).ok()?, check.to_owned()))
+    }
+}
+
+impl SimCheck {
+    fn header(&self, has_ended: bool, offset: usize, bytes: usize) -> String {
+        let (state, (result, code, status)) = if has_ended {
+            ("ended", self.end)
+        } else {
+            ("running", ("", "", ""))
+        };
+        let ended = if has_ended {
+            format!("{:.3}", self.ends.as_secs_f64())
+        } else {
+            String::new()
+        };
+        format!(
+            "state={state} offset={offset} bytes={bytes} size={} result={result} code={code} status={status} \
+             begun={:.3} ended={ended} boot=b1 boot_now=b1",
+            self.output.len(),
+            self.began.as_secs_f64()
+        )
+    }
+}

@@ -1,0 +1,51 @@
+//! What must never be seen: one file for each. A checker reads the whole record and says what is wrong.
+
+mod answers_are_true;
+mod foreign_is_untouched;
+mod gone_is_gone;
+mod intent_first;
+mod label_is_one_runs;
+mod live_is_untouched;
+mod looked_for_first;
+mod nothing_is_left;
+mod tagged_when_made;
+
+use crate::{clock::Elapsed, record::Seen, world::Sim};
+
+/// What a checker is given: all that was seen, and the world as it is in the end.
+pub struct Case<'a> {
+    /// In order.
+    pub seen: Vec<(Elapsed, Seen)>,
+    /// The world.
+    pub sim: &'a Sim,
+}
+
+type Checker = fn(&Case<'_>) -> Vec<String>;
+
+/// All checkers, by name.
+pub const ALL: [(&str, Checker); 9] = [
+    ("answers are true", answers_are_true::check),
+    ("foreign is untouched", foreign_is_untouched::check),
+    ("gone is gone", gone_is_gone::check),
+    ("intent first", intent_first::check),
+    ("a label is one run's", label_is_one_runs::check),
+    ("live is untouched", live_is_untouched::check),
+    ("looked for first", looked_for_first::check),
+    ("nothing is left", nothing_is_left::check),
+    ("tagged when made", tagged_when_made::check),
+];
+
+/// Asks all checkers.
+pub fn all(sim: &Sim) -> Vec<String> {
+    let case = Case {
+        seen: sim.record.seen(),
+        sim,
+    };
+    let ask = |(name, check): &(&str, Checker)| {
+        check(&case)
+            .into_iter()
+            .map(|wrong| format!("{name}: {wrong}"))
+            .collect::<Vec<_>>()
+    };
+    ALL.iter().flat_map(ask).collect()
+}

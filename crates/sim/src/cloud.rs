@@ -1,0 +1,325 @@
+//! A simulated provider: the single calls of its API, answered as unreliably as the faults say, and the boxes behind it.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::{
+    error::ErrorKind,
+    machine::ResourceKind,
+    name::{Label, ProviderName, RunId},
+    tags,
+};
+
+use crate::{
+    boxes::SimBox,
+    clock::{Elapsed, SimClock},
+    faults::Faults,
+    record::{Record, Seen, TagPairs},
+};
+
+/// How long a box takes from its creation until it has an address.
+const BOOT: Duration = Duration::from_secs(20);
+
+/// How long a thing that is being deleted is still listed.
+const DELETING: Duration = Duration::from_secs(8);
+
+/// Longest time after which a box turns up whose create call was answered with a timeout.
+const LATE_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// One thing that a provider has, had, or is going to have.
+#[derive(Debug, Clone)]
+pub struct Thing {
+    /// The provider's own id.
+    pub id: String,
+    /// The kind of thing.
+    pub kind: ResourceKind,
+    /// The name that people see.
+    pub name: String,
+    /// Its tags.
+    pub tags: TagPairs,
+    /// Whether somebody else made it.
+    pub is_foreign: bool,
+    /// When it comes to be.
+    pub from: Elapsed,
+    /// When it is listed first.
+    pub listed_from: Elapsed,
+    /// When it ceases to be.
+    pub until: Option<Elapsed>,
+    /// What goes on in it, for a box.
+    pub inside: Option<SimBox>,
+}
+
+impl Thing {
+    fn is_there(&self, now: Elapsed) -> bool {
+        self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    fn is_listed(&self, now: Elapsed) -> bool {
+        self.is_there(now) && self.listed_from <= now
+    }
+
+    /// Tells whether it exists or is going to.
+    pub fn remains(&self, now: Elapsed) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// Returns where its SSH server answers, once it has an address.
+    pub fn address(&self, now: Elapsed) -> Option<IpAddr> {
+        let number: u32 = self.id.rsplit('-').next()?.parse().ok()?;
+        (now >= self.from + BOOT).then_some(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)))
+    }
+}
+
+/// What a create call is to make.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// The kind of thing.
+    pub kind: ResourceKind,
+    /// The name that people see.
+    pub name: String,
+    /// Its tags.
+    pub tags: TagPairs,
+    /// The host key that its user-data brings, for a box.
+    pub host_key: Option<String>,
+}
+
+/// A simulated provider. All copies are the same one.
+#[derive(Clone)]
+pub struct SimCloud {
+    /// Its name.
+    pub name: ProviderName,
+    pub(crate) clock: SimClock,
+    pub(crate) record: Record,
+    faults: Arc<Mutex<Faults>>,
+    things: Arc<Mutex<Vec<Thing>>>,
+    /// Whether a create call with a token that was used before is answered with what it made then.
+    has_tokens: bool,
+}
+
+impl SimCloud {
+    /// Makes a provider that has nothing.
+    pub fn new(
+        name: ProviderName,
+        has_tokens: bool,
+        faults: Arc<Mutex<Faults>>,
+        record: Record,
+        clock: SimClock,
+    ) -> Self {
+        Self {
+            name,
+            clock,
+            record,
+            faults,
+            things: Arc::default(),
+            has_tokens,
+        }
+    }
+
+    /// One create call.
+    pub async fn create(&self, new: New) -> Result<Thing, ErrorKind> {
+        self.begin().await?;
+        let faults = self.faults();
+        let is_box = new.kind == ResourceKind::Machine;
+        if is_box && self.clock.happens(faults.no_capacity) {
+            return Err(ErrorKind::NoCapacity);
+        }
+        let is_late = is_box && self.clock.happens(faults.create_late);
+        let is_unanswered = is_late || self.clock.happens(faults.create_unanswered);
+        self.record.note(Seen::CreateAsked {
+            provider: self.name.clone(),
+            kind: new.kind,
+            tags: new.tags.clone(),
+            is_unanswered,
+        });
+        let thing = self.make(new, is_late, &faults);
+        self.clock.call().await;
+        if is_unanswered {
+            self.clock.pass(Duration::from_secs(60)).await;
+            return Err(ErrorKind::Unanswered);
+        }
+        Ok(thing)
+    }
+
+    fn make(&self, new: New, is_late: bool, faults: &Faults) -> Thing {
+        let now = self.clock.elapsed();
+        if let Some(first) = self.made_with_token(&new) {
+            return first;
+        }
+        let from = if is_late {
+            now + self.clock.length(Duration::from_secs(1), LATE_MAX)
+        } else {
+            now
+        };
+        let listed_from = from + self.clock.length(Duration::ZERO, faults.listing_lag);
+        let inside = new
+            .host_key
+            .map(|host_key| SimBox::new(&self.clock, faults, from + BOOT, host_key));
+        let mut things = self.things();
+        // No two providers give the same address.
+        let number = things.len() * 2 + usize::from(self.has_tokens);
+        let id = format!("{}-{number}", self.name);
+        let (kind, name, tags) = (new.kind, new.name, new.tags);
+        let thing = Thing {
+            id,
+            kind,
+            name,
+            tags,
+            is_foreign: false,
+            from,
+            listed_from,
+            until: None,
+            inside,
+        };
+        things.push(thing.clone());
+        thing
+    }
+
+    fn made_with_token(&self, new: &New) -> Option<Thing> {
+        let token = new.tags.get("mvm-token").filter(|_| self.has_tokens)?;
+        let now = self.clock.elapsed();
+        self.things()
+            .iter()
+            .find(|thing| {
+                thing.kind == new.kind && thing.tags.get("mvm-token") == Some(token) && thing.remains(now)
+            })
+            .cloned()
+    }
+
+    /// One call that lists everything, page after page.
+    pub async fn list(&self) -> Result<Vec<Thing>, ErrorKind> {
+        self.begin().await?;
+        self.record.note(Seen::Looked {
+            provider: self.name.clone(),
+        });
+        let now = self.clock.elapsed();
+        let listed = self
+            .things()
+            .iter()
+            .filter(|thing| thing.is_listed(now))
+            .cloned()
+            .collect();
+        self.clock.call().await;
+        Ok(listed)
+    }
+
+    /// One delete call.
+    pub async fn delete(&self, process: u32, id: &str) -> Result<(), ErrorKind> {
+        self.begin().await?;
+        let faults = self.faults();
+        if self.clock.elapsed() < faults.deletes_fail_for {
+            return Err(ErrorKind::Unavailable);
+        }
+        let now = self.clock.elapsed();
+        let is_ignored = self.clock.happens(faults.delete_ignored);
+        let tags = {
+            let mut things = self.things();
+            let thing = things
+                .iter_mut()
+                .find(|thing| thing.id == id && thing.is_there(now))
+                .ok_or(ErrorKind::NotFound)?;
+            if !is_ignored && thing.until.is_none() {
+                thing.until = Some(now + DELETING);
+            }
+            thing.tags.clone()
+        };
+        self.record.note(Seen::DestroyAsked {
+            process,
+            id: id.to_owned(),
+            tags,
+        });
+        self.clock.call().await;
+        Ok(())
+    }
+
+    /// One call that adds tags. No good adapter makes it.
+    pub async fn tag(&self, id: &str, tags: TagPairs) -> Result<(), ErrorKind> {
+        self.begin().await?;
+        if let Some(thing) = self.things().iter_mut().find(|thing| thing.id == id) {
+            thing.tags.extend(tags);
+        }
+        self.clock.call().await;
+        Ok(())
+    }
+
+    /// What every call begins with: the way there, and what the provider's front door may answer.
+    async fn begin(&self) -> Result<(), ErrorKind> {
+        self.clock.call().await;
+        self.clock
+            .pass(
+                self.clock
+                    .length(Duration::from_millis(20), Duration::from_millis(900)),
+            )
+            .await;
+        let faults = self.faults();
+        if self.clock.happens(faults.rate_limited) {
+            return Err(ErrorKind::RateLimited { retry_after: None });
+        }
+        if self.clock.happens(faults.unavailable) {
+            return Err(ErrorKind::Unavailable);
+        }
+        Ok(())
+    }
+
+    /// Puts a thing there that nobody here made.
+    pub fn put(&self, name: &str, kind: ResourceKind, tags: TagPairs) {
+        let new = New {
+            kind,
+            name: name.to_owned(),
+            tags,
+            host_key: None,
+        };
+        self.make(new, false, &Faults::default());
+        self.things()
+            .iter_mut()
+            .rev()
+            .take(1)
+            .for_each(|thing| thing.is_foreign = true);
+    }
+
+    /// Returns everything that it has, had, or is going to have.
+    pub fn everything(&self) -> Vec<Thing> {
+        self.things().clone()
+    }
+
+    /// Returns the ids of what exists or is going to, made for this label in this run.
+    pub fn remains(&self, label: &Label, run: Option<&RunId>) -> Vec<String> {
+        let now = self.clock.elapsed();
+        let is_meant = |thing: &&Thing| {
+            thing.remains(now)
+                && tags::is_ours(&thing.tags)
+                && thing.tags.get("mvm-label").is_some_and(|it| it == label.as_str())
+                && run.is_none_or(|run| thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str()))
+        };
+        self.things()
+            .iter()
+            .filter(is_meant)
+            .map(|thing| format!("{} {}", thing.kind, thing.id))
+            .collect()
+    }
+
+    /// Does something with the inside of the box at an address; none when no box is there.
+    pub fn inside<T>(&self, address: IpAddr, work: impl FnOnce(&mut SimBox) -> T) -> Option<T> {
+        let now = self.clock.elapsed();
+        let mut things = self.things();
+        let thing = things
+            .iter_mut()
+            .find(|thing| thing.is_there(now) && thing.address(now) == Some(address))?;
+        let inside = thing.inside.as_mut().filter(|inside| inside.is_alive(now))?;
+        Some(work(inside))
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn things(&self) -> MutexGuard<'_, Vec<Thing>> {
+        self.things.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The providers of one simulation, by name.
+pub type Clouds = BTreeMap<ProviderName, SimCloud>;

@@ -1,0 +1,118 @@
+//! What goes wrong in a simulation, and how often; and the bugs that are put in on purpose, to see them caught.
+
+use std::time::Duration;
+
+use crate::clock::SimClock;
+
+/// How often each thing goes wrong, in a thousand times, and how far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A create call succeeds, and its answer is lost.
+    pub create_unanswered: u64,
+    /// A create call is answered with a timeout, and its box turns up later.
+    pub create_late: u64,
+    /// A create call is refused, as there is no such box free.
+    pub no_capacity: u64,
+    /// A call is answered with 429.
+    pub rate_limited: u64,
+    /// A call is answered with 500, and did nothing.
+    pub unavailable: u64,
+    /// A delete is answered with OK, and does nothing.
+    pub delete_ignored: u64,
+    /// For so long from now on, every delete fails.
+    pub deletes_fail_for: Duration,
+    /// A new box is not listed for up to so long.
+    pub listing_lag: Duration,
+    /// A box dies by itself, within its first hour.
+    pub box_dies: u64,
+    /// A connection is lost, before or after what it carried was done.
+    pub connection_lost: u64,
+    /// The journal cannot be written.
+    pub journal_fails: u64,
+    /// The operator's clock jumps at a call.
+    pub clock_jumps: u64,
+    /// A check fails, on the project's account.
+    pub check_fails: u64,
+    /// A check never ends by itself.
+    pub check_hangs: u64,
+    /// Stage 1 fails.
+    pub stage1_fails: u64,
+    /// The box has no KVM that works.
+    pub no_kvm: u64,
+}
+
+impl Faults {
+    /// Draws which faults a simulation has. Each is there in about every second one, so that they meet in all ways.
+    pub fn draw(clock: &SimClock) -> Self {
+        let often = |most: u64| {
+            if clock.happens(500) {
+                1 + clock.below(most)
+            } else {
+                0
+            }
+        };
+        let long = |most: u64| Duration::from_secs(often(most));
+        Self {
+            create_unanswered: often(400),
+            create_late: often(300),
+            no_capacity: often(400),
+            rate_limited: often(150),
+            unavailable: often(150),
+            delete_ignored: often(500),
+            deletes_fail_for: long(1800),
+            listing_lag: long(240),
+            box_dies: often(300),
+            connection_lost: often(100),
+            journal_fails: often(60),
+            clock_jumps: often(20),
+            check_fails: often(400),
+            check_hangs: often(200),
+            stage1_fails: often(300),
+            no_kvm: often(300),
+        }
+    }
+}
+
+/// A bug that is put in on purpose, in what stands for an adapter or for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The adapter makes the box first, and tags it with a second call.
+    TagsAfterwards,
+    /// The adapter makes a second box without looking for the first.
+    DoesNotLook,
+    /// The adapter believes the first OK of a delete.
+    TrustsTheFirstOk,
+    /// The adapter destroys by the id that it remembers of its create call.
+    DestroysById,
+    /// The adapter leaves what was made beside the box.
+    LeavesTheDisk,
+    /// The adapter goes by the name of a box, and not by its tag.
+    GoesByName,
+    /// The adapter forgets the tag with the deadline.
+    ForgetsTheDeadline,
+    /// The adapter answers every failure of a create call as a refusal.
+    TakesSilenceForNo,
+    /// The journal says that an intent is written, and keeps it in memory.
+    LosesIntents,
+    /// The journal lets two runs have the same label.
+    GivesALabelTwice,
+    /// The connection says that a check passed when it does not know.
+    TakesSilenceForPassed,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::TagsAfterwards,
+        Self::DoesNotLook,
+        Self::TrustsTheFirstOk,
+        Self::DestroysById,
+        Self::LeavesTheDisk,
+        Self::GoesByName,
+        Self::ForgetsTheDeadline,
+        Self::TakesSilenceForNo,
+        Self::LosesIntents,
+        Self::GivesALabelTwice,
+        Self::TakesSilenceForPassed,
+    ];
+}

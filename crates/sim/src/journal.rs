@@ -1,0 +1,163 @@
+//! A journal in memory, with the meaning of the real one: it survives its processes, and their locks do not.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use model::{
+    error::JournalError,
+    journal::{Entry, Fact, Holdings},
+    name::RunId,
+    world::{Clock, Journal},
+};
+
+use crate::{
+    clock::SimClock,
+    cloud::{Clouds, SimCloud},
+    faults::Bug,
+    record::{Record, Seen},
+};
+
+/// The disk of one operator's machine. All copies are the same disk.
+#[derive(Clone, Default)]
+pub struct Disk {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    /// Which process has the lock of which run.
+    locks: BTreeMap<RunId, u32>,
+}
+
+impl Disk {
+    /// Lets go of the locks of a process that is gone, as the kernel does.
+    pub fn release(&self, process: u32) {
+        self.inner().locks.retain(|_, holder| *holder != process);
+    }
+
+    /// Returns what is on the disk.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.inner().entries.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The journal, as one process has it.
+pub struct MemoryJournal {
+    /// Where it is.
+    pub disk: Disk,
+    /// Who has it.
+    pub process: u32,
+    /// The time.
+    pub clock: SimClock,
+    /// Where facts are told to the checkers, with what is there when they are written.
+    pub record: Record,
+    /// The providers, to see what is there.
+    pub clouds: Clouds,
+    /// A bug that it has.
+    pub bug: Option<Bug>,
+}
+
+impl MemoryJournal {
+    fn broken(&self, operation: &'static str) -> JournalError {
+        JournalError::Broken {
+            operation,
+            path: "/state/journal.db".to_owned(),
+            cause: "database or disk is full".to_owned(),
+            help: "free some space".to_owned(),
+        }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn fails(&self) -> bool {
+        let often = self
+            .clouds
+            .values()
+            .next()
+            .map_or(0, |cloud| cloud.faults().journal_fails);
+        self.clock.happens(often)
+    }
+
+    fn write(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
+        let mut inner = self.disk.inner();
+        if let Fact::Intent { tags, .. } = &fact {
+            if Holdings::fold(&inner.entries).is_taken(&tags.label, run) && !self.has(Bug::GivesALabelTwice) {
+                return Err(JournalError::Taken(tags.label.clone()));
+            }
+            if self.has(Bug::LosesIntents) {
+                return Ok(());
+            }
+        }
+        inner.entries.push(Entry {
+            at: self.clock.now(),
+            run: run.clone(),
+            fact: fact.clone(),
+        });
+        drop(inner);
+        let remains = fact
+            .label()
+            .map(|label| remains(&self.clouds, label, run))
+            .unwrap_or_default();
+        self.record.note(Seen::Wrote {
+            run: run.clone(),
+            fact,
+            remains,
+        });
+        Ok(())
+    }
+}
+
+/// Returns what exists or is going to, at all providers, of one label and run.
+fn remains(clouds: &Clouds, label: &model::name::Label, run: &RunId) -> Vec<String> {
+    let of = |cloud: &SimCloud| cloud.remains(label, Some(run));
+    clouds.values().flat_map(of).collect()
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn append(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
+        self.clock.call().await;
+        if self.fails() {
+            self.record.note(Seen::NotWritten { fact });
+            return Err(self.broken("write"));
+        }
+        self.write(run, fact)?;
+        self.clock.call().await;
+        Ok(())
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
+        self.clock.call().await;
+        if self.fails() {
+            return Err(self.broken("read"));
+        }
+        Ok(self.disk.entries())
+    }
+
+    async fn hold(&self, run: &RunId) -> Result<bool, JournalError> {
+        self.clock.call().await;
+        let holder = *self.disk.inner().locks.entry(run.clone()).or_insert(self.process);
+        if holder == self.process {
+            self.record.note(Seen::Holds {
+                process: self.process,
+                run: run.clone(),
+            });
+        }
+        Ok(holder == self.process)
+    }
+
+    async fn is_held(&self, run: &RunId) -> Result<bool, JournalError> {
+        self.clock.call().await;
+        Ok(self.disk.inner().locks.contains_key(run))
+    }
+}

@@ -1,0 +1,205 @@
+//! All that was seen in a simulation, in order: what the checkers read.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use model::{
+    check::Outcome,
+    event::{Event, Happening},
+    journal::Fact,
+    machine::ResourceKind,
+    name::{Label, ProviderName, RunId},
+    report::Verdict,
+    world::Events,
+};
+
+use crate::clock::{Elapsed, SimClock};
+
+/// Tags as they are at a provider.
+pub type TagPairs = BTreeMap<String, String>;
+
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// A process began.
+    Began {
+        /// Which; a number for each.
+        process: u32,
+    },
+    /// A process was killed.
+    Killed {
+        /// Which.
+        process: u32,
+    },
+    /// A process ended by itself.
+    Over {
+        /// Which.
+        process: u32,
+    },
+    /// A run returned its verdict.
+    Ended {
+        /// Which run.
+        run: RunId,
+        /// How.
+        verdict: Verdict,
+        /// What of it exists at a provider, or is going to.
+        remains: Vec<String>,
+    },
+    /// A fact is on the disk.
+    Wrote {
+        /// The run that it belongs to.
+        run: RunId,
+        /// The fact.
+        fact: Fact,
+        /// What of its label and run exists at a provider, or is going to.
+        remains: Vec<String>,
+    },
+    /// A fact could not be written.
+    NotWritten {
+        /// The fact.
+        fact: Fact,
+    },
+    /// A process has the lock of a run.
+    Holds {
+        /// Which.
+        process: u32,
+        /// Of which run.
+        run: RunId,
+    },
+    /// A create call arrived at a provider.
+    CreateAsked {
+        /// At which.
+        provider: ProviderName,
+        /// For what.
+        kind: ResourceKind,
+        /// What it carries.
+        tags: TagPairs,
+        /// Whether the answer will be lost, or late.
+        is_unanswered: bool,
+    },
+    /// A process looked for what there is at a provider.
+    Looked {
+        /// At which.
+        provider: ProviderName,
+    },
+    /// A delete call arrived at a provider.
+    DestroyAsked {
+        /// From which process.
+        process: u32,
+        /// The thing's id.
+        id: String,
+        /// What the thing carries.
+        tags: TagPairs,
+    },
+    /// A process told something.
+    Told(Box<Happening>),
+}
+
+/// The record of one simulation. All copies are the same record.
+#[derive(Clone)]
+pub struct Record {
+    clock: SimClock,
+    seen: Arc<Mutex<Vec<(Elapsed, Seen)>>>,
+}
+
+impl Record {
+    /// Makes an empty record.
+    pub fn new(clock: SimClock) -> Self {
+        Self {
+            clock,
+            seen: Arc::default(),
+        }
+    }
+
+    /// Writes down what was seen.
+    pub fn note(&self, seen: Seen) {
+        let at = self.clock.elapsed();
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((at, seen));
+    }
+
+    /// Returns all that was seen.
+    pub fn seen(&self) -> Vec<(Elapsed, Seen)> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Events for Record {
+    fn tell(&self, happening: Happening) {
+        self.note(Seen::Told(Box::new(happening)));
+    }
+}
+
+impl Seen {
+    /// Writes it in a line, for whoever looks into a seed that failed; none for what says nothing new.
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Began { process } => format!("process {process} began"),
+            Self::Killed { process } => format!("process {process} was KILLED"),
+            Self::Over { process } => format!("process {process} is over"),
+            Self::Ended {
+                run,
+                verdict,
+                remains,
+            } => format!("run {run} ended: {verdict:?} {remains:?}"),
+            Self::Wrote { run, fact, remains } => format!("journal {run}: {} {remains:?}", fact_line(fact)),
+            Self::NotWritten { fact } => format!("journal FAILED for {}", fact_line(fact)),
+            Self::Holds { process, run } => format!("process {process} holds {run}"),
+            Self::CreateAsked {
+                provider,
+                kind,
+                tags,
+                is_unanswered,
+            } => {
+                let silent = if *is_unanswered { ", not answered" } else { "" };
+                format!("{provider}: create {kind} {}{silent}", name_of(tags))
+            }
+            Self::Looked { provider } => format!("{provider}: list"),
+            Self::DestroyAsked { process, id, tags } => {
+                format!("process {process}: delete {id} {}", name_of(tags))
+            }
+            Self::Told(happening) => match &happening.event {
+                Event::StepProgress { .. } | Event::CheckOutput { .. } | Event::Stage1 { .. } => return None,
+                event => format!("told {}: {event:?}", happening.lane.as_deref().unwrap_or("-")),
+            },
+        })
+    }
+}
+
+fn name_of(tags: &TagPairs) -> String {
+    let value = |key: &str| tags.get(key).map_or("-", String::as_str);
+    format!(
+        "{} of {} ({})",
+        value("mvm-label"),
+        value("mvm-run"),
+        value("mvm-token")
+    )
+}
+
+fn fact_line(fact: &Fact) -> String {
+    match fact {
+        Fact::Intent { tags, candidate } => format!("intent {} at {candidate} ({})", tags.label, tags.token),
+        Fact::Up { machine } => format!("up {} at {} ({})", machine.label, machine.provider, machine.id),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Returns the label that tags name, as it is written there.
+pub fn label_in(tags: &TagPairs) -> Option<Label> {
+    Label::new(tags.get("mvm-label")?.as_str()).ok()
+}
+
+/// Returns the outcomes that were told, with the checks' slugs.
+pub fn outcomes(seen: &[(Elapsed, Seen)]) -> impl Iterator<Item = (&str, &Outcome)> {
+    seen.iter().filter_map(|(_, seen)| match seen {
+        Seen::Told(happening) => match &happening.event {
+            Event::CheckEnded { check, outcome, .. } => Some((check.as_str(), outcome)),
+            _ => None,
+        },
+        _ => None,
+    })
+}

@@ -1,0 +1,240 @@
+//! The simulated way to the boxes: it takes time, and it breaks before or after what it carried was done.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use model::{
+    error::RemoteError,
+    name::Label,
+    render::{GATE_ANSWER_PATH, TWOLANE_BOX_PATH},
+    source::{Source, Synced},
+    world::{Command, Keys, Output, Progress, Remote, Session, Target},
+};
+
+use crate::{
+    boxes::{Said, SimBox},
+    clock::SimClock,
+    cloud::{Clouds, SimCloud},
+    faults::{Bug, Faults},
+    keys::KeyStore,
+};
+
+/// The way to all boxes of a simulation.
+#[derive(Clone)]
+pub struct SimRemote {
+    clouds: Clouds,
+    keys: KeyStore,
+    clock: SimClock,
+    bug: Option<Bug>,
+}
+
+impl SimRemote {
+    /// Makes the way to the boxes of these providers.
+    pub fn new(clouds: Clouds, keys: KeyStore, clock: SimClock, bug: Option<Bug>) -> Self {
+        Self {
+            clouds,
+            keys,
+            clock,
+            bug,
+        }
+    }
+
+    fn cloud_at(&self, address: IpAddr) -> Option<&SimCloud> {
+        self.clouds
+            .values()
+            .find(|cloud| cloud.inside(address, |_| ()).is_some())
+    }
+}
+
+#[async_trait]
+impl Remote for SimRemote {
+    async fn keys(&self, label: &Label) -> Result<Keys, RemoteError> {
+        self.clock.call().await;
+        Ok(self.keys.keys(label))
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError> {
+        self.clock.call().await;
+        self.clock
+            .pass(
+                self.clock
+                    .length(Duration::from_millis(100), Duration::from_secs(2)),
+            )
+            .await;
+        let unreachable = || RemoteError::Unreachable("connection refused".to_owned());
+        let cloud = self.cloud_at(target.address).ok_or_else(unreachable)?;
+        let host_key = cloud
+            .inside(target.address, |inside| inside.host_key().to_owned())
+            .ok_or_else(unreachable)?;
+        if !self.keys.is_pinned(&target.label, &host_key) {
+            return Err(RemoteError::Impostor(host_key));
+        }
+        self.clock.call().await;
+        Ok(Arc::new(SimSession {
+            cloud: cloud.clone(),
+            address: target.address,
+            clock: self.clock.clone(),
+            bug: self.bug,
+        }))
+    }
+
+    async fn pin(&self, label: &Label, host_keys: &[String]) -> Result<(), RemoteError> {
+        self.clock.call().await;
+        self.keys.pin(label, host_keys);
+        Ok(())
+    }
+
+    async fn forget(&self, label: &Label) -> Result<(), RemoteError> {
+        self.clock.call().await;
+        self.keys.forget(label);
+        Ok(())
+    }
+}
+
+struct SimSession {
+    cloud: SimCloud,
+    address: IpAddr,
+    clock: SimClock,
+    bug: Option<Bug>,
+}
+
+impl SimSession {
+    /// Carries something to the box and back.
+    async fn carry<T>(&self, work: impl FnOnce(&mut SimBox, &Faults) -> T) -> Result<T, RemoteError> {
+        self.clock.call().await;
+        self.clock
+            .pass(
+                self.clock
+                    .length(Duration::from_millis(10), Duration::from_millis(300)),
+            )
+            .await;
+        let lost = || RemoteError::Lost("broken pipe".to_owned());
+        let faults = self.cloud.faults();
+        if self.clock.happens(faults.connection_lost) {
+            return Err(lost());
+        }
+        let done = self
+            .cloud
+            .inside(self.address, |inside| work(inside, &faults))
+            .ok_or_else(lost)?;
+        self.clock.call().await;
+        if self.clock.happens(faults.connection_lost) {
+            return Err(lost());
+        }
+        Ok(done)
+    }
+
+    /// Asks the box's tool, which waits for news for so many seconds at most.
+    async fn ask(&self, arguments: &[String]) -> Result<Output, RemoteError> {
+        let patience = match arguments.first().map(String::as_str) {
+            Some("wait-stage1" | "follow") => arguments.last().and_then(|it| it.parse().ok()).unwrap_or(0),
+            _ => 0,
+        };
+        let end = self.clock.elapsed() + Duration::from_secs(patience);
+        loop {
+            match self
+                .carry(|inside, faults| inside.tool(arguments, &self.clock, faults))
+                .await?
+            {
+                Said::Answer(stdout) => {
+                    return Ok(Output {
+                        code: Some(0),
+                        stdout,
+                        stderr: Vec::new(),
+                    });
+                }
+                Said::Fails(why) => {
+                    return Ok(Output {
+                        code: Some(1),
+                        stdout: Vec::new(),
+                        stderr: why.into_bytes(),
+                    });
+                }
+                Said::NotBefore(_) if self.clock.elapsed() >= end => return Ok(self.nothing_new(arguments)),
+                Said::NotBefore(at) => {
+                    let until = at.min(end).saturating_sub(self.clock.elapsed());
+                    self.clock.pass(until.max(Duration::from_millis(1))).await;
+                }
+            }
+        }
+    }
+
+    /// What the tool says when its patience is over.
+    fn nothing_new(&self, arguments: &[String]) -> Output {
+        let stdout = match arguments {
+            [command, _, _, offset, _] if command == "follow" => {
+                let (state, end) = match self.bug {
+                    Some(Bug::TakesSilenceForPassed) => {
+                        ("ended", "result=success code=exited status=0 ended=2")
+                    }
+                    _ => ("running", "result= code= status= ended="),
+                };
+                format!(
+                    "state={state} offset={offset} bytes=0 size={offset} {end} begun=1 boot=b1 boot_now=b1\n"
+                )
+            }
+            _ => String::new(),
+        };
+        Output {
+            code: Some(0),
+            stdout: stdout.into_bytes(),
+            stderr: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Session for SimSession {
+    async fn run(&self, command: &Command) -> Result<Output, RemoteError> {
+        let arguments: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        match arguments[..] {
+            [TWOLANE_BOX_PATH, ..] => self.ask(&command.argv[1..]).await,
+            ["cat", GATE_ANSWER_PATH] => {
+                let stdout = self.carry(|inside, _| inside.gate_answer().into_bytes()).await?;
+                Ok(Output {
+                    code: Some(0),
+                    stdout,
+                    stderr: Vec::new(),
+                })
+            }
+            _ => {
+                if arguments.last() == Some(&TWOLANE_BOX_PATH) {
+                    self.carry(|inside, _| inside.install_tool()).await?;
+                } else {
+                    self.carry(|_, _| ()).await?;
+                }
+                Ok(Output {
+                    code: Some(0),
+                    ..Output::default()
+                })
+            }
+        }
+    }
+
+    async fn sync(&self, _: &Source, _: &dyn Progress) -> Result<Synced, RemoteError> {
+        self.clock
+            .pass(self.clock.length(Duration::from_secs(1), Duration::from_secs(20)))
+            .await;
+        self.carry(|inside, _| inside.take_sources()).await?;
+        Ok(Synced {
+            files: 3,
+            sent: 3,
+            deleted: 0,
+            bytes: 300,
+        })
+    }
+
+    async fn send_dir(&self, _: &Utf8Path, _: &str, _: &dyn Progress) -> Result<Synced, RemoteError> {
+        self.clock
+            .pass(self.clock.length(Duration::from_secs(1), Duration::from_secs(20)))
+            .await;
+        self.carry(|_, _| ()).await?;
+        Ok(Synced::default())
+    }
+
+    async fn fetch(&self, from: &[String], _: &Utf8Path) -> Result<Vec<String>, RemoteError> {
+        self.carry(|_, _| ()).await?;
+        Ok(from.to_vec())
+    }
+}

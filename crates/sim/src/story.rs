@@ -1,0 +1,286 @@
+//! One simulation from begin to end. While faults last, processes begin, are killed, and begin again; then all is quiet,
+//! and what a later `twolane reap` does has to settle everything.
+
+use std::time::Duration;
+
+use engine::{
+    reap,
+    run::{CannotRun, run},
+};
+use model::{
+    candidate::Candidate,
+    check::Check,
+    config::{Deploy, System},
+    journal::Holdings,
+    lane::KvmNeed,
+    name::{Label, ProviderName, RunId},
+    plan::{Keep, LanePlan, Plan},
+    report::Verdict,
+    source::Source,
+    tags::Owner,
+    world::World,
+};
+
+use crate::{
+    checkers,
+    clock::{Elapsed, Ending},
+    faults::{Bug, Faults},
+    record::Seen,
+    world::Sim,
+};
+
+/// How often `reap` is called in the quiet, at most.
+const REAPS_MAX: usize = 8;
+
+/// What one simulation is.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    /// Where every choice comes from.
+    pub seed: u64,
+    /// Whether nothing goes wrong but what `kill_at` says.
+    pub is_calm: bool,
+    /// At which call of the world the first process is killed; drawn when none is given and nothing is calm.
+    pub kill_at: Option<u64>,
+    /// A bug that is put in.
+    pub bug: Option<Bug>,
+}
+
+/// How a simulation went.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What was seen and must never be, if anything.
+    pub wrong: Vec<String>,
+    /// How many calls of the world the first process made.
+    pub calls: u64,
+    /// All that was seen.
+    pub seen: Vec<(Elapsed, Seen)>,
+}
+
+impl Told {
+    /// Returns all that was seen, a line each, for whoever looks into a seed.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.seen
+            .iter()
+            .filter_map(|(at, seen)| Some(format!("{:>10.3} {}", at.as_secs_f64(), seen.line()?)))
+    }
+}
+
+/// What one process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Carries out the plan, or takes it up again.
+    Run,
+    /// Another run with the same labels, beside the first.
+    Rival,
+    /// `twolane reap`.
+    Reap,
+}
+
+impl Story {
+    /// Tells the story.
+    pub fn tell(&self) -> Told {
+        let sim = Sim::new(self.seed, self.bug);
+        if !self.is_calm {
+            sim.set_faults(Faults::draw(&sim.clock));
+        }
+        let plan = plan(&sim, "first", self.is_calm);
+        for lane in &plan.lanes {
+            sim.settle_foreigners(lane.label.as_str());
+        }
+        let mut wrong = Vec::new();
+        let calls = self.live(&sim, &plan, &mut wrong);
+        quieten(&sim, &mut wrong);
+        wrong.extend(checkers::all(&sim));
+        Told {
+            wrong,
+            calls,
+            seen: sim.record.seen(),
+        }
+    }
+
+    /// The first part: lives that are cut short. Returns how many calls the first one made.
+    fn live(&self, sim: &Sim, plan: &Plan, wrong: &mut Vec<String>) -> u64 {
+        let calls = one_life(sim, plan, Act::Run, self.first_kill(sim), self.stop(sim), wrong);
+        if self.is_calm {
+            return calls;
+        }
+        for _ in 0..sim.clock.below(4) {
+            sim.clock
+                .skip(sim.clock.length(Duration::ZERO, Duration::from_secs(1800)));
+            sim.maybe_jump();
+            let act = [Act::Run, Act::Run, Act::Rival, Act::Reap][sim.clock.below(4) as usize];
+            let kill_at = sim.clock.happens(600).then(|| 1 + sim.clock.below(150));
+            one_life(sim, plan, act, kill_at, self.stop(sim), wrong);
+        }
+        calls
+    }
+
+    fn first_kill(&self, sim: &Sim) -> Option<u64> {
+        match self.is_calm {
+            true => self.kill_at,
+            false => sim.clock.happens(700).then(|| 1 + sim.clock.below(300)),
+        }
+    }
+
+    fn stop(&self, sim: &Sim) -> Option<Duration> {
+        (!self.is_calm && sim.clock.happens(250))
+            .then(|| sim.clock.length(Duration::ZERO, Duration::from_secs(900)))
+    }
+}
+
+/// Lets a process live, to its end or until it is killed.
+fn one_life(
+    sim: &Sim,
+    plan: &Plan,
+    act: Act,
+    kill_at: Option<u64>,
+    stop: Option<Duration>,
+    wrong: &mut Vec<String>,
+) -> u64 {
+    let (process, world) = sim.process(stop);
+    let other = if act == Act::Rival {
+        rival(sim, plan)
+    } else {
+        plan.clone()
+    };
+    let (second, beside) = sim.process(None);
+    let life = async {
+        match act {
+            Act::Run => note_end(sim, plan, run(plan, &world).await),
+            Act::Rival => {
+                let (first, rival) = futures::join!(run(plan, &world), run(&other, &beside));
+                note_end(sim, plan, first);
+                note_end(sim, &other, rival);
+            }
+            Act::Reap => {
+                reap_once(&world).await;
+            }
+        }
+    };
+    let ending = sim.clock.drive(kill_at, life);
+    if ending == Ending::Stuck {
+        wrong.push(format!("{act:?} goes on for ever"));
+    }
+    for process in [process, second] {
+        sim.reap_process(process, ending == Ending::Killed);
+    }
+    sim.clock.calls()
+}
+
+/// Another run that wants the same labels.
+fn rival(sim: &Sim, plan: &Plan) -> Plan {
+    let run = RunId::new(format!("rival-{}", sim.clock.below(1 << 40))).expect("it is an id");
+    Plan { run, ..plan.clone() }
+}
+
+fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
+    // A run that could not begin made nothing; that is for `nothing_left` to see.
+    let Ok(verdict) = ending else { return };
+    let labels = plan.lanes.iter().map(|lane| &lane.label);
+    let remains = labels.flat_map(|label| {
+        sim.clouds
+            .values()
+            .flat_map(|cloud| cloud.remains(label, Some(&plan.run)))
+    });
+    let remains = remains.collect();
+    sim.record.note(Seen::Ended {
+        run: plan.run.clone(),
+        verdict,
+        remains,
+    });
+}
+
+async fn reap_once(world: &World) {
+    if let Ok(doom) = reap::doom(world).await {
+        reap::destroy(doom.doomed.into_keys(), world).await;
+    }
+}
+
+/// The second part: nothing goes wrong any more, and one `reap` after the other settles what is left.
+fn quieten(sim: &Sim, wrong: &mut Vec<String>) {
+    sim.set_faults(Faults::default());
+    sim.clock.jump(jiff::SignedDuration::ZERO);
+    for _ in 0..REAPS_MAX {
+        let (process, world) = sim.process(None);
+        let ending = sim.clock.drive(None, reap_once(&world));
+        sim.reap_process(process, false);
+        if ending == Ending::Stuck {
+            wrong.push("the reap in the quiet goes on for ever".to_owned());
+            return;
+        }
+        if Holdings::fold(&sim.disk.entries()).boxes.is_empty()
+            && sim.clock.elapsed() > Duration::from_secs(6 * 3600)
+        {
+            return;
+        }
+        sim.clock.skip(Duration::from_secs(2 * 3600));
+    }
+    for (label, held) in Holdings::fold(&sim.disk.entries()).boxes {
+        wrong.push(format!(
+            "the journal still holds {label} after all: {:?}",
+            held.state
+        ));
+    }
+}
+
+/// Draws a plan of one to three lanes.
+fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
+    let count = if is_calm { 2 } else { 1 + sim.clock.below(3) };
+    Plan {
+        run: RunId::new(run).expect("it is an id"),
+        project: "mvm".to_owned(),
+        sources: vec![Source {
+            name: "mvm".to_owned(),
+            path: "/src/mvm".into(),
+        }],
+        system: System::default(),
+        toolchain: None,
+        ca_certs: Vec::new(),
+        deploy: Deploy::default(),
+        lanes: (0..count).map(|number| lane(sim, number, is_calm)).collect(),
+        owner: Owner::default(),
+        allow: vec!["203.0.113.7/32".to_owned()],
+        operator_key: None,
+        keep: Keep::Never,
+        is_continued: sim.clock.happens(500),
+    }
+}
+
+fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
+    let providers = ["alpha", "beta"];
+    let count = if is_calm { 1 } else { 1 + sim.clock.below(3) };
+    let first = if is_calm { number } else { sim.clock.below(2) };
+    let candidate = |index: u64| Candidate {
+        provider: ProviderName::new(providers[((first + index) % 2) as usize]).expect("it is a name"),
+        region: "here".to_owned(),
+        instance_type: format!("{}x4g", index + 1),
+        image: None,
+        disk_gb: None,
+    };
+    let check = |index: u64| Check {
+        name: format!("check {index}"),
+        slug: format!("lane{number}-check{index}"),
+        run: "cargo test".to_owned(),
+        timeout: Duration::from_secs(300),
+        needs: Vec::new(),
+        junit: None,
+        artifacts: Vec::new(),
+        reboot: false,
+    };
+    LanePlan {
+        name: format!("lane{number}"),
+        label: Label::new(format!("mvm-lane{number}-7f3a")).expect("it is a label"),
+        need: if number % 2 == 0 {
+            KvmNeed::Required
+        } else {
+            KvmNeed::None
+        },
+        candidates: (0..count).map(candidate).collect(),
+        ttl: Duration::from_secs(2 * 3600),
+        max_cost: None,
+        has_deploy: false,
+        checks: (0..1 + sim.clock.below(2)).map(check).collect(),
+        fail_on_skip: false,
+        supersede: false,
+    }
+}

@@ -1,0 +1,214 @@
+//! One simulated world, built from one seed: providers, boxes, an operator's disk; and processes that live in it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use jiff::SignedDuration;
+use model::{
+    machine::ResourceKind,
+    name::ProviderName,
+    world::{Files, Provider, Stop, World},
+};
+
+use crate::{
+    clock::{Elapsed, SimClock},
+    cloud::{Clouds, SimCloud},
+    faults::{Bug, Faults},
+    journal::{Disk, MemoryJournal},
+    keys::KeyStore,
+    provider::SimProvider,
+    record::{Record, Seen, TagPairs},
+    remote::SimRemote,
+};
+
+/// Furthest that the operator's clock jumps.
+const JUMP_MAX: i64 = 2 * 3600;
+
+/// A world without any network.
+pub struct Sim {
+    /// Time, chance and crashes.
+    pub clock: SimClock,
+    /// All that was seen.
+    pub record: Record,
+    /// The providers.
+    pub clouds: Clouds,
+    /// The operator's disk.
+    pub disk: Disk,
+    keys: KeyStore,
+    faults: Arc<Mutex<Faults>>,
+    bug: Option<Bug>,
+    processes: std::cell::Cell<u32>,
+}
+
+impl Sim {
+    /// Makes a world with two providers, `alpha` that knows tokens and `beta` that does not.
+    pub fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let clock = SimClock::new(seed);
+        let record = Record::new(clock.clone());
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let cloud = |name: &str, has_tokens: bool| {
+            let name = ProviderName::new(name).expect("it is a name");
+            let cloud = SimCloud::new(
+                name.clone(),
+                has_tokens,
+                Arc::clone(&faults),
+                record.clone(),
+                clock.clone(),
+            );
+            (name, cloud)
+        };
+        let clouds = Clouds::from([cloud("alpha", true), cloud("beta", false)]);
+        let (disk, keys) = (Disk::default(), KeyStore::default());
+        Self {
+            clock,
+            record,
+            clouds,
+            disk,
+            keys,
+            faults,
+            bug,
+            processes: 0.into(),
+        }
+    }
+
+    /// Sets what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// Returns what goes wrong at present.
+    pub fn faults(&self) -> Faults {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts boxes there that are not ours: with names like ours and no tag, with the tag switched off, and one of
+    /// somebody else's live run.
+    pub fn settle_foreigners(&self, label: &str) {
+        let tags = |pairs: &[(&str, &str)]| -> TagPairs {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        for cloud in self.clouds.values() {
+            cloud.put(label, ResourceKind::Machine, TagPairs::new());
+            cloud.put(
+                &format!("{label}-2"),
+                ResourceKind::Disk,
+                tags(&[("mvm-ephemeral", "false"), ("mvm-label", label)]),
+            );
+            let theirs = [
+                ("mvm-ephemeral", "true"),
+                ("mvm-label", "theirs"),
+                ("mvm-run", "their-run"),
+                ("mvm-token", "their-token"),
+                ("mvm-deadline", "4000000000"),
+            ];
+            cloud.put("theirs", ResourceKind::Machine, tags(&theirs));
+        }
+    }
+
+    /// Begins a process: the world as it sees it. `stop` is when its user asks it to stop, from now on.
+    pub fn process(&self, stop: Option<Duration>) -> (u32, World) {
+        let process = self.processes.get() + 1;
+        self.processes.set(process);
+        self.record.note(Seen::Began { process });
+        let provider = |cloud: &SimCloud| -> Arc<dyn Provider> {
+            Arc::new(SimProvider::new(
+                cloud.clone(),
+                self.keys.clone(),
+                process,
+                self.bug,
+            ))
+        };
+        let providers: BTreeMap<_, _> = self
+            .clouds
+            .iter()
+            .map(|(name, cloud)| (name.clone(), provider(cloud)))
+            .collect();
+        let journal = MemoryJournal {
+            disk: self.disk.clone(),
+            process,
+            clock: self.clock.clone(),
+            record: self.record.clone(),
+            clouds: self.clouds.clone(),
+            bug: self.bug,
+        };
+        let stop = stop.map(|after| self.clock.elapsed() + after);
+        let world = World {
+            providers,
+            remote: Arc::new(SimRemote::new(
+                self.clouds.clone(),
+                self.keys.clone(),
+                self.clock.clone(),
+                self.bug,
+            )),
+            journal: Arc::new(journal),
+            clock: Arc::new(self.clock.clone()),
+            events: Arc::new(self.record.clone()),
+            stop: Arc::new(SimStop {
+                clock: self.clock.clone(),
+                at: stop,
+            }),
+            files: Arc::new(SimFiles {
+                clock: self.clock.clone(),
+            }),
+            runs: "/state/runs".into(),
+        };
+        (process, world)
+    }
+
+    /// Ends a process: the kernel lets go of what it held.
+    pub fn reap_process(&self, process: u32, is_killed: bool) {
+        self.record.note(if is_killed {
+            Seen::Killed { process }
+        } else {
+            Seen::Over { process }
+        });
+        self.disk.release(process);
+    }
+
+    /// Sets the operator's clock off, as often as the faults say.
+    pub fn maybe_jump(&self) {
+        if self.clock.happens(self.faults().clock_jumps) {
+            let jump = self.clock.below(2 * JUMP_MAX as u64) as i64 - JUMP_MAX;
+            self.clock.jump(SignedDuration::from_secs(jump));
+        }
+    }
+}
+
+struct SimStop {
+    clock: SimClock,
+    at: Option<Elapsed>,
+}
+
+#[async_trait]
+impl Stop for SimStop {
+    async fn asked(&self) {
+        match self.at {
+            Some(at) => self.clock.pass(at.saturating_sub(self.clock.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.at.is_some_and(|at| at <= self.clock.elapsed())
+    }
+}
+
+struct SimFiles {
+    clock: SimClock,
+}
+
+#[async_trait]
+impl Files for SimFiles {
+    async fn write(&self, _: &Utf8Path, _: &[u8]) -> Result<(), String> {
+        self.clock.call().await;
+        Ok(())
+    }
+}
