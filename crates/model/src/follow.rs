@@ -61,14 +61,20 @@ pub struct HeaderError {
 impl Header {
     /// Splits an answer into its header and the output that follows it.
     pub fn split(answer: &[u8]) -> Result<(Self, &[u8]), HeaderError> {
-        let end = answer.iter().position(|byte| *byte == b'\n').unwrap_or(answer.len());
+        let end = answer
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap_or(answer.len());
         let header: Self = String::from_utf8_lossy(&answer[..end]).parse()?;
         let output = answer.get(end + 1..).unwrap_or_default();
         if output.len() as u64 == header.bytes {
             return Ok((header, output));
         }
         let why = format!("{} bytes follow, not {}", output.len(), header.bytes);
-        Err(HeaderError { line: String::from_utf8_lossy(&answer[..end]).into_owned(), why })
+        Err(HeaderError {
+            line: String::from_utf8_lossy(&answer[..end]).into_owned(),
+            why,
+        })
     }
 
     /// Returns the offset to ask for next.
@@ -94,7 +100,9 @@ impl Header {
             (State::Ended, Some(end)) => Some(end.outcome()),
             (State::Ended, None) => unknown("the box has no record of how it ended".to_owned()),
             (State::Lost, _) if self.is_rebooted() => unknown("the box was rebooted while it ran".to_owned()),
-            (State::Lost, _) => unknown("its unit is gone from the box, without a record of how it ended".to_owned()),
+            (State::Lost, _) => {
+                unknown("its unit is gone from the box, without a record of how it ended".to_owned())
+            }
         }
     }
 }
@@ -108,10 +116,12 @@ impl End {
             ("signal" | "core-dump", _, signal) => failed(format!("signal {signal}")),
             ("oom-kill", ..) => failed("out of memory, killed by the kernel".to_owned()),
             ("timeout", ..) => Outcome::TimedOut,
-            ("stopped", ..) => Outcome::Unknown { why: "it was stopped before its end".to_owned() },
-            (result, code, status) => {
-                Outcome::Unknown { why: format!("systemd says {result} ({code}, {status})") }
-            }
+            ("stopped", ..) => Outcome::Unknown {
+                why: "it was stopped before its end".to_owned(),
+            },
+            (result, code, status) => Outcome::Unknown {
+                why: format!("systemd says {result} ({code}, {status})"),
+            },
         }
     }
 }
@@ -120,11 +130,24 @@ impl FromStr for Header {
     type Err = HeaderError;
 
     fn from_str(line: &str) -> Result<Self, HeaderError> {
-        let fail = |why: String| HeaderError { line: line.to_owned(), why };
-        let fields: BTreeMap<&str, &str> = line.split_ascii_whitespace().filter_map(|it| it.split_once('=')).collect();
-        let field = |name: &str| fields.get(name).copied().ok_or_else(|| fail(format!("there is no {name}")));
+        let fail = |why: String| HeaderError {
+            line: line.to_owned(),
+            why,
+        };
+        let fields: BTreeMap<&str, &str> = line
+            .split_ascii_whitespace()
+            .filter_map(|it| it.split_once('='))
+            .collect();
+        let field = |name: &str| {
+            fields
+                .get(name)
+                .copied()
+                .ok_or_else(|| fail(format!("there is no {name}")))
+        };
         let whole = |name: &str| {
-            field(name)?.parse::<u64>().map_err(|_| fail(format!("{name} is not a number")))
+            field(name)?
+                .parse::<u64>()
+                .map_err(|_| fail(format!("{name} is not a number")))
         };
         let moment = |name: &str| {
             let seconds = field(name)?.parse::<f64>().ok().filter(|it| it.is_finite());
@@ -193,10 +216,25 @@ mod tests {
 
     #[test]
     fn end_that_nobody_saw_is_unknown() {
-        check("ended", "stopped exited 0", "a", "unknown it was stopped before its end");
-        check("ended", "success killed TERM", "a", "unknown systemd says success (killed, TERM)");
+        check(
+            "ended",
+            "stopped exited 0",
+            "a",
+            "unknown it was stopped before its end",
+        );
+        check(
+            "ended",
+            "success killed TERM",
+            "a",
+            "unknown systemd says success (killed, TERM)",
+        );
         check("ended", "", "a", "unknown the box has no record of how it ended");
-        check("lost", "", "a", "unknown its unit is gone from the box, without a record of how it ended");
+        check(
+            "lost",
+            "",
+            "a",
+            "unknown its unit is gone from the box, without a record of how it ended",
+        );
         check("lost", "", "b", "unknown the box was rebooted while it ran");
     }
 
@@ -208,7 +246,9 @@ mod tests {
 
     #[test]
     fn output_follows_the_header_byte_for_byte() {
-        let mut answer = line("running", "", "a").replace("bytes=0", "bytes=4").into_bytes();
+        let mut answer = line("running", "", "a")
+            .replace("bytes=0", "bytes=4")
+            .into_bytes();
         answer.extend(b"\n\xff\n\0x");
         let (header, output) = Header::split(&answer).unwrap();
         assert_eq!((header.next_offset(), output), (4, &b"\xff\n\0x"[..]));

@@ -69,7 +69,8 @@ pub struct GateFacts {
 
 /// Reads what the probe printed; tells what is wrong when that is no answer.
 pub fn parse(text: &str) -> Result<GateAnswer, String> {
-    serde_json::from_str(text).map_err(|error| format!("the KVM gate gave no answer that can be read: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("the KVM gate gave no answer that can be read: {error}"))
 }
 
 /// Decides whether a lane can use the machine; the refusal is one sentence.
@@ -95,10 +96,21 @@ mod tests {
 
     #[track_caller]
     fn check(need: KvmNeed, works: bool, machine: &str, refusal: &str) {
-        let facts = GateFacts { machine: Some(machine.to_owned()), ..GateFacts::default() };
-        let answer = GateAnswer { works, sentence: "/dev/kvm is not there".to_owned(), steps: Vec::new(), facts };
+        let facts = GateFacts {
+            machine: Some(machine.to_owned()),
+            ..GateFacts::default()
+        };
+        let answer = GateAnswer {
+            works,
+            sentence: "/dev/kvm is not there".to_owned(),
+            steps: Vec::new(),
+            facts,
+        };
         let said = judge(need, &answer).err().unwrap_or_default();
-        assert!(said.contains(refusal) && said.is_empty() == refusal.is_empty(), "{said}");
+        assert!(
+            said.contains(refusal) && said.is_empty() == refusal.is_empty(),
+            "{said}"
+        );
     }
 
     #[test]

@@ -67,7 +67,12 @@ impl StatusLine {
             Said::Done | Said::GaveUp(..) => return None,
         };
         let (step, what, message) = (step.clone(), what.to_owned(), message.cloned());
-        Some(Event::Stage1 { step, box_time: self.box_time, what, message })
+        Some(Event::Stage1 {
+            step,
+            box_time: self.box_time,
+            what,
+            message,
+        })
     }
 }
 
@@ -147,7 +152,14 @@ struct Status {
 impl CloudInit {
     fn parse(json: &str) -> Self {
         match serde_json::from_str::<Wrapped>(json) {
-            Ok(Wrapped { boot_id, exit, status }) => Self { boot_id, end: end(exit, status) },
+            Ok(Wrapped {
+                boot_id,
+                exit,
+                status,
+            }) => Self {
+                boot_id,
+                end: end(exit, status),
+            },
             Err(error) => Self {
                 boot_id: String::new(),
                 end: CloudInitEnd::Silent(format!("cloud-init's status cannot be read: {error}")),
@@ -178,14 +190,24 @@ fn end(exit: i32, status: Option<Status>) -> CloudInitEnd {
 fn errors(status: &Status) -> Vec<String> {
     let listed: Vec<_> = status.errors.iter().map(plain).collect();
     let detail = status.detail.trim();
-    if listed.is_empty() && !detail.is_empty() { vec![detail.to_owned()] } else { listed }
+    if listed.is_empty() && !detail.is_empty() {
+        vec![detail.to_owned()]
+    } else {
+        listed
+    }
 }
 
 /// `{"WARNING": ["…"], "ERROR": ["…"]}`, worst kinds as the box gives them.
 fn recoverable(errors: &Value) -> Vec<String> {
     let kinds = errors.as_object().into_iter().flatten();
     kinds
-        .flat_map(|(kind, texts)| texts.as_array().into_iter().flatten().map(move |text| (kind, text)))
+        .flat_map(|(kind, texts)| {
+            texts
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(move |text| (kind, text))
+        })
         .map(|(kind, text)| format!("{kind}: {}", plain(text)))
         .collect()
 }
@@ -222,7 +244,12 @@ impl fmt::Display for Failure {
 
 /// Decides where stage 1 is. A step's own message is better than what cloud-init makes of it.
 pub fn standing(lines: &[StatusLine], cloud_init: Option<&CloudInit>) -> Standing {
-    let failed = |step: &str, reason: String| Standing::Failed(Failure { step: step.to_owned(), reason });
+    let failed = |step: &str, reason: String| {
+        Standing::Failed(Failure {
+            step: step.to_owned(),
+            reason,
+        })
+    };
     let said = || lines.iter().rev().map(|line| &line.said);
     if let Some((step, message)) = said().find_map(|it| match it {
         Said::GaveUp(step, message) => Some((step, message)),
@@ -246,7 +273,9 @@ pub fn standing(lines: &[StatusLine], cloud_init: Option<&CloudInit>) -> Standin
         Some(CloudInitEnd::Error(errors)) => unfinished(format!("; cloud-init says: {}", errors.join("; "))),
         Some(CloudInitEnd::Done) if is_done => Standing::Ready(Vec::new()),
         Some(CloudInitEnd::Degraded(errors)) if is_done => Standing::Ready(errors.clone()),
-        Some(CloudInitEnd::Degraded(errors)) => unfinished(format!("; cloud-init says: {}", errors.join("; "))),
+        Some(CloudInitEnd::Degraded(errors)) => {
+            unfinished(format!("; cloud-init says: {}", errors.join("; ")))
+        }
         Some(CloudInitEnd::Done) => unfinished(", and cloud-init does not know why".to_owned()),
     }
 }
@@ -277,17 +306,39 @@ mod tests {
     #[test]
     fn status_lines_are_read() {
         let said = |line: &str| StatusLine::parse(line).map(|it| it.said);
-        assert_eq!(said("1732370000.123 begin packages"), Some(Said::Begin("packages".into())));
+        assert_eq!(
+            said("1732370000.123 begin packages"),
+            Some(Said::Begin("packages".into()))
+        );
         assert_eq!(said("1.5 end packages ok"), Some(Said::Ok("packages".into())));
-        assert_eq!(said("1.5 end nix failed no route"), Some(Said::Failed("nix".into(), "no route".into())));
-        assert_eq!(said("1.5 skip nix none configured"), Some(Said::Skipped("nix".into(), "none configured".into())));
+        assert_eq!(
+            said("1.5 end nix failed no route"),
+            Some(Said::Failed("nix".into(), "no route".into()))
+        );
+        assert_eq!(
+            said("1.5 skip nix none configured"),
+            Some(Said::Skipped("nix".into(), "none configured".into()))
+        );
         assert_eq!(said("1.5 done"), Some(Said::Done));
-        assert_eq!(said("1.5 failed gate no kvm"), Some(Said::GaveUp("gate".into(), "no kvm".into())));
+        assert_eq!(
+            said("1.5 failed gate no kvm"),
+            Some(Said::GaveUp("gate".into(), "no kvm".into()))
+        );
     }
 
     #[test]
     fn other_lines_are_no_status() {
-        for line in ["", "x", "1.5", "1.5 begin", "NaN begin x", "1.5 end x", "1.5 end x maybe", "1.5 done x", "1.5 dance x"] {
+        for line in [
+            "",
+            "x",
+            "1.5",
+            "1.5 begin",
+            "NaN begin x",
+            "1.5 end x",
+            "1.5 end x maybe",
+            "1.5 done x",
+            "1.5 dance x",
+        ] {
             assert_eq!(StatusLine::parse(line), None, "{line}");
         }
     }
@@ -300,12 +351,18 @@ mod tests {
     #[test]
     fn running_stage_names_its_step() {
         check(&[], "running");
-        check(&["1 begin users", "2 end users ok", "2 begin packages"], "running packages");
+        check(
+            &["1 begin users", "2 end users ok", "2 begin packages"],
+            "running packages",
+        );
     }
 
     #[test]
     fn stage_is_ready_when_both_say_so() {
-        check(&["1 begin users", "2 end users ok", "3 done", &wrapped(0, DONE_22)], "ready");
+        check(
+            &["1 begin users", "2 end users ok", "3 done", &wrapped(0, DONE_22)],
+            "ready",
+        );
     }
 
     #[test]
@@ -320,7 +377,12 @@ mod tests {
     #[test]
     fn failed_step_is_named_with_its_message() {
         check(
-            &["1 begin gate", "2 end gate failed /dev/kvm is not there", "2 failed gate /dev/kvm is not there", &wrapped(1, ERROR_22)],
+            &[
+                "1 begin gate",
+                "2 end gate failed /dev/kvm is not there",
+                "2 failed gate /dev/kvm is not there",
+                &wrapped(1, ERROR_22),
+            ],
             "stage 1 failed at gate: /dev/kvm is not there",
         );
     }
@@ -335,14 +397,26 @@ mod tests {
 
     #[test]
     fn end_of_cloud_init_without_end_of_the_steps_is_a_failure() {
-        check(&[&wrapped(0, DONE_22)], "stage 1 failed at cloud-init: stage 1 did not begin, and cloud-init does not know why");
+        check(
+            &[&wrapped(0, DONE_22)],
+            "stage 1 failed at cloud-init: stage 1 did not begin, and cloud-init does not know why",
+        );
         check(
             &["1 begin nix", &wrapped(0, DONE_22)],
             "stage 1 failed at nix: it was cut off, and cloud-init does not know why",
         );
-        check(&["3 done", &wrapped(1, "null")], "stage 1 failed at cloud-init: cloud-init gives no status");
         check(
-            &["3 done", &wrapped(0, r#"{"status": "disabled", "detail": "Cloud-init disabled by cloud-init-generator"}"#)],
+            &["3 done", &wrapped(1, "null")],
+            "stage 1 failed at cloud-init: cloud-init gives no status",
+        );
+        check(
+            &[
+                "3 done",
+                &wrapped(
+                    0,
+                    r#"{"status": "disabled", "detail": "Cloud-init disabled by cloud-init-generator"}"#,
+                ),
+            ],
             "stage 1 failed at cloud-init: cloud-init is `disabled`: Cloud-init disabled by cloud-init-generator",
         );
     }

@@ -136,7 +136,10 @@ impl Directory {
     /// read by the group of the same name; anything else belongs to the user of the same name, or to root.
     pub fn suggested(path: &str, users: &[User]) -> Self {
         let name = path.rsplit('/').next().unwrap_or_default();
-        let user = users.iter().find(|user| user.name == name).map_or("root", |user| &user.name);
+        let user = users
+            .iter()
+            .find(|user| user.name == name)
+            .map_or("root", |user| &user.name);
         let is_config = path.starts_with("/etc/");
         Self {
             path: path.to_owned(),
@@ -158,7 +161,9 @@ pub struct HostKey {
 
 impl fmt::Debug for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostKey").field("public", &self.public).finish_non_exhaustive()
+        f.debug_struct("HostKey")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,12 +181,19 @@ pub fn user_data(stage1: &Stage1) -> Result<String, RenderError> {
     if !mistakes.is_empty() {
         return Err(RenderError { mistakes });
     }
-    let broken = |error: minijinja::Error| RenderError { mistakes: vec![format!("cloud-init.yaml: {error:#}")] };
+    let broken = |error: minijinja::Error| RenderError {
+        mistakes: vec![format!("cloud-init.yaml: {error:#}")],
+    };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_formatter(|out, _, value| Ok(out.write_str(&scalar(value)?)?));
-    environment.add_template("cloud-init.yaml", TEMPLATE).map_err(broken)?;
-    environment.get_template("cloud-init.yaml").and_then(|template| template.render(values(stage1))).map_err(broken)
+    environment
+        .add_template("cloud-init.yaml", TEMPLATE)
+        .map_err(broken)?;
+    environment
+        .get_template("cloud-init.yaml")
+        .and_then(|template| template.render(values(stage1)))
+        .map_err(broken)
 }
 
 /// Returns user-data as gzip, which cloud-init takes as well as text, for providers with little room.
@@ -190,7 +202,14 @@ pub fn gzipped(user_data: &str) -> Vec<u8> {
 }
 
 fn values(stage1: &Stage1) -> Value {
-    let Stage1 { system, hostname, host_key, authorized_keys, deadline, ttl } = stage1;
+    let Stage1 {
+        system,
+        hostname,
+        host_key,
+        authorized_keys,
+        deadline,
+        ttl,
+    } = stage1;
     context! {
         hostname,
         host_key => context! { private => host_key.private.as_str(), public => host_key.public.as_str() },
@@ -229,13 +248,19 @@ fn without_comments(script: &str) -> String {
         let line = line.trim_start();
         line.starts_with("#!") || !(line.is_empty() || line.starts_with('#'))
     };
-    script.lines().filter(is_code).fold(String::new(), |text, line| text + line + "\n")
+    script
+        .lines()
+        .filter(is_code)
+        .fold(String::new(), |text, line| text + line + "\n")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     // Writing into memory cannot fail.
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("gzip into memory")
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .expect("gzip into memory")
 }
 
 /// Returns the accounts of the box. There is always one for the checks: cloud-init takes an empty list for a mistake.
@@ -243,14 +268,23 @@ fn users(system: &System) -> Vec<User> {
     let mut users = system.users.clone();
     if !users.iter().any(|user| user.login) {
         users.retain(|user| user.name != WORK_USER);
-        users.insert(0, User { name: WORK_USER.to_owned(), login: true });
+        users.insert(
+            0,
+            User {
+                name: WORK_USER.to_owned(),
+                login: true,
+            },
+        );
     }
     users
 }
 
 /// Returns the user that runs the checks.
 pub fn work_user(system: &System) -> String {
-    users(system).into_iter().find(|user| user.login).map_or(WORK_USER.to_owned(), |user| user.name)
+    users(system)
+        .into_iter()
+        .find(|user| user.login)
+        .map_or(WORK_USER.to_owned(), |user| user.name)
 }
 
 /// Returns the shell variables that `stage1.sh` reads.
@@ -258,15 +292,27 @@ fn env(system: &System) -> String {
     let mut lines = vec![
         ("PACKAGES".to_owned(), system.packages.join(" ")),
         ("WORK_USER".to_owned(), work_user(system)),
-        ("USERS".to_owned(), rows(&users(system), |user| {
-            format!("{} {}", user.name, if user.login { "login" } else { "system" })
-        })),
-        ("DIRECTORIES".to_owned(), rows(&system.directories, |it| {
-            format!("{} {} {} {}", it.mode, it.owner, it.group, it.path)
-        })),
-        ("CARGO_TOOLS".to_owned(), rows(&system.cargo_tools, cargo_tool_row)),
+        (
+            "USERS".to_owned(),
+            rows(&users(system), |user| {
+                format!("{} {}", user.name, if user.login { "login" } else { "system" })
+            }),
+        ),
+        (
+            "DIRECTORIES".to_owned(),
+            rows(&system.directories, |it| {
+                format!("{} {} {} {}", it.mode, it.owner, it.group, it.path)
+            }),
+        ),
+        (
+            "CARGO_TOOLS".to_owned(),
+            rows(&system.cargo_tools, cargo_tool_row),
+        ),
         ("MIRROR".to_owned(), system.mirror.clone().unwrap_or_default()),
-        ("GATE_REQUIRED".to_owned(), if system.gate_required { "1" } else { "" }.to_owned()),
+        (
+            "GATE_REQUIRED".to_owned(),
+            if system.gate_required { "1" } else { "" }.to_owned(),
+        ),
     ];
     match &system.toolchain {
         None => {}
@@ -275,7 +321,11 @@ fn env(system: &System) -> String {
             lines.push(("TOOLCHAIN".to_owned(), "operator".to_owned()));
             lines.push(("TOOLCHAIN_KEY".to_owned(), key.clone()));
         }
-        Some(Toolchain::Rustup { rustup, channel, components }) => {
+        Some(Toolchain::Rustup {
+            rustup,
+            channel,
+            components,
+        }) => {
             lines.push(("TOOLCHAIN".to_owned(), "rustup".to_owned()));
             lines.push(("RUST_CHANNEL".to_owned(), channel.clone()));
             lines.push(("RUST_COMPONENTS".to_owned(), components.join(" ")));
@@ -284,9 +334,12 @@ fn env(system: &System) -> String {
     }
     lines.extend(system.nix.iter().flat_map(|it| pinned("NIX", it)));
     lines.extend(system.firecracker.iter().flat_map(|it| pinned("FIRECRACKER", it)));
-    lines.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |text, (name, value)| {
-        text + name + "=" + &quote(value) + "\n"
-    })
+    lines
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .fold(String::new(), |text, (name, value)| {
+            text + name + "=" + &quote(value) + "\n"
+        })
 }
 
 fn rows<T>(items: &[T], row: impl Fn(&T) -> String) -> String {
@@ -298,12 +351,25 @@ fn cargo_tool_row(tool: &CargoTool) -> String {
         return format!("{} {} - - -", tool.name, tool.version);
     };
     let sha = |arch: &str| archive.sha256.get(arch).map_or("-", String::as_str);
-    format!("{} {} {} {} {}", tool.name, tool.version, archive.url, sha("x86_64"), sha("aarch64"))
+    format!(
+        "{} {} {} {} {}",
+        tool.name,
+        tool.version,
+        archive.url,
+        sha("x86_64"),
+        sha("aarch64")
+    )
 }
 
 fn pinned(name: &str, pinned: &Pinned) -> Vec<(String, String)> {
-    let checksums = pinned.sha256.iter().map(|(arch, sha)| (format!("{name}_SHA256_{arch}"), sha.clone()));
-    [(format!("{name}_VERSION"), pinned.version.clone())].into_iter().chain(checksums).collect()
+    let checksums = pinned
+        .sha256
+        .iter()
+        .map(|(arch, sha)| (format!("{name}_SHA256_{arch}"), sha.clone()));
+    [(format!("{name}_VERSION"), pinned.version.clone())]
+        .into_iter()
+        .chain(checksums)
+        .collect()
 }
 
 /// Says what cannot be sent. Values are quoted wherever they go; but the box's script splits lists at blanks,
@@ -313,14 +379,25 @@ fn mistakes(stage1: &Stage1) -> Vec<String> {
     let mut words = vec![("label", stage1.hostname.as_str())];
     words.extend(system.packages.iter().map(|it| ("package", it.as_str())));
     words.extend(system.users.iter().map(|it| ("user", it.name.as_str())));
-    words.extend(system.cargo_tools.iter().flat_map(|it| [("cargo tool", it.name.as_str()), ("version", &it.version)]));
+    words.extend(
+        system
+            .cargo_tools
+            .iter()
+            .flat_map(|it| [("cargo tool", it.name.as_str()), ("version", &it.version)]),
+    );
     words.extend(system.directories.iter().flat_map(|it| {
-        [("owner", it.owner.as_str()), ("group", &it.group), ("mode", &it.mode)]
+        [
+            ("owner", it.owner.as_str()),
+            ("group", &it.group),
+            ("mode", &it.mode),
+        ]
     }));
     match &system.toolchain {
         None | Some(Toolchain::Apt) => {}
         Some(Toolchain::Operator { key }) => words.push(("toolchain", key)),
-        Some(Toolchain::Rustup { channel, components, .. }) => {
+        Some(Toolchain::Rustup {
+            channel, components, ..
+        }) => {
             words.push(("toolchain", channel));
             words.extend(components.iter().map(|it| ("component", it.as_str())));
         }
@@ -329,23 +406,54 @@ fn mistakes(stage1: &Stage1) -> Vec<String> {
         Some(Toolchain::Rustup { rustup, .. }) => Some(rustup),
         _ => None,
     };
-    let downloads = [("rustup", rustup), ("nix", system.nix.as_ref()), ("firecracker", system.firecracker.as_ref())];
+    let downloads = [
+        ("rustup", rustup),
+        ("nix", system.nix.as_ref()),
+        ("firecracker", system.firecracker.as_ref()),
+    ];
     let mut found = Vec::new();
-    for (name, pinned) in downloads.into_iter().filter_map(|(name, pinned)| Some((name, pinned?))) {
+    for (name, pinned) in downloads
+        .into_iter()
+        .filter_map(|(name, pinned)| Some((name, pinned?)))
+    {
         words.push(("version", &pinned.version));
         found.extend(checksum_mistakes(name, &pinned.sha256));
     }
-    for (tool, archive) in system.cargo_tools.iter().filter_map(|it| Some((it, it.archive.as_ref()?))) {
+    for (tool, archive) in system
+        .cargo_tools
+        .iter()
+        .filter_map(|it| Some((it, it.archive.as_ref()?)))
+    {
         found.extend(checksum_mistakes(&tool.name, &archive.sha256));
         found.extend((!is_url(&archive.url)).then(|| format!("`{}` is not an http(s) address", archive.url)));
     }
-    found.extend(words.iter().filter(|(_, word)| !is_word(word)).map(|(what, word)| {
-        format!("{what} `{word}` has other characters than letters, digits and `._+-@`")
-    }));
-    found.extend(system.directories.iter().filter(|it| !is_absolute(&it.path)).map(|it| {
-        format!("directory `{}` is not an absolute path of plain characters", it.path)
-    }));
-    found.extend(system.mirror.iter().filter(|it| !is_url(it)).map(|it| format!("mirror `{it}` is not an http(s) address")));
+    found.extend(
+        words
+            .iter()
+            .filter(|(_, word)| !is_word(word))
+            .map(|(what, word)| {
+                format!("{what} `{word}` has other characters than letters, digits and `._+-@`")
+            }),
+    );
+    found.extend(
+        system
+            .directories
+            .iter()
+            .filter(|it| !is_absolute(&it.path))
+            .map(|it| {
+                format!(
+                    "directory `{}` is not an absolute path of plain characters",
+                    it.path
+                )
+            }),
+    );
+    found.extend(
+        system
+            .mirror
+            .iter()
+            .filter(|it| !is_url(it))
+            .map(|it| format!("mirror `{it}` is not an http(s) address")),
+    );
     found.extend(key_mistakes(stage1));
     found
 }
@@ -387,7 +495,9 @@ fn is_absolute(path: &str) -> bool {
 }
 
 fn is_url(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
 }
 
@@ -397,12 +507,21 @@ mod tests {
 
     fn sha(digit: char) -> BTreeMap<String, String> {
         let sum = |digit: char| digit.to_string().repeat(64);
-        BTreeMap::from([("x86_64".to_owned(), sum(digit)), ("aarch64".to_owned(), sum('f'))])
+        BTreeMap::from([
+            ("x86_64".to_owned(), sum(digit)),
+            ("aarch64".to_owned(), sum('f')),
+        ])
     }
 
     fn system() -> System {
-        let users = [("mvm", true), ("mvmd", false)].map(|(name, login)| User { name: name.to_owned(), login });
-        let pinned = |version: &str, digit| Pinned { version: version.to_owned(), sha256: sha(digit) };
+        let users = [("mvm", true), ("mvmd", false)].map(|(name, login)| User {
+            name: name.to_owned(),
+            login,
+        });
+        let pinned = |version: &str, digit| Pinned {
+            version: version.to_owned(),
+            sha256: sha(digit),
+        };
         System {
             packages: ["build-essential", "libssl-dev"].map(str::to_owned).to_vec(),
             toolchain: Some(Toolchain::Rustup {
@@ -413,14 +532,23 @@ mod tests {
             nix: Some(pinned("2.24.0", '2')),
             firecracker: Some(pinned("v1.14.1", '3')),
             cargo_tools: vec![
-                CargoTool { name: "cargo-fuzz".to_owned(), version: "0.13.1".to_owned(), archive: None },
+                CargoTool {
+                    name: "cargo-fuzz".to_owned(),
+                    version: "0.13.1".to_owned(),
+                    archive: None,
+                },
                 CargoTool {
                     name: "cargo-deny".to_owned(),
                     version: "0.20.2".to_owned(),
-                    archive: Some(Archive { url: "https://example.org/deny-{arch}.tgz".to_owned(), sha256: sha('4') }),
+                    archive: Some(Archive {
+                        url: "https://example.org/deny-{arch}.tgz".to_owned(),
+                        sha256: sha('4'),
+                    }),
                 },
             ],
-            directories: ["/var/lib/mvm", "/etc/mvmd"].map(|path| Directory::suggested(path, &users)).to_vec(),
+            directories: ["/var/lib/mvm", "/etc/mvmd"]
+                .map(|path| Directory::suggested(path, &users))
+                .to_vec(),
             users: users.to_vec(),
             mirror: Some("http://10.0.2.2:8000".to_owned()),
             ca_certs: Vec::new(),
@@ -432,7 +560,10 @@ mod tests {
         Stage1 {
             system: system(),
             hostname: "mvm-live-7f3a".to_owned(),
-            host_key: HostKey { private: "PRIVATE\nHALF\n".to_owned(), public: "ssh-ed25519 AAAAhost".to_owned() },
+            host_key: HostKey {
+                private: "PRIVATE\nHALF\n".to_owned(),
+                public: "ssh-ed25519 AAAAhost".to_owned(),
+            },
             authorized_keys: vec!["ssh-ed25519 AAAAlogin twolane".to_owned()],
             deadline: Deadline::at_unix(1_795_451_360),
             ttl: Duration::from_secs(7200),
@@ -454,7 +585,9 @@ mod tests {
     #[test]
     fn user_data_looks_like_this() {
         let text = user_data(&stage1()).unwrap();
-        let text = text.replace(&packed(KVM_GATE), "kvm-gate.py").replace(&packed(STAGE1), "stage1.sh");
+        let text = text
+            .replace(&packed(KVM_GATE), "kvm-gate.py")
+            .replace(&packed(STAGE1), "stage1.sh");
         insta::assert_snapshot!(text);
     }
 
@@ -476,7 +609,10 @@ mod tests {
     #[test]
     fn there_is_always_a_user_for_the_checks() {
         let mut stage1 = stage1();
-        stage1.system.users = vec![User { name: "mvm".to_owned(), login: false }];
+        stage1.system.users = vec![User {
+            name: "mvm".to_owned(),
+            login: false,
+        }];
         assert_eq!(parsed(&stage1)["users"][0]["shell"], "/bin/bash");
         assert_eq!(parsed(&stage1)["users"].as_array().map(Vec::len), Some(1));
     }
@@ -496,26 +632,47 @@ mod tests {
     #[test]
     fn words_that_the_script_would_split_are_refused() {
         check_refused(|it| it.system.packages.push("a b".to_owned()), "package `a b`");
-        check_refused(|it| it.system.packages.push("--reinstall".to_owned()), "package `--reinstall`");
+        check_refused(
+            |it| it.system.packages.push("--reinstall".to_owned()),
+            "package `--reinstall`",
+        );
         check_refused(|it| it.system.users[0].name = "x;y".to_owned(), "user `x;y`");
-        check_refused(|it| it.system.directories[0].path = "/a/../b".to_owned(), "directory `/a/../b`");
-        check_refused(|it| it.system.directories[0].path = "relative".to_owned(), "directory `relative`");
+        check_refused(
+            |it| it.system.directories[0].path = "/a/../b".to_owned(),
+            "directory `/a/../b`",
+        );
+        check_refused(
+            |it| it.system.directories[0].path = "relative".to_owned(),
+            "directory `relative`",
+        );
         check_refused(|it| it.hostname = String::new(), "label ``");
-        check_refused(|it| it.system.mirror = Some("ftp://x".to_owned()), "mirror `ftp://x`");
+        check_refused(
+            |it| it.system.mirror = Some("ftp://x".to_owned()),
+            "mirror `ftp://x`",
+        );
     }
 
     #[test]
     fn download_without_checksum_is_refused() {
-        let none = || Pinned { version: "1".to_owned(), sha256: BTreeMap::new() };
+        let none = || Pinned {
+            version: "1".to_owned(),
+            sha256: BTreeMap::new(),
+        };
         check_refused(|it| it.system.nix = Some(none()), "nix has no sha256");
         let short = BTreeMap::from([("x86_64".to_owned(), "abc".to_owned())]);
-        check_refused(|it| it.system.firecracker.as_mut().unwrap().sha256 = short, "sha256.x86_64 of firecracker");
+        check_refused(
+            |it| it.system.firecracker.as_mut().unwrap().sha256 = short,
+            "sha256.x86_64 of firecracker",
+        );
     }
 
     #[test]
     fn box_that_nobody_could_enter_is_refused() {
         check_refused(|it| it.authorized_keys.clear(), "no key may log in");
-        check_refused(|it| it.authorized_keys.push("a\nb".to_owned()), "the authorized key is not one line");
+        check_refused(
+            |it| it.authorized_keys.push("a\nb".to_owned()),
+            "the authorized key is not one line",
+        );
     }
 
     #[test]
@@ -525,6 +682,9 @@ mod tests {
 
     #[test]
     fn comments_stay_at_home() {
-        assert_eq!(without_comments("#!/bin/sh\n# why\n\n  # what\nx # y\n"), "#!/bin/sh\nx # y\n");
+        assert_eq!(
+            without_comments("#!/bin/sh\n# why\n\n  # what\nx # y\n"),
+            "#!/bin/sh\nx # y\n"
+        );
     }
 }
