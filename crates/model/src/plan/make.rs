@@ -1,105 +1,21 @@
 //! Folds what was asked over the configuration. What was asked on the command line counts most, then the environment
 //! (the two come as one [`Asked`]), then `twolane.toml`, then the defaults of presets and providers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
+use std::{net::IpAddr, time::Duration};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{
+    Keep, LanePlan, Plan,
+    asked::{Asked, Facts, PlanMistake},
 };
-
-use camino::Utf8PathBuf;
-
-use super::{Keep, LanePlan, Plan};
 use crate::{
-    candidate::Candidate,
-    config::{self, BoxChoice, Boxes, Config, Lane, RustFrom, nearest, suggest},
-    lane::KvmNeed,
-    money::Money,
-    name::{Label, ProviderName, RunId},
+    config::{self, Config, Lane, RustFrom, nearest, suggest},
+    name::{Label, ProviderName},
     order::OperatorToolchain,
     source::Source,
-    tags::Owner,
     time::parse_length,
 };
-
-/// What was asked on the command line, and in the environment where the command line says nothing. As typed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// The lanes; none: all.
-    pub lanes: Vec<String>,
-    /// `--provider`, `PROVIDER`.
-    pub provider: Option<String>,
-    /// `--region`, `REGION`.
-    pub region: Option<String>,
-    /// `--instance-type`, `INSTANCE_TYPE`.
-    pub instance_type: Option<String>,
-    /// `--disk`, `BOOT_DISK_SIZE`: in GiB.
-    pub disk: Option<String>,
-    /// `--ttl`.
-    pub ttl: Option<String>,
-    /// `--label`, `LABEL`.
-    pub label: Option<String>,
-    /// `--keep`: for how long.
-    pub keep: Option<String>,
-    /// `--continue`.
-    pub is_continued: bool,
-    /// `--allow-cidr`.
-    pub allow: Vec<String>,
-    /// `SSH_PUBKEY`.
-    pub operator_key: Option<String>,
-}
-
-/// What has to be known of the world to plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// The run's id.
-    pub run: RunId,
-    /// Random bits, for labels.
-    pub random: u64,
-    /// Where `twolane.toml` is, or would be; absolute.
-    pub dir: Utf8PathBuf,
-    /// The paths of `[sources]`, as they stand there, that are not directories.
-    pub missing: BTreeSet<Utf8PathBuf>,
-    /// What each usable provider takes by default.
-    pub providers: BTreeMap<ProviderName, Defaults>,
-    /// What is known of prices, for `boxes = "cheapest"`.
-    pub offers: Vec<Offer>,
-    /// Who the boxes belong to.
-    pub owner: Owner,
-    /// This machine's Rust toolchain, if it has one.
-    pub toolchain: Option<OperatorToolchain>,
-    /// What the file of `[system] ca-certs` holds, PEM.
-    pub ca_certs: Vec<String>,
-}
-
-/// What a provider takes by default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    /// Its size.
-    pub instance_type: String,
-    /// Its place.
-    pub region: String,
-}
-
-/// A box that could be had, with its price.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Which.
-    pub candidate: Candidate,
-    /// What an hour costs.
-    pub hourly: Money,
-    /// Its `/dev/kvm`: none, nested or on hardware.
-    pub kvm: KvmNeed,
-}
-
-/// Something that was asked for and cannot be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanMistake {
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub help: Option<String>,
-}
 
 /// Makes the plan, or tells every mistake.
 pub fn plan(config: &Config, asked: &Asked, facts: &Facts) -> Result<Plan, Vec<PlanMistake>> {
@@ -117,24 +33,24 @@ pub fn plan(config: &Config, asked: &Asked, facts: &Facts) -> Result<Plan, Vec<P
     }
 }
 
-struct Planner<'a> {
+pub(super) struct Planner<'a> {
     config: &'a Config,
     asked: &'a Asked,
-    facts: &'a Facts,
+    pub(super) facts: &'a Facts,
     mistakes: Vec<PlanMistake>,
 }
 
 /// The flags that change every lane, as meant.
-struct Overrides {
-    provider: Option<ProviderName>,
-    region: Option<String>,
-    instance_type: Option<String>,
-    disk_gb: Option<u32>,
+pub(super) struct Overrides {
+    pub(super) provider: Option<ProviderName>,
+    pub(super) region: Option<String>,
+    pub(super) instance_type: Option<String>,
+    pub(super) disk_gb: Option<u32>,
     ttl: Option<Duration>,
 }
 
 impl Planner<'_> {
-    fn refuse(&mut self, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn refuse(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.mistakes.push(PlanMistake {
             message: message.into(),
             help: Some(help.into()),
@@ -241,7 +157,7 @@ impl Planner<'_> {
     }
 
     /// Finds a provider that can be used.
-    fn provider(&mut self, wanted_by: &str, name: &str) -> Option<ProviderName> {
+    pub(super) fn provider(&mut self, wanted_by: &str, name: &str) -> Option<ProviderName> {
         let facts = self.facts;
         if let Some(known) = facts.providers.keys().find(|known| known.as_str() == name) {
             return Some(known.clone());
@@ -289,90 +205,6 @@ impl Planner<'_> {
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,
         }
-    }
-
-    fn candidates(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
-        let choices = match (&lane.boxes, &overrides.provider) {
-            (Boxes::Cheapest, None) => return self.cheapest(lane, overrides),
-            (Boxes::Cheapest, Some(provider)) => vec![BoxChoice::of(provider.clone())],
-            (Boxes::Listed(choices), None) => choices.clone(),
-            (Boxes::Listed(choices), Some(provider)) => of_provider(choices, provider),
-        };
-        self.need_one_provider(lane, &choices, overrides);
-        let wanted_by = format!("lane {}: ", lane.name);
-        let mut candidates = Vec::new();
-        for choice in &choices {
-            let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
-                continue;
-            };
-            let defaults = &self.facts.providers[&provider];
-            let candidate = Candidate {
-                region: pick(&overrides.region, &choice.region, &defaults.region),
-                instance_type: pick(
-                    &overrides.instance_type,
-                    &choice.instance_type,
-                    &defaults.instance_type,
-                ),
-                image: choice.image.clone(),
-                disk_gb: overrides.disk_gb.or(choice.disk_gb),
-                provider,
-            };
-            if !candidates.contains(&candidate) {
-                candidates.push(candidate);
-            }
-        }
-        candidates
-    }
-
-    /// Sizes and places are a provider's own words: for two providers they cannot both be right.
-    fn need_one_provider(&mut self, lane: &Lane, choices: &[BoxChoice], overrides: &Overrides) {
-        let providers: BTreeSet<&str> = choices.iter().map(|choice| choice.provider.as_str()).collect();
-        let is_given = overrides.region.is_some() || overrides.instance_type.is_some();
-        if is_given && providers.len() > 1 {
-            let names = Vec::from_iter(providers).join(", ");
-            self.refuse(
-                format!(
-                    "lane {} may use {names}, and a region or instance type is one provider's own word",
-                    lane.name
-                ),
-                "say which with `--provider`",
-            );
-        }
-    }
-
-    /// Returns the offers that do for a lane, cheapest first. Only amounts of one currency can be put in order, so that
-    /// of each currency its offers stay together, the currency with most offers first.
-    fn cheapest(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
-        let does = |offer: &&Offer| match lane.kvm {
-            KvmNeed::None => true,
-            KvmNeed::Required => offer.kvm.is_needed(),
-            KvmNeed::Nested | KvmNeed::Metal => offer.kvm == lane.kvm,
-        };
-        let is_usable = |offer: &&Offer| self.facts.providers.contains_key(&offer.candidate.provider);
-        let mut offers: Vec<&Offer> = self.facts.offers.iter().filter(does).filter(is_usable).collect();
-        let mut by_currency: BTreeMap<&str, usize> = BTreeMap::new();
-        for offer in &offers {
-            *by_currency.entry(&offer.hourly.currency).or_default() += 1;
-        }
-        offers.sort_by_key(|offer| {
-            let currency = offer.hourly.currency.as_str();
-            (
-                std::cmp::Reverse(by_currency[currency]),
-                currency,
-                offer.hourly.micros,
-            )
-        });
-        if offers.is_empty() {
-            self.refuse(
-                format!("lane {}: of no box that would do is the price known", lane.name),
-                format!("list providers in `boxes` of [lanes.{}]", lane.name),
-            );
-        }
-        let candidate = |offer: &Offer| Candidate {
-            disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
-            ..offer.candidate.clone()
-        };
-        offers.into_iter().map(candidate).collect()
     }
 
     fn toolchain(&mut self) -> Option<OperatorToolchain> {
@@ -427,28 +259,6 @@ impl Planner<'_> {
     }
 }
 
-fn pick(asked: &Option<String>, chosen: &Option<String>, default: &str) -> String {
-    asked
-        .as_ref()
-        .or(chosen.as_ref())
-        .map_or(default, |text| text)
-        .to_owned()
-}
-
-/// Returns the lane's choices of that provider, or its own choice of everything.
-fn of_provider(choices: &[BoxChoice], provider: &ProviderName) -> Vec<BoxChoice> {
-    let listed: Vec<BoxChoice> = choices
-        .iter()
-        .filter(|choice| choice.provider == *provider)
-        .cloned()
-        .collect();
-    if listed.is_empty() {
-        vec![BoxChoice::of(provider.clone())]
-    } else {
-        listed
-    }
-}
-
 /// Reads an address range; a single address stands for itself.
 fn cidr(text: &str) -> Result<String, String> {
     let (address, bits) = text
@@ -470,7 +280,7 @@ fn cidr(text: &str) -> Result<String, String> {
 }
 
 /// Takes `.` and `..` out of an absolute path without asking the file system.
-fn normal(path: &camino::Utf8Path) -> Utf8PathBuf {
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
     let mut normal = Utf8PathBuf::new();
     for part in path.components() {
         match part.as_str() {

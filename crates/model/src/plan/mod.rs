@@ -1,18 +1,23 @@
 //! What a run is going to do: configuration, made definite.
 
-mod stage1;
-
+mod asked;
+mod candidates;
 mod cost;
 mod make;
 mod owner;
+mod stage1;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    asked::{Asked, Defaults, Facts, Offer, PlanMistake},
     cost::{Cost, Price, Refused, USUAL, refuse_dear, why_dear},
-    make::{Asked, Defaults, Facts, Offer, PlanMistake, plan},
+    make::plan,
     owner::owner,
 };
 use crate::{

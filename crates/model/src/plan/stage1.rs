@@ -16,11 +16,17 @@ const WORK_USER: &str = "mvm";
 impl Plan {
     /// Returns what the user-data of the lane's box is made of.
     pub fn stage1(&self, lane: &LanePlan, tags: &Tags, keys: &Keys) -> Stage1 {
-        let authorized_keys = std::iter::once(&keys.login_public).chain(&self.operator_key).cloned().collect();
+        let authorized_keys = std::iter::once(&keys.login_public)
+            .chain(&self.operator_key)
+            .cloned()
+            .collect();
         Stage1 {
             system: self.box_system(lane),
             hostname: tags.label.to_string(),
-            host_key: HostKey { private: keys.host_private.clone(), public: keys.host_public.clone() },
+            host_key: HostKey {
+                private: keys.host_private.clone(),
+                public: keys.host_public.clone(),
+            },
             authorized_keys,
             deadline: tags.deadline,
             ttl: lane.ttl,
@@ -52,31 +58,53 @@ impl Plan {
             },
             RustFrom::Apt => Toolchain::Apt,
             RustFrom::Operator => Toolchain::Operator {
-                key: self.toolchain.as_ref().map(|toolchain| toolchain.key.clone()).unwrap_or_default(),
+                key: self
+                    .toolchain
+                    .as_ref()
+                    .map(|toolchain| toolchain.key.clone())
+                    .unwrap_or_default(),
             },
         }
     }
 }
 
 fn users(names: &[String]) -> Vec<User> {
-    let mut users = vec![User { name: WORK_USER.to_owned(), login: true }];
+    let mut users = vec![User {
+        name: WORK_USER.to_owned(),
+        login: true,
+    }];
     let others = names.iter().filter(|name| *name != WORK_USER);
-    users.extend(others.map(|name| User { name: name.clone(), login: false }));
+    users.extend(others.map(|name| User {
+        name: name.clone(),
+        login: false,
+    }));
     users
 }
 
 fn pinned(pinned: &config::Pinned) -> Pinned {
-    Pinned { version: pinned.version.clone(), sha256: checksums(&pinned.sha256) }
+    Pinned {
+        version: pinned.version.clone(),
+        sha256: checksums(&pinned.sha256),
+    }
 }
 
 fn cargo_tool(tool: &config::CargoTool) -> CargoTool {
-    let archive = tool.url.clone().map(|url| Archive { url, sha256: checksums(&tool.sha256) });
-    CargoTool { name: tool.name.clone(), version: tool.version.clone(), archive }
+    let archive = tool.url.clone().map(|url| Archive {
+        url,
+        sha256: checksums(&tool.sha256),
+    });
+    CargoTool {
+        name: tool.name.clone(),
+        version: tool.version.clone(),
+        archive,
+    }
 }
 
 fn checksums(sums: &config::Checksums) -> BTreeMap<String, String> {
     let both = [("x86_64", &sums.x86_64), ("aarch64", &sums.aarch64)];
-    both.into_iter().filter_map(|(arch, sum)| Some((arch.to_owned(), sum.clone()?))).collect()
+    both.into_iter()
+        .filter_map(|(arch, sum)| Some((arch.to_owned(), sum.clone()?)))
+        .collect()
 }
 
 fn directory(directory: &config::Directory) -> Directory {

@@ -70,7 +70,7 @@ impl Reader<'_> {
     }
 
     fn choice(&self, entry: &Value<'_>) -> Option<BoxChoice> {
-        if entry.is_text() {
+        if !entry.is_table() {
             return self.provider(entry).map(BoxChoice::of);
         }
         let mut table = entry.table()?;

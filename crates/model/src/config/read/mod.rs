@@ -120,7 +120,7 @@ fn project(mut table: Table<'_>) -> Option<String> {
 
 fn sources(table: &Table<'_>) -> Vec<SourceDir> {
     let named = table.named(&rules::SOURCE);
-    if named.is_empty() {
+    if table.is_empty() {
         table.refuse(
             "[sources] is empty: there would be nothing to check",
             "write `NAME = { path = \".\" }`".to_owned(),
@@ -193,7 +193,7 @@ fn local(mut table: Table<'_>) -> Local {
 impl Reader<'_> {
     fn lanes(&self, table: Table<'_>) -> Vec<super::Lane> {
         let named = table.named(&rules::LANE);
-        if named.is_empty() {
+        if table.is_empty() {
             table.refuse(
                 "there is no lane",
                 "add a table such as [lanes.no-kvm]".to_owned(),

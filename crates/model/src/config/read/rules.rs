@@ -185,7 +185,7 @@ pub(super) const MODE: Rule<String> = Rule {
     },
 };
 pub(super) const SHA256: Rule<String> = Rule {
-    example: "20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c",
+    example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     read: |text| {
         if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
             return Ok(text.to_ascii_lowercase());
@@ -225,7 +225,7 @@ pub(crate) fn provider_word(text: &str) -> Result<String, String> {
 fn name(text: &str, what: &'static str) -> Result<String, String> {
     Shape {
         what,
-        allowed: "a to z, 0 to 9 and `-`, from a letter on,",
+        allowed: "a to z, 0 to 9 and `-`, beginning with a letter",
         fits: |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
         longest: NAME_MAX,
         holds: |text| text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-'),
@@ -266,7 +266,7 @@ impl Shape {
             return Ok(text.to_owned());
         }
         Err(format!(
-            "`{}` is not a {}: {} are allowed, at most {}",
+            "`{}` is not a {}: it may have {}, at most {} characters",
             text.escape_debug(),
             self.what,
             self.allowed,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::config::{
     CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System,
-    mistake::suggest,
+    mistake::nearest,
     pins::{self, Pin},
 };
 
@@ -89,10 +89,10 @@ fn rust(value: Value<'_>) -> Option<Rust> {
 
 /// Reads `true`, `false`, or a pin.
 fn switch(value: &Value<'_>, known: &Pin) -> Option<Pinned> {
-    if value.is_flag() {
-        return value.flag()?.then(|| known.pinned());
+    if value.is_table() {
+        return pinned(value, known);
     }
-    pinned(value, known)
+    value.flag()?.then(|| known.pinned())
 }
 
 /// Reads a version with its checksums. Those of the version that we know need not be given.
@@ -149,11 +149,10 @@ fn cargo_tool(entry: &Value<'_>) -> Option<CargoTool> {
                 sha256: Checksums::default(),
             }),
             None => {
-                let names = pins::CARGO_TOOLS.map(|(name, _)| name);
-                let help = format!(
-                    "{}; of another tool name the version: `{{ name = \"{name}\", version = \"1.2.3\" }}`",
-                    suggest(&name, names)
-                );
+                let help = match nearest(&name, pins::CARGO_TOOLS.map(|(name, _)| name)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("write `{{ name = \"{name}\", version = \"1.2.3\" }}`"),
+                };
                 entry.refuse(format!("no version of `{name}` is known"), help);
                 None
             }

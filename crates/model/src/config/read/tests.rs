@@ -24,7 +24,11 @@ fn shown(text: &str, mistakes: &[Mistake]) -> String {
         let marked = &text[mistake.span.clone()];
         let marked = marked.lines().next().unwrap_or_default();
         let help = mistake.help.as_deref().map(|help| format!("\n    help: {help}"));
-        format!("{line}:{column} «{marked}» {}{}\n", mistake.message, help.unwrap_or_default())
+        format!(
+            "{line}:{column} «{marked}» {}{}\n",
+            mistake.message,
+            help.unwrap_or_default()
+        )
     };
     mistakes.iter().map(line).collect()
 }
@@ -80,11 +84,20 @@ fn a_file_that_cannot_be_parsed_is_one_mistake_with_its_place() {
 fn a_lane_alone_is_enough() {
     let config = good("[lanes.a]\nchecks = \"rust\"");
     assert_eq!(config.project, "my-project");
-    assert_eq!(config.sources, [SourceDir { name: "my-project".into(), path: ".".into() }]);
+    assert_eq!(
+        config.sources,
+        [SourceDir {
+            name: "my-project".into(),
+            path: ".".into()
+        }]
+    );
     assert_eq!(config.system, System::default());
     let lane = &config.lanes[0];
     assert_eq!(lane.ttl.as_secs(), 3600);
-    assert_eq!(lane.boxes, Boxes::Listed(vec![BoxChoice::of(ProviderName::new("local").unwrap())]));
+    assert_eq!(
+        lane.boxes,
+        Boxes::Listed(vec![BoxChoice::of(ProviderName::new("local").unwrap())])
+    );
     let names: Vec<&str> = lane.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["fmt", "clippy", "test", "deny", "audit"]);
     assert!(lane.checks[4].needs.contains(&Need::AdvisoryDb));
@@ -106,19 +119,33 @@ fn checks_with_like_names_get_slugs_of_their_own() {
     let config = good(
         "[lanes.a]\nchecks = [{ name = \"live kvm\", run = \"a\" }, { name = \"Live KVM!\", run = \"b\" }, { name = \"...\", run = \"c\" }]",
     );
-    let slugs: Vec<&str> = config.lanes[0].checks.iter().map(|check| check.slug.as_str()).collect();
+    let slugs: Vec<&str> = config.lanes[0]
+        .checks
+        .iter()
+        .map(|check| check.slug.as_str())
+        .collect();
     assert_eq!(slugs, ["live-kvm", "live-kvm-2", "check"]);
 }
 
 #[test]
 fn what_is_not_said_of_rust_is_stable_by_a_pinned_rustup() {
-    let rust = |text: &str| good(&format!("[system]\nrust = {text}\n[lanes.a]\nchecks = \"rust\"")).system.rust.unwrap();
+    let rust = |text: &str| {
+        good(&format!("[system]\nrust = {text}\n[lanes.a]\nchecks = \"rust\""))
+            .system
+            .rust
+            .unwrap()
+    };
     let plain = rust("{}");
     assert_eq!(plain.toolchain, "stable");
     assert!(matches!(&plain.from, RustFrom::Rustup(pinned) if pinned.sha256.x86_64.is_some()));
     assert_eq!(rust("{ from = \"apt\" }").from, RustFrom::Apt);
-    let own = rust(&format!("{{ rustup = {{ version = \"9.9.9\", sha256 = {{ x86_64 = \"{}\" }} }} }}", "AB".repeat(32)));
-    assert!(matches!(&own.from, RustFrom::Rustup(pinned) if pinned.version == "9.9.9" && pinned.sha256.x86_64 == Some("ab".repeat(32))));
+    let own = rust(&format!(
+        "{{ rustup = {{ version = \"9.9.9\", sha256 = {{ x86_64 = \"{}\" }} }} }}",
+        "AB".repeat(32)
+    ));
+    assert!(
+        matches!(&own.from, RustFrom::Rustup(pinned) if pinned.version == "9.9.9" && pinned.sha256.x86_64 == Some("ab".repeat(32)))
+    );
 }
 
 #[test]
@@ -131,59 +158,115 @@ fn directories_belong_to_the_user_of_their_name() {
         .system
         .directories
         .iter()
-        .map(|directory| format!("{} {} {} {}", directory.mode, directory.owner, directory.group, directory.path))
+        .map(|directory| {
+            format!(
+                "{} {} {} {}",
+                directory.mode, directory.owner, directory.group, directory.path
+            )
+        })
         .collect();
     assert_eq!(
         shown,
-        ["0750 mvm mvm /var/lib/mvm", "0750 root mvmd /etc/mvmd", "0755 root root /srv/x", "0700 mvmd root /srv/y"]
+        [
+            "0750 mvm mvm /var/lib/mvm",
+            "0750 root mvmd /etc/mvmd",
+            "0755 root root /srv/x",
+            "0700 mvmd root /srv/y"
+        ]
     );
     assert_eq!(config.system.users, ["mvm", "mvmd"]);
 }
 
 #[test]
 fn what_is_downloaded_needs_a_checksum() {
-    check("[system]\nfirecracker = { version = \"v1.0.0\" }", "v1.0.0 has no checksum");
-    check("[system]\nfirecracker = { version = \"v1.0.0\", sha256 = {} }", "holds no checksum");
-    check("[system]\nnix = { version = \"1.0\", sha256 = { x86_64 = \"12\" } }", "64 hexadecimal digits");
-    check("[system]\ncargo-tools = [{ name = \"x\", version = \"1.0.0\", url = \"https://a/b\" }]", "needs its checksum");
-    check("[system]\ncargo-tools = [\"cargo-dney\"]", "did you mean `cargo-deny`?");
+    check(
+        "[system]\nfirecracker = { version = \"v1.0.0\" }",
+        "v1.0.0 has no checksum",
+    );
+    check(
+        "[system]\nfirecracker = { version = \"v1.0.0\", sha256 = {} }",
+        "holds no checksum",
+    );
+    check(
+        "[system]\nnix = { version = \"1.0\", sha256 = { x86_64 = \"12\" } }",
+        "64 hexadecimal digits",
+    );
+    check(
+        "[system]\ncargo-tools = [{ name = \"x\", version = \"1.0.0\", url = \"https://a/b\" }]",
+        "needs its checksum",
+    );
+    check(
+        "[system]\ncargo-tools = [\"cargo-dney\"]",
+        "did you mean `cargo-deny`?",
+    );
 }
 
 #[test]
 fn what_could_leave_its_place_is_refused() {
-    let artifact = |path: &str| format!("[lanes.a]\nchecks = [{{ name = \"x\", run = \"y\", artifacts = [{path:?}] }}]");
+    let artifact =
+        |path: &str| format!("[lanes.a]\nchecks = [{{ name = \"x\", run = \"y\", artifacts = [{path:?}] }}]");
     check(&artifact("/etc/shadow"), "is absolute");
     check(&artifact("target/../../x"), "leads out");
     check(&artifact("-rf"), "is not a path");
     check("[sources]\n\"a b\" = { path = \".\" }", "not a name of a source");
     check("[sources]\n\"..\" = { path = \".\" }", "not a name of a source");
-    check("[system]\npackages = [\"-oDpkg::Pre-Invoke=x\"]", "not a distribution package");
-    check("[system]\npackages = [\"$(reboot)\"]", "not a distribution package");
-    check("[system]\nmirror = \"http://a/$(reboot)\"", "not an http or https address");
+    check(
+        "[system]\npackages = [\"-oDpkg::Pre-Invoke=x\"]",
+        "not a distribution package",
+    );
+    check(
+        "[system]\npackages = [\"$(reboot)\"]",
+        "not a distribution package",
+    );
+    check(
+        "[system]\nmirror = \"http://a/$(reboot)\"",
+        "not an http or https address",
+    );
     check("[system]\nusers = [\"root\"]", "not a name of a user");
-    check("[system]\ndirectories = [\"/var/../etc\"]", "not a path for a box");
+    check(
+        "[system]\ndirectories = [\"/var/../etc\"]",
+        "not a path for a box",
+    );
 }
 
 #[test]
 fn a_ttl_has_bounds_and_holds_its_checks() {
     check("[lanes.a]\nttl = \"59s\"\nchecks = \"rust\"", "from 1m to 48h");
     check("[lanes.a]\nttl = \"49h\"\nchecks = \"rust\"", "from 1m to 48h");
-    check("[lanes.a]\nttl = \"10m\"\nchecks = [{ name = \"x\", run = \"y\", timeout = \"11m\" }]", "longer than its box");
+    check(
+        "[lanes.a]\nttl = \"10m\"\nchecks = [{ name = \"x\", run = \"y\", timeout = \"11m\" }]",
+        "longer than its box",
+    );
 }
 
 #[test]
 fn names_that_are_wrong_are_told_with_the_nearest() {
-    check("[lanes.a]\nboxes = [\"hetzer\"]\nchecks = \"rust\"", "did you mean `hetzner`?");
-    check("[lanes.a]\nboxes = [\"acm\"]\nchecks = \"rust\"", "did you mean `acme`?");
-    check("[lanes.a]\nboxes = \"cheap\"\nchecks = \"rust\"", "cannot be `cheap`");
+    check(
+        "[lanes.a]\nboxes = [\"hetzer\"]\nchecks = \"rust\"",
+        "did you mean `hetzner`?",
+    );
+    check(
+        "[lanes.a]\nboxes = [\"acm\"]\nchecks = \"rust\"",
+        "did you mean `acme`?",
+    );
+    check(
+        "[lanes.a]\nboxes = \"cheap\"\nchecks = \"rust\"",
+        "cannot be `cheap`",
+    );
     check("[lanes.a]\nchecks = [\"clipy\"]", "did you mean `clippy`?");
-    check("[endpoints]\nhetznr = \"http://127.0.0.1:1\"", "did you mean `hetzner`?");
+    check(
+        "[endpoints]\nhetznr = \"http://127.0.0.1:1\"",
+        "did you mean `hetzner`?",
+    );
     check("[lanes.A]\nchecks = \"rust\"", "not a name of a lane");
 }
 
 #[test]
 fn a_smoke_check_needs_a_script() {
-    check("[lanes.a]\nchecks = [{ name = \"smoke\", run = \"smoke\" }]", "no smoke script");
+    check(
+        "[lanes.a]\nchecks = [{ name = \"smoke\", run = \"smoke\" }]",
+        "no smoke script",
+    );
     good("[deploy]\nsmoke = \"a.sh\"\n[lanes.a]\nchecks = [{ name = \"smoke\", run = \"smoke\" }]");
 }
 
@@ -197,7 +280,10 @@ fn presets_have_no_mistakes_and_say_the_same_every_time() {
         needs_openssl: true,
         needs_kvm: true,
     };
-    let plain = Found { name: "9 Häuser".to_owned(), ..Found::default() };
+    let plain = Found {
+        name: "9 Häuser".to_owned(),
+        ..Found::default()
+    };
     for (name, preset) in Preset::ALL {
         for (found_name, found) in [("plain", &plain), ("rich", &rich)] {
             let text = preset.text(found).unwrap();
@@ -240,5 +326,8 @@ proptest! {
 
 /// Returns the nearest place at or before `at` where a character begins.
 fn boundary(text: &str, at: usize) -> usize {
-    (0..=at).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0)
+    (0..=at)
+        .rev()
+        .find(|place| text.is_char_boundary(*place))
+        .unwrap_or(0)
 }

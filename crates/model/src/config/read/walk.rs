@@ -62,8 +62,8 @@ impl<'a> Value<'a> {
         self.raw.get_ref().is_str()
     }
 
-    pub(super) fn is_flag(&self) -> bool {
-        self.raw.get_ref().is_bool()
+    pub(super) fn is_table(&self) -> bool {
+        self.raw.get_ref().is_table()
     }
 
     /// Reads a string that keeps to a rule.
@@ -254,6 +254,10 @@ impl<'a> Table<'a> {
                 );
             }
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Returns all entries of a table whose keys are names that the user chose. A name that breaks the rule is a mistake.

@@ -1,0 +1,93 @@
+//! What a plan is made of: what was asked, as typed, and what has to be known of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+
+use crate::{
+    candidate::Candidate,
+    lane::KvmNeed,
+    money::Money,
+    name::{ProviderName, RunId},
+    order::OperatorToolchain,
+    tags::Owner,
+};
+
+/// What was asked on the command line, and in the environment where the command line says nothing. As typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The lanes; none: all.
+    pub lanes: Vec<String>,
+    /// `--provider`, `PROVIDER`.
+    pub provider: Option<String>,
+    /// `--region`, `REGION`.
+    pub region: Option<String>,
+    /// `--instance-type`, `INSTANCE_TYPE`.
+    pub instance_type: Option<String>,
+    /// `--disk`, `BOOT_DISK_SIZE`: in GiB.
+    pub disk: Option<String>,
+    /// `--ttl`.
+    pub ttl: Option<String>,
+    /// `--label`, `LABEL`.
+    pub label: Option<String>,
+    /// `--keep`: for how long.
+    pub keep: Option<String>,
+    /// `--continue`.
+    pub is_continued: bool,
+    /// `--allow-cidr`.
+    pub allow: Vec<String>,
+    /// `SSH_PUBKEY`.
+    pub operator_key: Option<String>,
+}
+
+/// What has to be known of the world to plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The run's id.
+    pub run: RunId,
+    /// Random bits, for labels.
+    pub random: u64,
+    /// Where `twolane.toml` is, or would be; absolute.
+    pub dir: Utf8PathBuf,
+    /// The paths of `[sources]`, as they stand there, that are not directories.
+    pub missing: BTreeSet<Utf8PathBuf>,
+    /// What each usable provider takes by default.
+    pub providers: BTreeMap<ProviderName, Defaults>,
+    /// What is known of prices, for `boxes = "cheapest"`.
+    pub offers: Vec<Offer>,
+    /// Who the boxes belong to.
+    pub owner: Owner,
+    /// This machine's Rust toolchain, if it has one.
+    pub toolchain: Option<OperatorToolchain>,
+    /// What the file of `[system] ca-certs` holds, PEM.
+    pub ca_certs: Vec<String>,
+}
+
+/// What a provider takes by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// Its size.
+    pub instance_type: String,
+    /// Its place.
+    pub region: String,
+}
+
+/// A box that could be had, with its price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Which.
+    pub candidate: Candidate,
+    /// What an hour costs.
+    pub hourly: Money,
+    /// Its `/dev/kvm`: none, nested or on hardware.
+    pub kvm: KvmNeed,
+}
+
+/// Something that was asked for and cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanMistake {
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}

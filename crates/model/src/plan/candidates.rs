@@ -1,0 +1,128 @@
+//! Picks who may serve a lane.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{
+    asked::Offer,
+    make::{Overrides, Planner},
+};
+use crate::{
+    candidate::Candidate,
+    config::{BoxChoice, Boxes, Lane},
+    lane::KvmNeed,
+    name::ProviderName,
+};
+
+impl Planner<'_> {
+    /// Returns who may serve a lane, in order; provider, size and place as asked, else as listed, else the provider's own.
+    pub(super) fn candidates(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
+        let choices = match (&lane.boxes, &overrides.provider) {
+            (Boxes::Cheapest, None) => return self.cheapest(lane, overrides),
+            (Boxes::Cheapest, Some(provider)) => vec![BoxChoice::of(provider.clone())],
+            (Boxes::Listed(choices), None) => choices.clone(),
+            (Boxes::Listed(choices), Some(provider)) => of_provider(choices, provider),
+        };
+        self.need_one_provider(lane, &choices, overrides);
+        let wanted_by = format!("lane {}: ", lane.name);
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for choice in &choices {
+            let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
+                continue;
+            };
+            let defaults = &self.facts.providers[&provider];
+            let candidate = Candidate {
+                region: pick(&overrides.region, &choice.region, &defaults.region),
+                instance_type: pick(
+                    &overrides.instance_type,
+                    &choice.instance_type,
+                    &defaults.instance_type,
+                ),
+                image: choice.image.clone(),
+                disk_gb: overrides.disk_gb.or(choice.disk_gb),
+                provider,
+            };
+            if !candidates.iter().any(|other| is_same_place(other, &candidate)) {
+                candidates.push(candidate);
+            }
+        }
+        candidates
+    }
+
+    /// Sizes and places are a provider's own words: for two providers they cannot both be right.
+    fn need_one_provider(&mut self, lane: &Lane, choices: &[BoxChoice], overrides: &Overrides) {
+        let providers: BTreeSet<&str> = choices.iter().map(|choice| choice.provider.as_str()).collect();
+        let is_given = overrides.region.is_some() || overrides.instance_type.is_some();
+        if is_given && providers.len() > 1 {
+            let names = Vec::from_iter(providers).join(", ");
+            self.refuse(
+                format!(
+                    "lane {} may use {names}, and a region or instance type is one provider's own word",
+                    lane.name
+                ),
+                "say which with `--provider`",
+            );
+        }
+    }
+
+    /// Returns the offers that do for a lane, cheapest first. Only amounts of one currency can be put in order, so that
+    /// of each currency its offers stay together, the currency with most offers first.
+    fn cheapest(&mut self, lane: &Lane, overrides: &Overrides) -> Vec<Candidate> {
+        let does = |offer: &&Offer| match lane.kvm {
+            KvmNeed::None => true,
+            KvmNeed::Required => offer.kvm.is_needed(),
+            KvmNeed::Nested | KvmNeed::Metal => offer.kvm == lane.kvm,
+        };
+        let is_usable = |offer: &&Offer| self.facts.providers.contains_key(&offer.candidate.provider);
+        let mut offers: Vec<&Offer> = self.facts.offers.iter().filter(does).filter(is_usable).collect();
+        let mut by_currency: BTreeMap<&str, usize> = BTreeMap::new();
+        for offer in &offers {
+            *by_currency.entry(&offer.hourly.currency).or_default() += 1;
+        }
+        offers.sort_by_key(|offer| {
+            let currency = offer.hourly.currency.as_str();
+            (Reverse(by_currency[currency]), currency, offer.hourly.micros)
+        });
+        if offers.is_empty() {
+            self.refuse(
+                format!("lane {}: of no box that would do is the price known", lane.name),
+                format!("list providers in `boxes` of [lanes.{}]", lane.name),
+            );
+        }
+        let candidate = |offer: &Offer| Candidate {
+            disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
+            ..offer.candidate.clone()
+        };
+        offers.into_iter().map(candidate).collect()
+    }
+}
+
+/// Tells whether asking `b` after `a` refused would be asking the same again.
+fn is_same_place(a: &Candidate, b: &Candidate) -> bool {
+    (&a.provider, &a.region, &a.instance_type, &a.image)
+        == (&b.provider, &b.region, &b.instance_type, &b.image)
+}
+
+fn pick(asked: &Option<String>, chosen: &Option<String>, default: &str) -> String {
+    asked
+        .as_ref()
+        .or(chosen.as_ref())
+        .map_or(default, |text| text)
+        .to_owned()
+}
+
+/// Returns the lane's choices of that provider, or its own choice of everything.
+fn of_provider(choices: &[BoxChoice], provider: &ProviderName) -> Vec<BoxChoice> {
+    let listed: Vec<BoxChoice> = choices
+        .iter()
+        .filter(|choice| choice.provider == *provider)
+        .cloned()
+        .collect();
+    if listed.is_empty() {
+        vec![BoxChoice::of(provider.clone())]
+    } else {
+        listed
+    }
+}

@@ -1,0 +1,285 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::{
+    config::{Around, Config, read},
+    name::ProviderName,
+    order::OperatorToolchain,
+};
+
+const FILE: &str = r#"
+[project]
+name = "mvm"
+[sources]
+mvm = { path = "../mvm" }
+[lanes.no-kvm]
+boxes = ["hetzner"]
+ttl = "1h"
+checks = "rust"
+[lanes.live]
+kvm = "required"
+boxes = ["gcp", "aws", { provider = "aws", type = "c5.metal", region = "eu-west-1", disk = 60 }]
+ttl = "2h"
+max-cost = "5 USD"
+checks = [{ name = "live", run = "cargo test" }]
+[lanes.any]
+kvm = "nested"
+boxes = "cheapest"
+checks = ["test"]
+"#;
+
+fn config(text: &str) -> Config {
+    read(text, &Around::default()).unwrap()
+}
+
+fn facts() -> Facts {
+    let providers = [
+        ("aws", "c8i.xlarge", "us-east-1"),
+        ("gcp", "n2-standard-4", "us-central1-a"),
+        ("hetzner", "cx43", "nbg1"),
+        ("local", "2x4g", "here"),
+    ];
+    let defaults = |(name, instance_type, region): (&str, &str, &str)| {
+        let defaults = Defaults {
+            instance_type: instance_type.into(),
+            region: region.into(),
+        };
+        (ProviderName::new(name).unwrap(), defaults)
+    };
+    let offers = [
+        ("gcp", "n2", "0.19 USD", KvmNeed::Nested),
+        ("aws", "c8i", "0.17 USD", KvmNeed::Nested),
+        ("aws", "c5.metal", "0.01 USD", KvmNeed::Metal),
+        ("hetzner", "cx23", "0.005 EUR", KvmNeed::Nested),
+        ("vultr", "vx1", "0.02 USD", KvmNeed::Nested),
+    ];
+    let offer = |(provider, instance_type, hourly, kvm): (&str, &str, &str, KvmNeed)| Offer {
+        candidate: Candidate {
+            provider: ProviderName::new(provider).unwrap(),
+            region: "r".into(),
+            instance_type: instance_type.into(),
+            image: None,
+            disk_gb: None,
+        },
+        hourly: Money::parse(hourly).unwrap(),
+        kvm,
+    };
+    Facts {
+        run: RunId::new("20260102-030405-7f3a").unwrap(),
+        random: 0x7f3a,
+        dir: "/home/eve/ops".into(),
+        missing: BTreeSet::new(),
+        providers: BTreeMap::from_iter(providers.map(defaults)),
+        offers: offers.map(offer).to_vec(),
+        owner: Owner::default(),
+        toolchain: None,
+        ca_certs: Vec::new(),
+    }
+}
+
+/// Reads flags such as `live --region us-east-1` as [`Asked`].
+fn asked(flags: &str) -> Asked {
+    let mut asked = Asked::default();
+    let mut words = flags.split_whitespace().map(str::to_owned);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--continue" => asked.is_continued = true,
+            "--allow-cidr" => asked.allow.extend(words.next()),
+            "--provider" => asked.provider = words.next(),
+            "--region" => asked.region = words.next(),
+            "--instance-type" => asked.instance_type = words.next(),
+            "--disk" => asked.disk = words.next(),
+            "--ttl" => asked.ttl = words.next(),
+            "--label" => asked.label = words.next(),
+            "--keep" => asked.keep = words.next(),
+            "--key" => asked.operator_key = words.next(),
+            _ => asked.lanes.push(word),
+        }
+    }
+    asked
+}
+
+fn planned(flags: &str) -> Plan {
+    plan(&config(FILE), &asked(flags), &facts()).unwrap()
+}
+
+/// Plans lane by lane: `LABEL TTL: CANDIDATE, CANDIDATE`.
+#[track_caller]
+fn check(flags: &str, expected: &[&str]) {
+    let lane = |lane: &LanePlan| {
+        let candidate = |candidate: &Candidate| match candidate.disk_gb {
+            Some(disk) => format!("{candidate} with {disk} GiB"),
+            None => candidate.to_string(),
+        };
+        let candidates: Vec<String> = lane.candidates.iter().map(candidate).collect();
+        format!(
+            "{} {}s: {}",
+            lane.label,
+            lane.ttl.as_secs(),
+            candidates.join(", ")
+        )
+    };
+    let lanes: Vec<String> = planned(flags).lanes.iter().map(lane).collect();
+    assert_eq!(lanes, expected, "{flags}");
+}
+
+#[track_caller]
+fn check_refused(flags: &str, facts: &Facts, expected: &[&str]) {
+    let mistakes = plan(&config(FILE), &asked(flags), facts).unwrap_err();
+    let shown: Vec<String> = mistakes
+        .into_iter()
+        .map(|mistake| format!("{} / {}", mistake.message, mistake.help.unwrap_or_default()))
+        .collect();
+    assert_eq!(shown.len(), expected.len(), "{shown:#?}");
+    for (shown, expected) in shown.iter().zip(expected) {
+        assert!(shown.contains(expected), "{shown:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn without_flags_the_file_and_the_providers_defaults_hold() {
+    check(
+        "",
+        &[
+            "mvm-no-kvm-7f3a 3600s: hetzner cx43 in nbg1",
+            "mvm-live-7f3b 7200s: gcp n2-standard-4 in us-central1-a, aws c8i.xlarge in us-east-1, aws c5.metal in eu-west-1 with 60 GiB",
+            "mvm-any-7f3c 3600s: aws c8i in r, gcp n2 in r, hetzner cx23 in r",
+        ],
+    );
+}
+
+#[test]
+fn a_flag_counts_more_than_the_file() {
+    check(
+        "live --provider aws --region us-west-2 --ttl 30m --disk 80",
+        &[
+            "mvm-live-7f3a 1800s: aws c8i.xlarge in us-west-2 with 80 GiB, aws c5.metal in us-west-2 with 80 GiB",
+        ],
+    );
+    check(
+        "live --provider aws --region us-west-2 --instance-type m8i.large",
+        &["mvm-live-7f3a 7200s: aws m8i.large in us-west-2"],
+    );
+    check(
+        "live --provider local --label my-box",
+        &["my-box 7200s: local 2x4g in here"],
+    );
+    check(
+        "any --provider local",
+        &["mvm-any-7f3a 3600s: local 2x4g in here"],
+    );
+}
+
+#[test]
+fn the_rest_of_what_was_asked_is_in_the_plan() {
+    let plan = planned("live --keep 30m --continue --allow-cidr 203.0.113.7 --allow-cidr 2001:db8::/32");
+    assert_eq!(plan.keep, Keep::Failed(Duration::from_secs(1800)));
+    assert!(plan.is_continued);
+    assert_eq!(plan.allow, ["203.0.113.7/32", "2001:db8::/32"]);
+    assert_eq!(plan.sources[0].path, "/home/eve/mvm");
+    assert_eq!(plan.lanes[0].max_cost, Money::parse("5 USD"));
+    assert_eq!(planned("").keep, Keep::Never);
+}
+
+#[test]
+fn every_mistake_is_told() {
+    let mut facts = facts();
+    facts.missing.insert("../mvm".into());
+    check_refused(
+        "lvie --provider awss --ttl 50h --disk 1 --label Box --keep soon --allow-cidr 300.1.1.1 --key x --region $(x)",
+        &facts,
+        &[
+            "there is no directory /home/eve/ops/../mvm",
+            "there is no lane `lvie` / did you mean `live`?",
+            "--region: `$(x)`",
+            "did you mean `aws`?",
+            "--disk: `1` is not a size in GiB",
+            "--ttl: a box may live from 1m to 48h, not 50h",
+            "--label: `Box` is not a label",
+            "--allow-cidr: `300.1.1.1` is not an address range",
+            "SSH_PUBKEY",
+            "--keep: `soon` is not a length of time",
+        ],
+    );
+}
+
+#[test]
+fn a_label_is_for_one_box() {
+    check_refused("--label my-box", &facts(), &["given for 3 lanes"]);
+}
+
+#[test]
+fn a_place_is_one_providers_own_word() {
+    check_refused(
+        "live --region us-east-1",
+        &facts(),
+        &["lane live may use aws, gcp"],
+    );
+}
+
+#[test]
+fn a_provider_that_cannot_be_used_is_told_with_its_lane() {
+    let mut facts = facts();
+    facts.providers.retain(|name, _| name.as_str() == "local");
+    check_refused(
+        "no-kvm",
+        &facts,
+        &["lane no-kvm: there is no provider `hetzner` to use / usable here: local"],
+    );
+    check_refused("any", &facts, &["lane any: of no box"]);
+}
+
+#[test]
+fn the_operators_toolchain_goes_along_only_when_asked_for() {
+    let toolchain = OperatorToolchain {
+        key: "k".into(),
+        sysroot: "/opt/rust".into(),
+        programs: vec![],
+    };
+    let with = Facts {
+        toolchain: Some(toolchain.clone()),
+        ..facts()
+    };
+    let text = |from: &str| {
+        config(&format!(
+            "[system]\nrust = {{ from = \"{from}\" }}\n[lanes.a]\nchecks = \"rust\""
+        ))
+    };
+    let planned = |from, facts| plan(&text(from), &Asked::default(), facts);
+    assert_eq!(planned("operator", &with).unwrap().toolchain, Some(toolchain));
+    assert_eq!(planned("apt", &with).unwrap().toolchain, None);
+    assert_eq!(planned("operator", &facts()).unwrap_err().len(), 1);
+}
+
+#[test]
+fn too_dear_candidates_leave_the_plan() {
+    let price = |candidate: &Candidate| match candidate.instance_type.as_str() {
+        "c5.metal" => Price::Hourly {
+            amount: Money::parse("4.08 USD").unwrap(),
+            day: "2026-11-23".into(),
+        },
+        "c8i.xlarge" => Price::Hourly {
+            amount: Money::parse("0.18 USD").unwrap(),
+            day: "2026-11-23".into(),
+        },
+        _ => Price::Unknown,
+    };
+    let mut plan = planned("live");
+    let refused = refuse_dear(&mut plan, &price).unwrap();
+    let left: Vec<String> = plan.lanes[0]
+        .candidates
+        .iter()
+        .map(Candidate::to_string)
+        .collect();
+    assert_eq!(left, ["aws c8i.xlarge in us-east-1"]);
+    assert_eq!(refused.len(), 2);
+    assert!(refused[1].why.contains("8.16 USD"), "{}", refused[1].why);
+
+    let mistakes = refuse_dear(&mut planned("live --provider gcp"), &price).unwrap_err();
+    assert!(
+        mistakes[0].message.contains("its price is not known"),
+        "{}",
+        mistakes[0].message
+    );
+    assert!(refuse_dear(&mut planned("no-kvm"), &price).unwrap().is_empty());
+}
