@@ -291,7 +291,9 @@ impl Holdings {
 
     /// A refusal is an answer, but does not end the box: keys and rules may have been made for it before.
     fn refuse(&mut self, label: &Label, token: &Token) {
-        let Some(held) = self.boxes.get_mut(label) else { return };
+        let Some(held) = self.boxes.get_mut(label) else {
+            return;
+        };
         for attempt in held.attempts.iter_mut().filter(|attempt| attempt.token == *token) {
             attempt.is_answered = true;
         }
@@ -376,6 +378,11 @@ mod tests {
                         resources: vec![],
                         is_final: true,
                     },
+                    ["nothing", name] => Fact::Gone {
+                        label: label(name),
+                        resources: vec![],
+                        is_final: false,
+                    },
                     ["extended", name] => Fact::Extended {
                         label: label(name),
                         deadline: Deadline::at_unix(1_900_000_000),
@@ -424,8 +431,14 @@ mod tests {
 
     #[test]
     fn every_provider_that_may_have_the_box_is_known() {
-        check("intent aa aws 1, unanswered aa, intent aa gcp 2", "aa intended aws+gcp");
-        check("intent aa aws 1, unanswered aa, intent aa aws 2, refused aa 2", "aa intended aws");
+        check(
+            "intent aa aws 1, unanswered aa, intent aa gcp 2",
+            "aa intended aws+gcp",
+        );
+        check(
+            "intent aa aws 1, unanswered aa, intent aa aws 2, refused aa 2",
+            "aa intended aws",
+        );
     }
 
     #[test]
