@@ -271,6 +271,13 @@ fn a_smoke_check_needs_a_script() {
 }
 
 #[test]
+fn the_sample_has_no_mistakes() {
+    let config = good(include_str!("../../../../../samples/mvm/twolane.toml"));
+    let needs: Vec<bool> = config.lanes.iter().map(|lane| lane.kvm.is_needed()).collect();
+    assert_eq!(needs, [false, true]);
+}
+
+#[test]
 fn presets_have_no_mistakes_and_say_the_same_every_time() {
     let rich = Found {
         name: "mvmd".to_owned(),
