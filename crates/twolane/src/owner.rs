@@ -7,16 +7,21 @@ use model::{plan, tags::Owner};
 
 /// Finds the owner out.
 pub(crate) fn find(dir: &Utf8Path) -> Owner {
-    let environment = env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let owner = plan::owner(&environment);
+    let owner = of_environment();
     Owner {
         repository: owner.repository.or_else(|| repository(dir)),
         reference: owner.reference.or_else(|| branch(dir)),
         user: owner.user,
         host: owner.host.or_else(host),
     }
+}
+
+/// Returns what the environment tells of the owner.
+pub(crate) fn of_environment() -> Owner {
+    let environment = env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    plan::owner(&environment)
 }
 
 fn host() -> Option<String> {

@@ -33,6 +33,15 @@ pub(crate) struct Planned {
     pub(crate) refused: Vec<Refused>,
 }
 
+/// How closely this machine is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// No program is run: what the plan does not show is left out of it.
+    Quick,
+    /// As a run needs it.
+    Whole,
+}
+
 /// The providers, by name.
 pub(crate) type Providers = BTreeMap<ProviderName, Arc<dyn Provider>>;
 
@@ -73,11 +82,14 @@ fn public_key(given: &str) -> Result<String> {
 }
 
 /// Makes the plan.
-pub(crate) fn plan(project: &Project, asked: &Asked, providers: &Providers) -> Result<Planned> {
-    let facts = facts(project, providers)?;
+pub(crate) fn plan(project: &Project, asked: &Asked, providers: &Providers, look: Look) -> Result<Planned> {
+    let facts = facts(project, providers, look)?;
     let mut plan = plan::plan(&project.config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
     let price = |candidate: &Candidate| price(candidate, providers);
     let refused = plan::refuse_dear(&mut plan, &price).map_err(|mistakes| cannot_plan(&mistakes))?;
+    if look == Look::Quick {
+        plan.toolchain = None;
+    }
     Ok(Planned { plan, refused })
 }
 
@@ -97,7 +109,7 @@ pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
     }
 }
 
-fn facts(project: &Project, providers: &Providers) -> Result<Facts> {
+fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> {
     let config = &project.config;
     let dir = &project.dir;
     let missing: BTreeSet<_> = config
@@ -111,9 +123,10 @@ fn facts(project: &Project, providers: &Providers) -> Result<Facts> {
         .rust
         .as_ref()
         .is_some_and(|rust| rust.from == RustFrom::Operator);
-    let toolchain = match is_operators && toolchain::is_there() {
-        true => Some(toolchain::find(dir)?),
-        false => None,
+    let toolchain = match look {
+        _ if !is_operators || !toolchain::is_there() => None,
+        Look::Whole => Some(toolchain::find(dir)?),
+        Look::Quick => Some(toolchain::unseen()),
     };
     let defaults = |provider: &Arc<dyn Provider>| Defaults {
         instance_type: provider.default_instance_type().to_owned(),
@@ -129,7 +142,10 @@ fn facts(project: &Project, providers: &Providers) -> Result<Facts> {
             .map(|(name, provider)| (name.clone(), defaults(provider)))
             .collect(),
         offers: Vec::new(),
-        owner: owner::find(dir),
+        owner: match look {
+            Look::Whole => owner::find(dir),
+            Look::Quick => owner::of_environment(),
+        },
         toolchain,
         ca_certs: match &config.system.ca_certs {
             Some(path) => certificates(&dir.join(path))?,

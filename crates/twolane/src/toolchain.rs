@@ -13,8 +13,9 @@ const PROGRAMS: [&str; 3] = ["cargo-nextest", "cargo-deny", "cargo-audit"];
 
 /// Finds the toolchain that `rustc` in `dir` means.
 pub(crate) fn find(dir: &Utf8Path) -> Result<OperatorToolchain> {
-    let sysroot = Utf8PathBuf::from(rustc(dir, &["--print", "sysroot"])?);
-    let version = rustc(dir, &["-vV"])?;
+    let sysroot = Utf8PathBuf::from(rustc("rustc", dir, &["--print", "sysroot"])?);
+    // Not the one in PATH: rustup's stand-in takes a while to find the real one again.
+    let version = rustc(sysroot.join("bin/rustc").as_str(), dir, &["-vV"])?;
     let programs: Vec<Utf8PathBuf> = PROGRAMS.iter().filter_map(|name| in_path(name)).collect();
     let key = key(&version, &sysroot, &programs).map_err(|error| {
         Problem::usage("could not read this machine's Rust toolchain")
@@ -28,6 +29,15 @@ pub(crate) fn find(dir: &Utf8Path) -> Result<OperatorToolchain> {
     })
 }
 
+/// Stands for a toolchain that is there and that nobody looked at.
+pub(crate) fn unseen() -> OperatorToolchain {
+    OperatorToolchain {
+        key: String::new(),
+        sysroot: Utf8PathBuf::new(),
+        programs: Vec::new(),
+    }
+}
+
 /// Tells whether this machine has a Rust toolchain.
 pub(crate) fn is_there() -> bool {
     in_path("rustc").is_some()
@@ -36,13 +46,13 @@ pub(crate) fn is_there() -> bool {
 const OTHERWISE: &str =
     "install a Rust toolchain here, or take it from elsewhere: rust = { from = \"apt\" } in [system]";
 
-fn rustc(dir: &Utf8Path, arguments: &[&str]) -> Result<String> {
+fn rustc(program: &str, dir: &Utf8Path, arguments: &[&str]) -> Result<String> {
     let problem = || Problem::usage("could not find this machine's Rust toolchain").help(OTHERWISE);
-    let output = Command::new("rustc")
+    let output = Command::new(program)
         .args(arguments)
         .current_dir(dir)
         .output()
-        .map_err(|error| problem().because(format!("rustc: {error}")))?;
+        .map_err(|error| problem().because(format!("{program}: {error}")))?;
     if !output.status.success() {
         return Err(problem().because(String::from_utf8_lossy(&output.stderr).trim()));
     }

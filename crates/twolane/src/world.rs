@@ -114,7 +114,6 @@ pub(crate) struct Watched {
 }
 
 /// Keeps a report of what happened so far.
-#[derive(Default)]
 pub(crate) struct Kept(Mutex<Report>);
 
 impl Kept {
@@ -148,17 +147,19 @@ impl Files for ThisDisk {
 }
 
 impl Watched {
-    /// Opens the world for a command. Must be called on a runtime. What happens is written down where a directory is given.
+    /// Opens the world for a command. Must be called on a runtime. What happens is written down where a
+    /// directory is given; `before` happened earlier.
     pub(crate) fn open(
         context: &Context,
         paths: &Paths,
         settings: &config::Local,
         run_dir: Option<&Utf8Path>,
+        before: Report,
     ) -> Result<Self> {
         let journal = journal(paths)?;
         let providers = providers(paths, settings)?;
         let standing = Arc::new(Standing::default());
-        let report = Arc::new(Kept::default());
+        let report = Arc::new(Kept(Mutex::new(before)));
         let stop = Signals::listen(standing.clone(), context.style)
             .map_err(|error| Problem::infrastructure("could not listen for signals").because(error))?;
         let mut readers: Vec<Arc<dyn Events>> = vec![standing.clone(), report.clone()];

@@ -1,6 +1,6 @@
 //! `twolane attach`: takes up a run whose client died, while its boxes live.
 
-use model::{config, world::Journal};
+use model::{config, plan::LanePlan, world::Journal};
 
 use super::{Context, boxes, run::carry_out};
 use crate::{
@@ -28,14 +28,27 @@ pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
                 .help("wait for it, or stop that one first"));
         }
         let holdings = boxes::holdings(&*journal).await?;
-        plan.lanes
-            .retain(|lane| holdings.boxes_of(run).any(|(label, _)| *label == lane.label));
-        if plan.lanes.is_empty() {
+        let is_there = |lane: &LanePlan| holdings.boxes_of(run).any(|(label, _)| *label == lane.label);
+        if !plan.lanes.iter().any(is_there) {
             return Err(Problem::usage(format!("could not take up run {run}"))
                 .because("none of its boxes is there any more")
                 .help(format!("twolane report {run} shows what it did")));
         }
         drop(journal);
-        carry_out(context, &paths, &config::Local::default(), &plan).await
+        // Lanes that came to their end stay as they were; one whose box was not made yet gets its box now.
+        let before = record::read_report(&dir).unwrap_or_default();
+        let has_ended = |lane: &LanePlan| {
+            before
+                .lanes
+                .get(&lane.name)
+                .is_some_and(|lane| lane.verdict.is_some())
+        };
+        plan.lanes.retain(|lane| !has_ended(lane));
+        if plan.lanes.is_empty() {
+            return Err(Problem::usage(format!("could not take up run {run}"))
+                .because("its lanes have come to their end, and its boxes were left or kept")
+                .help("twolane ls shows them; twolane down LABEL destroys one"));
+        }
+        carry_out(context, &paths, &config::Local::default(), &plan, before).await
     })
 }

@@ -75,8 +75,12 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     let lines = block_on(async {
         for (name, provider) in &providers {
             if args.provider.as_ref().is_none_or(|wanted| wanted == name) {
-                let findings = preflight(provider.as_ref(), need).await;
-                lines.extend(findings.into_iter().map(|finding| line(name.as_str(), finding)));
+                for finding in preflight(provider.as_ref(), need).await {
+                    // What every provider needs has been looked at.
+                    if lines.iter().all(|line| line.finding.what != finding.what) {
+                        lines.push(line(name.as_str(), finding));
+                    }
+                }
             }
         }
         if paths.has_journal() {

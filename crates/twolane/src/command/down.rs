@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::down::{Departure, down};
-use model::{config, name::Label, world::World};
+use model::{config, name::Label, report::Report, world::World};
 
 use super::{Context, boxes};
 use crate::{
@@ -22,7 +22,13 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
     }
     let paths = context.paths()?;
     block_on(async {
-        let watched = Watched::open(context, &paths, &config::Local::default(), None)?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &config::Local::default(),
+            None,
+            Report::default(),
+        )?;
         let labels = match &args.label {
             Some(label) => BTreeSet::from([label.clone()]),
             None => all(context, &watched.world).await?,

@@ -1,5 +1,6 @@
 //! `twolane extend`: moves a box's deadline, everywhere it is kept.
 
+use model::report::Report;
 use model::time::{Deadline, Timestamp};
 use serde::Serialize;
 
@@ -28,7 +29,13 @@ struct Place {
 pub(crate) fn run(context: &Context, args: &ExtendArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let watched = Watched::open(context, &paths, &model::config::Local::default(), None)?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &model::config::Local::default(),
+            None,
+            Report::default(),
+        )?;
         let world = &watched.world;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let now = Timestamp::now();

@@ -1,7 +1,7 @@
 //! `twolane fetch`: brings results back from a box that is up.
 
 use engine::{Lane, Link, collect::collect};
-use model::{config, world::Target};
+use model::{config, report::Report, world::Target};
 
 use super::{Context, boxes};
 use crate::{
@@ -15,7 +15,13 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let watched = Watched::open(context, &paths, &config::Local::default(), None)?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &config::Local::default(),
+            None,
+            Report::default(),
+        )?;
         let world = &watched.world;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let plan = boxes::plan_of(&paths, &held)?;

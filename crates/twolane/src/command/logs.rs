@@ -8,6 +8,7 @@ use model::{
     follow::{Header, State},
     journal::Held,
     name::RunId,
+    report::Report,
     world::{Command, Target, World},
 };
 
@@ -32,7 +33,13 @@ const CLOUD_INIT: &str = "/var/log/cloud-init-output.log";
 pub(crate) fn run(context: &Context, args: &LogsArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let watched = Watched::open(context, &paths, &config::Local::default(), None)?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &config::Local::default(),
+            None,
+            Report::default(),
+        )?;
         let world = &watched.world;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let mut out = Out {

@@ -22,7 +22,12 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
     let project = project::find(&context.dir)?;
     let providers = providers(&context.paths()?, &project.config.local)?;
-    let planned = planning::plan(&project, &planning::asked(args)?, &providers)?;
+    let planned = planning::plan(
+        &project,
+        &planning::asked(args)?,
+        &providers,
+        planning::Look::Quick,
+    )?;
     let shown = Shown::of(&planned.plan, &planned.refused, &providers);
     if context.style.is_json {
         context.style.document(&shown);

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     let first = project.config.lanes.first().map(|lane| lane.name.clone());
     asked.lanes = args.lane.clone().or(first).into_iter().collect();
-    let plan = planning::plan(&project, &asked, &providers)?.plan;
+    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?.plan;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find a lane").because("the configuration has none"));
     };

@@ -2,7 +2,11 @@
 
 use camino::Utf8Path;
 use engine::run::CannotRun;
-use model::{config, plan::Plan, report::Verdict};
+use model::{
+    config,
+    plan::Plan,
+    report::{Report, Verdict},
+};
 
 use super::{Context, boxes};
 use crate::{
@@ -21,7 +25,12 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
     let paths = context.paths()?;
     let project = project::find(&context.dir)?;
     let providers = providers(&paths, &project.config.local)?;
-    let planned = planning::plan(&project, &planning::asked(args)?, &providers)?;
+    let planned = planning::plan(
+        &project,
+        &planning::asked(args)?,
+        &providers,
+        planning::Look::Whole,
+    )?;
     for refused in &planned.refused {
         let text = format!(
             "note: {}: {} falls away: {}",
@@ -35,7 +44,9 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         boxes::notice_unfinished(context, &paths, &*journal).await?;
         refuse_taken(&plan, &*journal).await?;
         drop(journal);
-        carry_out(context, &paths, &project.config.local, &plan).await
+        let dir = paths.run(&plan.run);
+        record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
+        carry_out(context, &paths, &project.config.local, &plan, Report::default()).await
     })
 }
 
@@ -52,20 +63,22 @@ pub(super) async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journa
     }
 }
 
-/// Carries out a plan, new or taken up again, and shows how it ended.
+/// Carries out a plan, and shows how it ended. `before` is what an earlier process did of the run.
 pub(super) async fn carry_out(
     context: &Context,
     paths: &Paths,
     local: &config::Local,
     plan: &Plan,
+    before: Report,
 ) -> Result {
     let dir = paths.run(&plan.run);
-    let watched = Watched::open(context, paths, local, Some(&dir))?;
-    record::write_plan(&dir, plan).map_err(|error| cannot_write(&dir, &error))?;
+    let verdicts: Vec<Verdict> = before.lanes.values().filter_map(|lane| lane.verdict).collect();
+    let watched = Watched::open(context, paths, local, Some(&dir), before)?;
     let outcome = engine::run::run(plan, &watched.world).await;
     watched.finish();
     let verdict = outcome.map_err(cannot_run)?;
-    Ok(show_end(context, &watched, &dir, verdict))
+    let worst = verdicts.into_iter().fold(verdict, Verdict::max);
+    Ok(show_end(context, &watched, &dir, worst))
 }
 
 /// Turns the engine's refusal to begin into a problem.
@@ -80,7 +93,8 @@ pub(super) fn cannot_run(error: CannotRun) -> Problem {
 
 /// Writes the report beside the events, shows it, and returns the exit code. What is left comes last.
 pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, verdict: Verdict) -> Exit {
-    let report = watched.report.report();
+    let mut report = watched.report.report();
+    report.verdict = Some(verdict);
     let shown = text::report(&report, dir);
     let path = dir.join("report.txt");
     let written = serde_json::to_vec_pretty(&report)

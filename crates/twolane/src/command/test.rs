@@ -14,6 +14,7 @@ use model::{
     machine::Machine,
     name::RunId,
     plan::{LanePlan, Plan},
+    report::Report,
     report::Verdict,
     time::Timestamp,
     world::{Clock as _, Target, World},
@@ -50,7 +51,13 @@ pub(crate) fn run(context: &Context, args: &TestArgs) -> Result {
             return Err(Problem::usage("could not find the box's lane"));
         };
         let dir = paths.run(&plan.run);
-        let watched = Watched::open(context, &paths, &config::Local::default(), Some(&dir))?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &config::Local::default(),
+            Some(&dir),
+            Report::default(),
+        )?;
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
         begin(&plan, &watched.world).await.map_err(cannot_run)?;
         let verdict = check(&plan, lane, &machine, &watched.world).await;

@@ -11,6 +11,7 @@ use model::{
     journal::Fact,
     machine::Machine,
     plan::{LanePlan, Plan},
+    report::Report,
     report::Verdict,
     time::after,
     world::World,
@@ -53,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
     let providers = providers(&paths, &project.config.local)?;
-    let plan = planning::plan(&project, &asked, &providers)?.plan;
+    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?.plan;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find the lane"));
     };
@@ -63,7 +64,13 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
         refuse_taken(&plan, &*journal).await?;
         drop(journal);
         let dir = paths.run(&plan.run);
-        let watched = Watched::open(context, &paths, &project.config.local, Some(&dir))?;
+        let watched = Watched::open(
+            context,
+            &paths,
+            &project.config.local,
+            Some(&dir),
+            Report::default(),
+        )?;
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
         begin(&plan, &watched.world).await.map_err(cannot_run)?;
         let (verdict, machine) = bring_up(&plan, lane, &watched.world).await;

@@ -16,6 +16,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{
     event::{Event, Happening},
     report::Report,
+    time::{Timestamp, between},
     world::Events,
 };
 
@@ -30,6 +31,8 @@ use super::{
 const TAIL_LINES: usize = 40;
 /// How much output may wait for a reader that does not read; more is left out for that reader.
 const QUEUED_MAX: usize = 16 << 20;
+/// Pause between two lines that tell progress of one lane.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 /// How long the end of a run waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -143,6 +146,8 @@ struct View {
     run_dir: Utf8PathBuf,
     report: Report,
     output: BTreeMap<(String, String), Tail>,
+    /// When progress of a lane was last told in a line, and what it was.
+    progress: BTreeMap<String, (Timestamp, String)>,
     bars: Option<Bars>,
 }
 
@@ -169,6 +174,7 @@ impl View {
             run_dir,
             report: Report::default(),
             output: BTreeMap::new(),
+            progress: BTreeMap::new(),
             bars,
         }
     }
@@ -179,7 +185,7 @@ impl View {
         }
         self.report.take(happening);
         if let Some(line) = text::line(happening, &self.report)
-            && self.is_told(line.weight)
+            && (self.is_told(line.weight) || self.is_news(happening))
         {
             self.print(&line.text);
         }
@@ -235,6 +241,25 @@ impl View {
             Weight::Usual => !self.style.is_quiet,
             Weight::Detail => self.style.verbosity > 0,
         }
+    }
+
+    /// Tells whether progress is to be told in a line, where no line is redrawn: when it is new, and now and then.
+    fn is_news(&mut self, happening: &Happening) -> bool {
+        let Event::StepProgress { message, .. } = &happening.event else {
+            return false;
+        };
+        if self.bars.is_some() || self.style.is_quiet {
+            return false;
+        }
+        let lane = happening.lane.clone().unwrap_or_default();
+        let is_news = self
+            .progress
+            .get(&lane)
+            .is_none_or(|(at, last)| last != message && between(*at, happening.at) >= PROGRESS_PAUSE);
+        if is_news {
+            self.progress.insert(lane, (happening.at, message.clone()));
+        }
+        is_news
     }
 
     fn print(&self, text: &str) {

@@ -62,11 +62,12 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
     Some(match event {
         Event::RunBegan { run, project, .. } => (Usual, format!("run {run} of {project}")),
         Event::LaneBegan { label, need, checks } => {
-            let checks: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-            (
-                Usual,
-                format!("box {label}, kvm {need}; checks: {}", checks.join(", ")),
-            )
+            let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+            let checks = match names.as_slice() {
+                [] => String::new(),
+                names => format!("; checks: {}", names.join(", ")),
+            };
+            (Usual, format!("box {label}, kvm {need}{checks}"))
         }
         Event::StepBegan { step } => (Usual, format!("{step} …")),
         Event::StepProgress { step, message, .. } => (Detail, format!("{step}: {}", safe(message))),
@@ -193,7 +194,7 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
         }
         Event::Interrupted => (
             Problem,
-            "stopping: the boxes are being destroyed; once more leaves at once".to_owned(),
+            format!("{ODD}interrupted{ODD:#}; once more leaves at once"),
         ),
     })
 }

@@ -1,0 +1,516 @@
+//! The binary as its user sees it: what it prints, where, and with which exit code. No box is made here.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory with a home of its own, and nothing of the tester's environment in it.
+struct Place {
+    temp: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("work")).unwrap();
+        fs::create_dir(temp.path().join("home")).unwrap();
+        Self { temp }
+    }
+
+    /// A Rust workspace without a `twolane.toml`.
+    fn workspace() -> Self {
+        let place = Self::new();
+        place.write(
+            "Cargo.toml",
+            "[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+        );
+        place.write("src/lib.rs", "");
+        place
+    }
+
+    fn with_config(text: &str) -> Self {
+        let place = Self::workspace();
+        place.write("twolane.toml", text);
+        place
+    }
+
+    fn work(&self) -> PathBuf {
+        self.temp.path().join("work")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.temp.path().join("state")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.work().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twolane"));
+        command
+            .args(arguments)
+            .current_dir(self.work())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.temp.path().join("home"))
+            .env("TWOLANE_STATE_DIR", self.state())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended(self.command(arguments).output().unwrap())
+    }
+
+    /// Returns every path that is there, to be compared before and after.
+    fn paths(&self) -> Vec<PathBuf> {
+        fn walk(dir: &Path, paths: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, paths);
+                }
+                paths.push(path);
+            }
+        }
+        let mut paths = Vec::new();
+        walk(self.temp.path(), &mut paths);
+        paths.sort();
+        paths
+    }
+}
+
+struct Ended(Output);
+
+impl Ended {
+    #[track_caller]
+    fn code(self, code: i32) -> Self {
+        assert_eq!(
+            self.0.status.code(),
+            Some(code),
+            "{}\n{}",
+            self.stdout(),
+            self.stderr()
+        );
+        self
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout()).unwrap_or_else(|error| panic!("{error}: {}", self.stdout()))
+    }
+
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr().contains(text), "no `{text}` in: {}", self.stderr());
+        self
+    }
+}
+
+const COMMANDS: [&str; 18] = [
+    "init",
+    "plan",
+    "doctor",
+    "run",
+    "attach",
+    "up",
+    "test",
+    "fetch",
+    "down",
+    "ls",
+    "ssh",
+    "logs",
+    "extend",
+    "render",
+    "providers",
+    "report",
+    "completions",
+    "man",
+];
+
+const TWO_LANES: &str = r#"
+[project]
+name = "demo"
+
+[lanes.fast]
+boxes = ["local"]
+checks = [{ name = "hello", run = "true" }]
+
+[lanes.live]
+kvm = "required"
+boxes = ["local"]
+checks = [{ name = "kvm", run = "test -e /dev/kvm" }]
+"#;
+
+#[test]
+fn every_command_has_help_and_a_manual_page() {
+    let place = Place::new();
+    let listed = place.run(&["--help"]).code(0).stdout();
+    for command in COMMANDS {
+        assert!(
+            listed.contains(&format!("\n  {command} ")),
+            "{command} is not listed"
+        );
+        let help = place.run(&[command, "--help"]).code(0).stdout();
+        assert!(help.contains("Usage: twolane "), "{help}");
+        let page = place.run(&["man", command]).code(0).stdout();
+        assert!(page.contains(&format!(".TH twolane-{command} 1")), "{page}");
+    }
+    assert!(place.run(&["man"]).code(0).stdout().contains(".TH twolane 1"));
+    place
+        .run(&["man", "nothing"])
+        .code(2)
+        .says("there is no such command");
+}
+
+#[test]
+fn manual_pages_are_written_together() {
+    let place = Place::new();
+    place.run(&["man", "--dir", "pages"]).code(0);
+    assert_eq!(
+        fs::read_dir(place.work().join("pages")).unwrap().count(),
+        COMMANDS.len() + 1
+    );
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.run(&["completions", shell]).code(0).stdout();
+        assert!(script.contains("attach") && script.contains("extend"), "{shell}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_makes_nothing() {
+    let place = Place::with_config(TWO_LANES);
+    let before = place.paths();
+    for arguments in [
+        &["nope"][..],
+        &[],
+        &["run", "--nope"],
+        &["run", "nolane"],
+        &["run", "--label", "Bad_Label", "fast"],
+        &["run", "--label", "two-boxes"],
+        &["run", "--provider", "nowhere"],
+        &["run", "--ttl", "yesterday"],
+        &["run", "--disk", "none"],
+        &["up"],
+        &["test", "-x"],
+        &["down"],
+        &["down", "a1", "--all"],
+        &["extend", "a1"],
+        &["extend", "a1", "--by", "1h", "--to", "2030-01-01T00:00:00Z"],
+        &["logs", "a1", "--console", "--cloud-init"],
+        &["plan", "-v", "-q"],
+        &["attach", "20260102-030405-abcd"],
+        &["report", "20260102-030405-abcd"],
+        &["report"],
+        &["init"],
+        &["-C", "nodir", "plan"],
+    ] {
+        let ended = place.run(arguments);
+        assert_eq!(
+            ended.0.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            ended.stderr()
+        );
+        assert!(
+            ended.stderr().starts_with("error: ") || arguments.is_empty(),
+            "{arguments:?}: {}",
+            ended.stderr()
+        );
+        assert_eq!(place.paths(), before, "{arguments:?} made something");
+    }
+}
+
+#[test]
+fn every_mistake_of_the_file_is_underlined_at_once() {
+    let place = Place::with_config(
+        "[project]\nname = \"demo\"\n\n[systen]\npackages = [\"git\"]\n\n[lanes.fast]\nkvm = \"maybe\"\n\
+         boxes = [\"local\"]\nttl = \"soon\"\nchecks = \"rust\"\n",
+    );
+    let before = place.paths();
+    for command in ["plan", "run", "up", "render"] {
+        let arguments = if command == "render" {
+            vec![command, "cloud-init"]
+        } else {
+            vec![command]
+        };
+        let ended = place.run(&arguments).code(2);
+        for mistake in [
+            "systen",
+            "system",
+            "maybe",
+            "soon",
+            "twolane.toml:4:",
+            "twolane.toml:8:",
+            "twolane.toml:10:",
+        ] {
+            assert!(
+                ended.stderr().contains(mistake),
+                "{command}: no `{mistake}` in {}",
+                ended.stderr()
+            );
+        }
+        assert_eq!(ended.stdout(), "");
+    }
+    assert_eq!(place.paths(), before);
+
+    let shown = place
+        .run(&["plan"])
+        .stderr()
+        .replace(place.work().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(shown);
+
+    let document = place.run(&["plan", "--json"]).code(2).json();
+    assert_eq!(document["because"].as_array().unwrap().len(), 3, "{document}");
+}
+
+#[test]
+fn a_label_of_the_environment_names_the_box() {
+    let place = Place::with_config(TWO_LANES);
+    let mut command = place.command(&["plan", "live", "--json"]);
+    let document = Ended(
+        command
+            .env("LABEL", "my-box")
+            .env("INSTANCE_TYPE", "1x2g")
+            .output()
+            .unwrap(),
+    )
+    .code(0)
+    .json();
+    assert_eq!(document["plan"]["lanes"][0]["label"], "my-box");
+    assert_eq!(document["candidates"][0]["candidate"]["instance_type"], "1x2g");
+    // A flag counts more.
+    let mut command = place.command(&["plan", "live", "--json", "--label", "other-box"]);
+    let document = Ended(command.env("LABEL", "my-box").output().unwrap())
+        .code(0)
+        .json();
+    assert_eq!(document["plan"]["lanes"][0]["label"], "other-box");
+}
+
+#[test]
+fn a_plan_asks_nobody_and_makes_nothing() {
+    let place = Place::with_config(TWO_LANES);
+    let before = place.paths();
+    let text = place.run(&["plan"]).code(0).stdout();
+    assert!(
+        text.contains("lane fast: kvm none") && text.contains("lane live: kvm required"),
+        "{text}"
+    );
+    let document = place.run(&["plan", "--json"]).code(0).json();
+    assert_eq!(document["plan"]["lanes"].as_array().unwrap().len(), 2);
+    let document = place.run(&["plan", "live", "--json"]).code(0).json();
+    assert_eq!(document["plan"]["lanes"][0]["name"], "live");
+    assert_eq!(place.paths(), before);
+}
+
+#[test]
+fn a_rust_workspace_needs_no_file() {
+    let place = Place::workspace();
+    let text = place.run(&["plan"]).code(0).stdout();
+    assert!(
+        text.contains("no twolane.toml") && text.contains("cargo fmt"),
+        "{text}"
+    );
+    let deep = place.run(&["-C", "src", "plan"]).code(0).stdout();
+    assert!(deep.contains("cargo fmt"), "{deep}");
+}
+
+#[test]
+fn without_a_workspace_the_way_out_is_named() {
+    let place = Place::new();
+    place.run(&["plan"]).code(2).says("help: twolane init");
+}
+
+#[test]
+fn init_writes_a_file_that_can_be_planned_and_never_overwrites() {
+    for preset in ["rust", "mvm"] {
+        let place = Place::workspace();
+        let path = place.work().join("twolane.toml");
+        place.run(&["-C", "src", "init", "--preset", preset]).code(0);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains('#'), "no comment in {text}");
+        if preset == "rust" {
+            place.run(&["plan"]).code(0);
+        }
+        fs::write(&path, "mine").unwrap();
+        place.run(&["init", "--preset", preset]).code(2).says("--force");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        place.run(&["init", "--preset", preset, "--force"]).code(0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn json_is_one_document() {
+    let place = Place::with_config(TWO_LANES);
+    for arguments in [
+        &["providers"][..],
+        &["ls"],
+        &["plan"],
+        &["render", "cloud-init"],
+        &["report", "--list"],
+    ] {
+        let document = place.run(&[arguments, &["--json"]].concat()).code(0).json();
+        assert!(
+            document.is_array() || document.is_object(),
+            "{arguments:?}: {document}"
+        );
+    }
+    let ended = place.run(&["ssh", "nobox", "--json"]).code(2);
+    assert_eq!(ended.json()["error"], "could not find a box `nobox`");
+}
+
+#[test]
+fn capabilities_are_read_off_the_providers() {
+    let document = Place::new().run(&["providers", "--json"]).code(0).json();
+    let local = document
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["provider"] == "local")
+        .unwrap();
+    assert_eq!(local["lists"], true);
+    assert!(!local["dead_man"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_rendered_is_for_cloud_init() {
+    let place = Place::with_config(TWO_LANES);
+    let text = place.run(&["render", "cloud-init", "live"]).code(0).stdout();
+    assert!(text.starts_with("#cloud-config\n"), "{text}");
+    assert!(text.contains("demo-live-"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let place = Place::new();
+    let mut child = place
+        .command(&["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut reader = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    reader.read_line(&mut line).unwrap();
+    drop(reader);
+    let ended = Ended(child.wait_with_output().unwrap()).code(0);
+    assert_eq!(ended.stderr(), "");
+}
+
+#[test]
+fn a_full_disk_behind_the_output_is_told() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = Place::new()
+        .command(&["completions", "zsh"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    Ended(ended).code(3).says("could not write the result");
+}
+
+#[test]
+fn colours_are_for_who_wants_them() {
+    let place = Place::with_config("[lanes.fast]\nboxes = 1\n");
+    let is_coloured =
+        |mut command: Command| Ended(command.output().unwrap()).code(2).stderr().contains('\x1b');
+    assert!(!is_coloured(place.command(&["plan"])), "not a terminal");
+    assert!(is_coloured(place.command(&["plan", "--color", "always"])));
+    let mut command = place.command(&["plan"]);
+    command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
+    assert!(!is_coloured(command));
+    assert!(!is_coloured(place.command(&["plan", "--color", "never"])));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_made_stops_everything() {
+    let place = Place::with_config(TWO_LANES);
+    // A file in its place stops root too.
+    fs::write(place.state(), "").unwrap();
+    let before = place.paths();
+    for arguments in [&["run", "fast"][..], &["up", "fast"], &["down", "a1"]] {
+        let ended = place.run(arguments).code(2);
+        assert!(
+            ended.stderr().contains("help: "),
+            "{arguments:?}: {}",
+            ended.stderr()
+        );
+    }
+    assert_eq!(place.paths(), before);
+}
+
+#[test]
+fn a_damaged_journal_stops_before_anything_is_created() {
+    let place = Place::with_config(TWO_LANES);
+    fs::create_dir(place.state()).unwrap();
+    fs::write(
+        place.state().join("journal.db"),
+        "this is not a database, and longer than a header of one".repeat(40),
+    )
+    .unwrap();
+    let ended = place.run(&["run", "fast"]).code(2);
+    assert!(ended.stderr().contains("journal"), "{}", ended.stderr());
+    assert!(!place.state().join("runs").exists());
+}
+
+#[test]
+fn a_box_that_is_not_there_is_gone_already() {
+    let place = Place::with_config(TWO_LANES);
+    let ended = place.run(&["down", "never-was"]).code(0);
+    assert!(ended.stdout().contains("was not there"), "{}", ended.stdout());
+    assert!(place.run(&["down", "--all"]).code(0).stdout().contains("no box"));
+}
+
+#[test]
+fn a_report_is_made_from_what_was_written_down() {
+    let place = Place::new();
+    let run = "20260102-030405-abcd";
+    let dir = place.state().join("runs").join(run);
+    fs::create_dir_all(&dir).unwrap();
+    let events = r#"{"v":1,"at":"2026-01-02T03:04:05Z","event":"run-began","run":"20260102-030405-abcd","project":"demo","version":"0"}
+{"v":1,"at":"2026-01-02T03:04:05Z","lane":"fast","event":"lane-began","label":"demo-fast-1","need":"none","checks":[{"name":"unit tests","slug":"unit-tests","run":"cargo test","timeout":{"secs":60,"nanos":0}}]}
+{"v":1,"at":"2026-01-02T03:04:06Z","lane":"fast","event":"step-began","step":"up"}
+{"v":1,"at":"2026-01-02T03:04:16Z","lane":"fast","event":"step-ended","step":"up","failure":null}
+{"v":1,"at":"2026-01-02T03:04:17Z","lane":"fast","event":"check-began","check":"unit-tests"}
+{"v":1,"at":"2026-01-02T03:04:27Z","lane":"fast","event":"check-ended","check":"unit-tests","outcome":{"outcome":"failed","how":"exit code 101"},"seconds":10.0}
+{"v":1,"at":"2026-01-02T03:04:28Z","lane":"fast","event":"lane-ended","verdict":"failed"}
+{"v":1,"at":"2026-01-02T03:04:28Z","event":"run-ended","verdict":"failed"}
+{"v":1,"at":"2026-01-02T03:0"#;
+
+    fs::write(dir.join("events.jsonl"), events).unwrap();
+
+    let text = place
+        .run(&["report"])
+        .code(0)
+        .stdout()
+        .replace(place.state().to_str().unwrap(), "STATE");
+    insta::assert_snapshot!(text);
+    let document = place.run(&["report", run, "--format", "json"]).code(0).json();
+    assert_eq!(document["lanes"]["fast"]["checks"][0]["outcome"], "failed");
+    assert_eq!(
+        place.run(&["report", "--list", "--json"]).code(0).json()[0]["verdict"],
+        "failed"
+    );
+}
