@@ -61,7 +61,8 @@ pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progres
     let lock_path = images.join(format!("{key}.lock"));
     let lock = lock(&lock_path, progress).await?;
     if done.is_dir() {
-        // It was made while we waited.
+        // It was made while we waited. Others who wait for this file look again, as we did.
+        let _ = fs::remove_file(&lock_path);
         return Ok(Found::There(done));
     }
     let part = images.join(format!("{key}.part"));

@@ -2,14 +2,14 @@
 
 use std::{fs, io, process::Stdio, time::Duration};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use model::world::Progress;
 use sha2::{Digest, Sha256};
 use tokio::process::{Child, Command};
 
 use super::{
     Base,
-    cache::{self, Found, Making},
+    cache::{self, Found},
 };
 use crate::local::{
     programs,
@@ -43,16 +43,12 @@ pub(crate) async fn ensure(
             let file = making.part.join("disk");
             download(url, &file, progress).await?;
             check(&file, sha256, url).await?;
-            finish(making)?
+            making.finish()?
         }
     };
     let disk = directory.join("disk");
     let format = format_of(&disk).map_err(|e| Trouble::system(format!("read {disk}"), e))?;
     Ok(Base::Cloud { disk, format })
-}
-
-fn finish(making: Making) -> Result<Utf8PathBuf, Trouble> {
-    making.finish()
 }
 
 /// A qcow2 file says so in its first bytes; everything else is taken as it is.
@@ -97,7 +93,7 @@ async fn curl(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result<(Op
             "--show-error",
             "--location",
             "--proto",
-            "=https,http",
+            "=https,http,file",
             "--connect-timeout",
             "20",
         ])
