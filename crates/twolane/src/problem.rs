@@ -14,7 +14,7 @@ pub(crate) struct Problem {
     /// Which exit code it becomes.
     #[serde(skip)]
     pub(crate) exit: Exit,
-    /// What could not be done. Empty where the picture says all.
+    /// What could not be done.
     pub(crate) error: String,
     /// Why, a line for each reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -22,9 +22,9 @@ pub(crate) struct Problem {
     /// What the user can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
-    /// Drawn in place of the text: the mistakes of a file, underlined in it.
+    /// Drawn in place of the reasons: the mistakes of a file, underlined in it.
     #[serde(skip)]
-    pub(crate) drawn: Option<Box<dyn miette::Diagnostic + Send + Sync>>,
+    pub(crate) drawn: Vec<Box<dyn miette::Diagnostic + Send + Sync>>,
 }
 
 impl Problem {
@@ -45,7 +45,7 @@ impl Problem {
             error: error.into(),
             because: Vec::new(),
             help: None,
-            drawn: None,
+            drawn: Vec::new(),
         }
     }
 
@@ -61,9 +61,14 @@ impl Problem {
         self
     }
 
+    /// Returns the first line of the text for people.
+    pub(crate) fn headline(&self) -> String {
+        format!("error: {}", self.error)
+    }
+
     /// Returns the text for people, without a newline at the end.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("error: {}", self.error);
+        let mut text = self.headline();
         let mut head = "  because: ";
         for line in self.because.iter().flat_map(|reason| reason.lines()) {
             text.push_str(&format!("\n{head}{line}"));

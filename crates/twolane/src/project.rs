@@ -81,23 +81,6 @@ fn adapters(dir: &Utf8Path) -> BTreeSet<ProviderName> {
         .collect()
 }
 
-/// All mistakes of one file.
-#[derive(Debug, Error)]
-#[error("{path} has {count}")]
-struct Mistaken {
-    path: Utf8PathBuf,
-    count: String,
-    mistakes: Vec<Underlined>,
-}
-
-impl Diagnostic for Mistaken {
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(
-            self.mistakes.iter().map(|mistake| mistake as &dyn Diagnostic),
-        ))
-    }
-}
-
 /// One mistake, in its file.
 #[derive(Debug, Error)]
 #[error("{}", mistake.message)]
@@ -138,17 +121,15 @@ fn mistaken(path: &Utf8Path, text: &str, mistakes: &[Mistake]) -> Problem {
             .map_or(String::new(), |help| format!(" ({help})"));
         problem = problem.because(format!("{path}:{line}:{column}: {}{help}", mistake.message));
     }
-    let drawn = Mistaken {
-        path: path.to_owned(),
-        count,
-        mistakes: mistakes
-            .iter()
-            .map(|mistake| Underlined {
+    problem.drawn = mistakes
+        .iter()
+        .map(|mistake| {
+            let underlined = Underlined {
                 mistake: mistake.clone(),
                 file: NamedSource::new(path, text.to_owned()),
-            })
-            .collect(),
-    };
-    problem.drawn = Some(Box::new(drawn));
+            };
+            Box::new(underlined) as Box<dyn Diagnostic + Send + Sync>
+        })
+        .collect();
     problem
 }

@@ -9,13 +9,18 @@ use crate::{exit::Exit, problem::Problem};
 
 /// Tells a problem, and returns the exit code that it becomes.
 pub(crate) fn tell(style: Style, problem: &Problem) -> Exit {
-    let text = match &problem.drawn {
-        Some(drawn) => draw(style, drawn.as_ref()),
-        None => {
-            let red = AnsiColor::Red.on_default().bold();
-            problem.text().replacen("error", &format!("{red}error{red:#}"), 1)
-        }
+    let text = if problem.drawn.is_empty() {
+        problem.text()
+    } else {
+        let drawn: String = problem
+            .drawn
+            .iter()
+            .map(|drawn| draw(style, drawn.as_ref()))
+            .collect();
+        format!("{}\n{drawn}", problem.headline())
     };
+    let red = AnsiColor::Red.on_default().bold();
+    let text = text.replacen("error", &format!("{red}error{red:#}"), 1);
     style.tell(text.trim_end());
     if style.is_json {
         style.document(problem);

@@ -77,7 +77,11 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
         Event::StepEnded {
             step,
             failure: Some(why),
-        } => (Problem, format!("{step} {BAD}failed{BAD:#}: {}", safe(why))),
+        } => {
+            // The whole comes with the end of the lane.
+            let first = why.lines().next().unwrap_or_default();
+            (Usual, format!("{step} {BAD}failed{BAD:#}: {}", safe(first)))
+        }
         Event::CandidateTried {
             candidate,
             deadline,
