@@ -73,12 +73,19 @@ pub(crate) fn ignored(dir: &Path) -> Result<Vec<PathBuf>, RemoteError> {
     Ok(entries(&listed).map(path).collect())
 }
 
+/// Tells whether the checkout that the directory lies in ignores it as a whole.
 fn is_ignored(dir: &Path) -> Result<bool, RemoteError> {
-    Ok(git(dir, &["check-ignore", "--quiet", "."])?.status.success())
+    match (dir.parent(), dir.file_name()) {
+        (Some(parent), Some(name)) if !dir.join(".git").exists() => {
+            let args = ["check-ignore", "--quiet", "--"].map(OsStr::new);
+            Ok(git(parent, &[&args[..], &[name]].concat())?.status.success())
+        }
+        _ => Ok(false),
+    }
 }
 
 fn ls_files(dir: &Path, args: &[&str]) -> Result<Option<Vec<u8>>, RemoteError> {
-    let args = [&["ls-files", "-z"], args].concat();
+    let args: Vec<&OsStr> = ["ls-files", "-z"].iter().chain(args).map(OsStr::new).collect();
     let output = match git(dir, &args) {
         Err(RemoteError::Here(_)) if !dir.ancestors().any(|dir| dir.join(".git").exists()) => {
             return Ok(None);
@@ -99,7 +106,7 @@ fn ls_files(dir: &Path, args: &[&str]) -> Result<Option<Vec<u8>>, RemoteError> {
     }
 }
 
-fn git(dir: &Path, args: &[&str]) -> Result<Output, RemoteError> {
+fn git(dir: &Path, args: &[&OsStr]) -> Result<Output, RemoteError> {
     let mut command = Command::new("git");
     for name in OF_OTHER_REPOSITORIES {
         command.env_remove(name);

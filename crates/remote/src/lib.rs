@@ -6,10 +6,13 @@ mod copy;
 mod failure;
 mod fetch;
 mod git;
+#[cfg(test)]
+mod git_agrees;
 mod keys;
 mod manifest;
 mod probe;
 mod quote;
+mod selection;
 mod session;
 mod shell;
 mod ssh;

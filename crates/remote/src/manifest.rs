@@ -118,7 +118,7 @@ impl Manifest {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    #[cfg(test)]
+    /// Returns its entries.
     pub(crate) fn entries(&self) -> &[Vec<u8>] {
         &self.entries
     }
@@ -278,5 +278,89 @@ impl<'a> Directories<'a> {
             && fs::symlink_metadata(self.root.join(dir)).is_ok_and(|found| found.is_dir());
         self.is_real.insert(dir.to_owned(), is_real);
         is_real
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(script: &str) -> tempfile::TempDir {
+        let temp = tempfile::tempdir().unwrap();
+        let status = std::process::Command::new("sh")
+            .args(["-euc", script])
+            .current_dir(temp.path())
+            .status();
+        assert!(status.unwrap().success());
+        temp
+    }
+
+    #[track_caller]
+    fn check(script: &str, below: &str, carried: &[&str], left: &[(&str, Why)]) {
+        let temp = tree(script);
+        let root = temp.path().join(below);
+        let manifest = Manifest::of(&root).unwrap();
+        let entries: Vec<_> = manifest
+            .entries()
+            .iter()
+            .map(|entry| String::from_utf8_lossy(entry))
+            .collect();
+        assert_eq!(entries, carried);
+        let expected = left.iter().map(|(path, why)| Left {
+            path: path.into(),
+            why: *why,
+        });
+        assert_eq!(left_behind(&root).unwrap(), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn without_git_all_but_a_list_is_carried() {
+        check(
+            "mkdir -p src/target target/debug node_modules/x empty/inner; touch Cargo.toml src/target/mod.rs target/debug/a \
+             node_modules/x/y; ln -s nowhere link; mkfifo pipe",
+            "",
+            &["Cargo.toml", "empty/inner/", "link", "src/target/mod.rs"],
+            &[
+                ("node_modules", Why::LeftOut),
+                ("pipe", Why::Special),
+                ("target", Why::LeftOut),
+            ],
+        );
+    }
+
+    #[test]
+    fn in_a_checkout_git_decides() {
+        check(
+            "git init -q; echo target/ > .gitignore; mkdir target other; touch target/a b; git init -q other; touch other/c",
+            "",
+            &[".gitignore", "b"],
+            &[("other/", Why::OwnRepository), ("target/", Why::Ignored)],
+        );
+    }
+
+    #[test]
+    fn part_of_a_checkout_keeps_its_rules() {
+        check(
+            "git init -q; echo '*.o' > .gitignore; mkdir part; touch part/a.o part/b top",
+            "part",
+            &["b"],
+            &[("a.o", Why::Ignored)],
+        );
+    }
+
+    #[test]
+    fn directory_that_a_checkout_ignores_is_a_tree_of_its_own() {
+        check(
+            "git init -q; echo out > .gitignore; mkdir -p out/tree; touch out/tree/a",
+            "out/tree",
+            &["a"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn missing_directory_is_said() {
+        let error = Manifest::of(Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.to_string(), "/nonexistent is not a directory");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     failure,
     manifest::Manifest,
     quote,
+    selection::{COMPARISONS_MAX, Selection},
     shell::{Shell, script},
     ssh::{Layout, blocking},
 };
@@ -63,14 +64,31 @@ pub(crate) async fn sync(
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Synced, RemoteError> {
+    sync_within(shell, layout, source, progress, COMPARISONS_MAX).await
+}
+
+/// Does the same with another bound on what rsync may compare.
+pub(crate) async fn sync_within(
+    shell: &dyn Shell,
+    layout: &Layout,
+    source: &Source,
+    progress: &dyn Progress,
+    comparisons_max: u64,
+) -> Result<Synced, RemoteError> {
     let place = Place::new(layout, source)?;
     let path = source.path.clone();
-    let manifest = blocking(move || Manifest::of(path.as_std_path())).await?;
+    let (manifest, selection) = blocking(move || {
+        let manifest = Manifest::of(path.as_std_path())?;
+        let selection = Selection::new(path.as_std_path(), &manifest, comparisons_max)
+            .map_err(|error| RemoteError::Here(format!("could not list {path}: {error}")))?;
+        Ok((manifest, selection))
+    })
+    .await?;
     let hash = manifest.hash(&place.base);
-    let first = place.copy(shell, &manifest, &hash, progress).await?;
+    let first = place.copy(shell, &selection, &hash, progress).await?;
     let (copied, deleted) = if first.stderr.contains(OTHER_LIST) {
         let deleted = place.settle(shell, &manifest, &hash).await?;
-        (place.copy(shell, &manifest, &hash, progress).await?, deleted)
+        (place.copy(shell, &selection, &hash, progress).await?, deleted)
     } else {
         (first, 0)
     };
@@ -115,7 +133,7 @@ impl<'a> Place<'a> {
     async fn copy(
         &self,
         shell: &dyn Shell,
-        manifest: &Manifest,
+        selection: &Selection,
         hash: &str,
         progress: &dyn Progress,
     ) -> Result<Copied, RemoteError> {
@@ -130,19 +148,9 @@ impl<'a> Place<'a> {
         let guard = guarded(&args);
         let to = format!("{}:{}/", shell.host(), self.base);
         let rsync_path = format!("--rsync-path={guard}");
-        let args = [
-            "--links",
-            "--perms",
-            "--times",
-            "--force",
-            "--ignore-missing-args",
-            "--from0",
-            "--files-from=-",
-            &rsync_path,
-            "./",
-            &to,
-        ];
-        copy::rsync(shell, &args, &self.source.path, &manifest.for_rsync(), progress).await
+        let args = ["--links", "--perms", "--times", "--force", &rsync_path];
+        let args = [&args, selection.args, &["./", &to]].concat();
+        copy::rsync(shell, &args, &self.source.path, &selection.stdin, progress).await
     }
 
     /// Tells the box the new list. Returns how many files it deleted.

@@ -289,7 +289,7 @@ async fn copy_that_nobody_waits_for_dies() {
     let session = server.ssh.connect(&server.target).await.unwrap();
     let from = source(&server).path;
     let file = fs::File::create(from.join("big")).unwrap();
-    file.set_len(1 << 36).unwrap();
+    file.set_len(1 << 32).unwrap();
     let (started, seen) = tokio::sync::oneshot::channel();
     struct First(std::sync::Mutex<Option<tokio::sync::oneshot::Sender<()>>>);
     impl Progress for First {
