@@ -97,7 +97,7 @@ pub struct SimCloud {
     faults: Arc<Mutex<Faults>>,
     things: Arc<Mutex<Vec<Thing>>>,
     /// Whether a create call with a token that was used before is answered with what it made then.
-    has_tokens: bool,
+    pub(crate) has_tokens: bool,
 }
 
 impl SimCloud {
@@ -192,9 +192,6 @@ impl SimCloud {
     /// One call that lists everything, page after page.
     pub async fn list(&self) -> Result<Vec<Thing>, ErrorKind> {
         self.begin().await?;
-        self.record.note(Seen::Looked {
-            provider: self.name.clone(),
-        });
         let now = self.clock.elapsed();
         let listed = self
             .things()

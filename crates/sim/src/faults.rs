@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::clock::SimClock;
 
+/// Longest time for which a new thing may be missing from a list; what adapters say of their clouds.
+pub const LISTING_LAG_MAX: Duration = Duration::from_secs(240);
+
 /// How often each thing goes wrong, in a thousand times, and how far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -60,7 +63,7 @@ impl Faults {
             unavailable: often(150),
             delete_ignored: often(500),
             deletes_fail_for: long(1800),
-            listing_lag: long(240),
+            listing_lag: long(LISTING_LAG_MAX.as_secs()),
             box_dies: often(300),
             connection_lost: often(100),
             journal_fails: often(60),

@@ -1,7 +1,7 @@
 //! The operator's keys, as they lie in one state directory: they outlive a process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,7 +18,7 @@ struct Inner {
     made: u64,
     pinned: BTreeMap<Label, Pinned>,
     /// What an adapter with a bug remembers of its create calls.
-    ids: BTreeMap<Label, String>,
+    ids: BTreeSet<(Label, String)>,
 }
 
 struct Pinned {
@@ -79,12 +79,12 @@ impl KeyStore {
 
     /// Remembers the id of a box.
     pub fn note_made(&self, label: &Label, id: &str) {
-        self.inner().ids.insert(label.clone(), id.to_owned());
+        self.inner().ids.insert((label.clone(), id.to_owned()));
     }
 
-    /// Returns the id of the box that was made last for a label.
-    pub fn made(&self, label: &Label) -> Option<String> {
-        self.inner().ids.get(label).cloned()
+    /// Tells whether a create call for a label was answered with this id.
+    pub fn made(&self, label: &Label, id: &str) -> bool {
+        self.inner().ids.contains(&(label.clone(), id.to_owned()))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

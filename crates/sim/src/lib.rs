@@ -1,6 +1,7 @@
 //! A world with no network, no disk and no time: the real engine runs in it by the thousand, is killed at every call,
 //! and checkers see what must never be. Every choice comes from one seed.
 
+pub mod api;
 pub mod boxes;
 pub mod checkers;
 pub mod clock;
@@ -8,7 +9,6 @@ pub mod cloud;
 pub mod faults;
 pub mod journal;
 pub mod keys;
-pub mod provider;
 pub mod record;
 pub mod remote;
 pub mod story;

@@ -79,10 +79,14 @@ pub enum Seen {
         /// Whether the answer will be lost, or late.
         is_unanswered: bool,
     },
-    /// A process looked for what there is at a provider.
+    /// A process has looked for what there is under a label.
     Looked {
-        /// At which.
+        /// At which provider.
         provider: ProviderName,
+        /// For which label; none for all.
+        label: Option<Label>,
+        /// For what kind of thing; none for all.
+        kind: Option<ResourceKind>,
     },
     /// A delete call arrived at a provider.
     DestroyAsked {
@@ -158,7 +162,7 @@ impl Seen {
                 let silent = if *is_unanswered { ", not answered" } else { "" };
                 format!("{provider}: create {kind} {}{silent}", name_of(tags))
             }
-            Self::Looked { provider } => format!("{provider}: list"),
+            Self::Looked { provider, .. } => format!("{provider}: list"),
             Self::DestroyAsked { process, id, tags } => {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }

@@ -270,7 +270,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
     LanePlan {
         name: format!("lane{number}"),
         label: Label::new(format!("mvm-lane{number}-7f3a")).expect("it is a label"),
-        need: if number % 2 == 0 {
+        need: if number.is_multiple_of(2) {
             KvmNeed::Required
         } else {
             KvmNeed::None

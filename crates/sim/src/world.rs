@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use camino::Utf8Path;
+use engine::cloud::Cloud;
 use jiff::SignedDuration;
 use model::{
     machine::ResourceKind,
@@ -16,12 +17,12 @@ use model::{
 };
 
 use crate::{
+    api::SimApi,
     clock::{Elapsed, SimClock},
     cloud::{Clouds, SimCloud},
     faults::{Bug, Faults},
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
-    provider::SimProvider,
     record::{Record, Seen, TagPairs},
     remote::SimRemote,
 };
@@ -119,12 +120,8 @@ impl Sim {
         self.processes.set(process);
         self.record.note(Seen::Began { process });
         let provider = |cloud: &SimCloud| -> Arc<dyn Provider> {
-            Arc::new(SimProvider::new(
-                cloud.clone(),
-                self.keys.clone(),
-                process,
-                self.bug,
-            ))
+            let api = SimApi::new(cloud.clone(), self.keys.clone(), process, self.bug);
+            Arc::new(Cloud::new(Arc::new(api), Arc::new(self.clock.clone())))
         };
         let providers: BTreeMap<_, _> = self
             .clouds

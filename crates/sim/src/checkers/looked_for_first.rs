@@ -28,9 +28,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 }
                 unknown.insert(key, *is_unanswered);
             }
-            Seen::Looked { provider } => unknown.retain(|key, _| key.0 != provider.as_str()),
-            // Whoever was killed does not know either.
-            Seen::Killed { .. } => {}
+            Seen::Looked {
+                provider,
+                label,
+                kind,
+            } => unknown.retain(|(at, of, what), _| {
+                let is_seen = at == provider.as_str()
+                    && label.as_ref().is_none_or(|label| of == label.as_str())
+                    && kind.is_none_or(|kind| *what == kind);
+                !is_seen
+            }),
             _ => {}
         }
     }

@@ -1,0 +1,249 @@
+//! The single calls of a simulated cloud, as its adapter gives them to the engine; and the bugs that an adapter can have.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use model::{
+    cloud::{CloudApi, Life, Prepared, Sighting},
+    error::{ErrorKind, ProviderError},
+    machine::{Listed, ResourceKind, Which},
+    name::{Label, ProviderName},
+    order::Order,
+    tags::{Tags, is_ours},
+};
+
+use crate::{
+    cloud::{New, SimCloud, Thing},
+    faults::{Bug, LISTING_LAG_MAX},
+    keys::KeyStore,
+    record::Seen,
+};
+
+/// The adapter, as one process has it.
+pub struct SimApi {
+    cloud: SimCloud,
+    keys: KeyStore,
+    process: u32,
+    bug: Option<Bug>,
+    /// What a process with a bug believes to be destroyed.
+    believed: Mutex<BTreeSet<String>>,
+}
+
+impl SimApi {
+    /// Makes the adapter of a process.
+    pub fn new(cloud: SimCloud, keys: KeyStore, process: u32, bug: Option<Bug>) -> Self {
+        Self {
+            cloud,
+            keys,
+            process,
+            bug,
+            believed: Mutex::default(),
+        }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str) -> ProviderError {
+        ProviderError {
+            cause: format!("{kind:?}"),
+            kind,
+            provider: self.cloud.name.clone(),
+            operation: operation.to_owned(),
+            help: None,
+        }
+    }
+
+    async fn make(&self, order: &Order, kind: ResourceKind) -> Result<Thing, ProviderError> {
+        let mut tags = order.tags.pairs();
+        if self.has(Bug::ForgetsTheDeadline) {
+            tags.remove("mvm-deadline");
+        }
+        let later = self.has(Bug::TagsAfterwards).then(|| std::mem::take(&mut tags));
+        let is_box = kind == ResourceKind::Machine;
+        let new = New {
+            kind,
+            name: order.tags.label.to_string(),
+            tags,
+            host_key: is_box.then(|| self.keys.first_host_key(&order.tags.label)),
+        };
+        let made = self.cloud.create(new).await.map_err(|kind| match kind {
+            ErrorKind::Unanswered if self.has(Bug::TakesSilenceForNo) => ErrorKind::NoCapacity,
+            kind => kind,
+        });
+        let thing = made.map_err(|kind| self.error(kind, "create a box"))?;
+        if let Some(tags) = later {
+            let tagged = self.cloud.tag(&thing.id, tags).await;
+            tagged.map_err(|kind| self.error(kind, "tag a box"))?;
+        }
+        Ok(thing)
+    }
+
+    async fn listed(&self) -> Result<Vec<Thing>, ProviderError> {
+        let listed = self.cloud.list().await;
+        listed.map_err(|kind| self.error(kind, "list boxes"))
+    }
+
+    /// Lists in order to find out what there is of a label.
+    async fn look_for(
+        &self,
+        label: Option<&Label>,
+        kind: Option<ResourceKind>,
+    ) -> Result<Vec<Thing>, ProviderError> {
+        let listed = self.listed().await?;
+        let (provider, label) = (self.cloud.name.clone(), label.cloned());
+        self.cloud.record.note(Seen::Looked {
+            provider,
+            label,
+            kind,
+        });
+        Ok(listed)
+    }
+
+    fn is_meant(&self, thing: &Thing, which: &Which) -> bool {
+        if self.has(Bug::LeavesTheDisk) && thing.kind == ResourceKind::Disk {
+            return false;
+        }
+        if self.believes_gone(&thing.id) {
+            return false;
+        }
+        match which {
+            Which::AllOurs => is_ours(&thing.tags),
+            Which::Label(label) if self.has(Bug::GoesByName) => thing.name.starts_with(label.as_str()),
+            Which::Label(label) if self.has(Bug::DestroysById) => self.keys.made(label, &thing.id),
+            Which::Label(label) => is_ours(&thing.tags) && is_of(thing, label),
+        }
+    }
+
+    fn believes_gone(&self, id: &str) -> bool {
+        self.believed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(id)
+    }
+
+    fn sighting(&self, thing: &Thing) -> Sighting {
+        let now = self.cloud.clock.elapsed();
+        let address = thing.address(now);
+        let life = match (thing.until, address) {
+            (Some(_), _) => Life::Leaving,
+            (None, Some(_)) => Life::Running,
+            (None, None) => Life::Coming,
+        };
+        Sighting {
+            listed: self.listing(thing),
+            life,
+            host_key: None,
+            operation: None,
+        }
+    }
+
+    fn listing(&self, thing: &Thing) -> Listed {
+        Listed {
+            kind: thing.kind,
+            id: thing.id.clone(),
+            region: "here".to_owned(),
+            tags: Tags::parse(&thing.tags),
+            state: "there".to_owned(),
+            address: thing.address(self.cloud.clock.elapsed()),
+            instance_type: Some("2x4g".to_owned()),
+        }
+    }
+}
+
+fn is_of(thing: &Thing, label: &Label) -> bool {
+    thing.tags.get("mvm-label").is_some_and(|it| it == label.as_str())
+}
+
+#[async_trait]
+impl CloudApi for SimApi {
+    fn name(&self) -> &ProviderName {
+        &self.cloud.name
+    }
+
+    fn default_instance_type(&self) -> &str {
+        "2x4g"
+    }
+
+    fn default_region(&self) -> &str {
+        "here"
+    }
+
+    fn dead_man(&self) -> String {
+        "a timer in the simulation".to_owned()
+    }
+
+    fn is_create_repeatable(&self) -> bool {
+        self.cloud.has_tokens || self.has(Bug::DoesNotLook)
+    }
+
+    fn listing_lag(&self) -> Duration {
+        LISTING_LAG_MAX
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+        let which = Which::Label(order.tags.label.clone());
+        let is_there = |thing: &Thing| {
+            thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &which)
+        };
+        let listed = self
+            .look_for(Some(&order.tags.label), Some(ResourceKind::Disk))
+            .await?;
+        if !listed.iter().any(is_there) {
+            self.make(order, ResourceKind::Disk).await?;
+        }
+        Ok(Prepared::default())
+    }
+
+    async fn create(&self, order: &Order, _: &str, _: &Prepared) -> Result<Sighting, ProviderError> {
+        let thing = self.make(order, ResourceKind::Machine).await?;
+        self.keys.note_made(&order.tags.label, &thing.id);
+        Ok(self.sighting(&thing))
+    }
+
+    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
+        let listed = self.listed().await?;
+        let seen = listed.iter().find(|thing| thing.id == sighting.listed.id);
+        Ok(seen.map(|thing| self.sighting(thing)))
+    }
+
+    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        if self.has(Bug::DoesNotLook) {
+            return Ok(None);
+        }
+        let listed = self
+            .look_for(Some(&order.tags.label), Some(ResourceKind::Machine))
+            .await?;
+        let is_it = |thing: &&Thing| {
+            thing.kind == ResourceKind::Machine && is_ours(&thing.tags) && is_of(thing, &order.tags.label)
+        };
+        Ok(listed.iter().find(is_it).map(|thing| self.sighting(thing)))
+    }
+
+    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+        let label = match which {
+            Which::Label(label) => Some(label),
+            Which::AllOurs => None,
+        };
+        let listed = self.look_for(label, None).await?;
+        let meant = listed.iter().filter(|thing| self.is_meant(thing, which));
+        Ok(meant.map(|thing| self.listing(thing)).collect())
+    }
+
+    async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        match self.cloud.delete(self.process, &listed.id).await {
+            Ok(()) if self.has(Bug::TrustsTheFirstOk) => {
+                let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+                believed.insert(listed.id.clone());
+                Ok(())
+            }
+            Ok(()) | Err(ErrorKind::NotFound) => Ok(()),
+            Err(kind) => Err(self.error(kind, "destroy a box")),
+        }
+    }
+}
