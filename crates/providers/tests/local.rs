@@ -33,7 +33,11 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::try_from(dir.path().canonicalize().unwrap()).unwrap();
         let local = Local::new(root.join("state"), root.join("cache"), settings(&root));
-        Self { _dir: dir, root, local }
+        Self {
+            _dir: dir,
+            root,
+            local,
+        }
     }
 
     fn vm(&self, label: &str) -> Utf8PathBuf {
@@ -182,10 +186,16 @@ async fn a_box_is_closed_to_others_and_its_key_is_nowhere_but_in_the_seed() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() && entry.file_name() != "seed.iso" {
             let content = fs::read(entry.path()).unwrap();
-            assert!(!String::from_utf8_lossy(&content).contains("the-private-key"), "{}", entry.path());
+            assert!(
+                !String::from_utf8_lossy(&content).contains("the-private-key"),
+                "{}",
+                entry.path()
+            );
         }
     }
-    let console = Console::console(&bench.local, &Label::new("b1").unwrap()).await.unwrap();
+    let console = Console::console(&bench.local, &Label::new("b1").unwrap())
+        .await
+        .unwrap();
     assert_eq!(console, b"the console of a fake\n");
 }
 
@@ -202,7 +212,11 @@ async fn two_boxes_do_not_share_a_port() {
 async fn the_words_of_a_qemu_that_ends_at_once_are_the_cause() {
     let bench = Bench::new();
     bench.fail(r#"{"dies": "cannot set up guest memory"}"#);
-    let refusal = bench.local.up(&order("b1"), &Reports::default()).await.unwrap_err();
+    let refusal = bench
+        .local
+        .up(&order("b1"), &Reports::default())
+        .await
+        .unwrap_err();
     assert!(refusal.cause.contains("cannot set up guest memory"), "{refusal}");
     assert!(!bench.vm("b1").exists());
 }
@@ -213,9 +227,20 @@ async fn a_port_that_was_taken_meanwhile_is_followed_by_another() {
     bench.fail(r#"{"taken": 2}"#);
     let reports = Reports::default();
     bench.local.up(&order("b1"), &reports).await.unwrap();
-    assert_eq!(reports.all().iter().filter(|report| report.contains("port was taken")).count(), 2);
+    assert_eq!(
+        reports
+            .all()
+            .iter()
+            .filter(|report| report.contains("port was taken"))
+            .count(),
+        2
+    );
     bench.fail(r#"{"taken": 99}"#);
-    let refusal = bench.local.up(&order("b2"), &Reports::default()).await.unwrap_err();
+    let refusal = bench
+        .local
+        .up(&order("b2"), &Reports::default())
+        .await
+        .unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Unavailable);
     assert!(!bench.vm("b2").exists());
 }
@@ -253,7 +278,11 @@ async fn a_directory_without_a_record_is_a_leftover() {
     fs::write(bench.vm("b1").join("box.json.new"), "{").unwrap();
     let listed = bench.local.list().await.unwrap();
     assert_eq!((listed.len(), &listed[0].tags), (1, &None));
-    bench.local.down(&Which::AllOurs, &Reports::default()).await.unwrap();
+    bench
+        .local
+        .down(&Which::AllOurs, &Reports::default())
+        .await
+        .unwrap();
     assert!(!bench.vm("b1").exists());
 }
 
@@ -271,8 +300,15 @@ async fn a_box_ends_at_its_deadline_without_anybody() {
     let bench = Bench::new();
     bench.up("b1").await;
     let label = Label::new("b1").unwrap();
-    bench.local.move_deadline(&label, Deadline::at_unix(1)).await.unwrap();
-    until("the box and its directory are gone", || !bench.has_remains(&label)).await;
+    bench
+        .local
+        .move_deadline(&label, Deadline::at_unix(1))
+        .await
+        .unwrap();
+    until("the box and its directory are gone", || {
+        !bench.has_remains(&label)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -284,7 +320,11 @@ async fn the_deadline_moves_in_the_tags() {
     bench.local.move_deadline(&label, later).await.unwrap();
     let listed = bench.local.list().await.unwrap();
     assert_eq!(listed[0].tags.as_ref().unwrap().deadline, later);
-    let missing = bench.local.move_deadline(&Label::new("b9").unwrap(), later).await.unwrap_err();
+    let missing = bench
+        .local
+        .move_deadline(&Label::new("b9").unwrap(), later)
+        .await
+        .unwrap_err();
     assert_eq!(missing.kind, ErrorKind::NotFound);
 }
 
@@ -294,7 +334,12 @@ async fn what_cannot_be_had_is_refused_before_anything_is_made() {
     let refuse = async |change: fn(&mut Order)| {
         let mut order = order("b1");
         change(&mut order);
-        bench.local.up(&order, &Reports::default()).await.unwrap_err().to_string()
+        bench
+            .local
+            .up(&order, &Reports::default())
+            .await
+            .unwrap_err()
+            .to_string()
     };
     let size = refuse(|order| order.candidate.instance_type = "cx43".to_owned()).await;
     assert!(size.contains("`cx43`"), "{size}");

@@ -4,18 +4,16 @@
 # writes rootfs.ext4, vmlinuz and initrd.img into the current directory. SOURCE: apt sources for mmdebstrap.
 set -eu
 
+# Runs before the kernel is installed, which then makes an initrd with only what a box on virtio disks needs.
+prepare() { # ROOT
+    root=$1
+    mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/usr/share/initramfs-tools/modules.d"
+    printf '%s\n' MODULES=list COMPRESS=gzip FSTYPE=ext4 RESUME=none >"$root/etc/initramfs-tools/conf.d/twolane"
+    printf '%s\n' virtio_pci virtio_blk ext4 crc32c_generic >"$root/usr/share/initramfs-tools/modules.d/twolane"
+}
+
 configure() { # ROOT
     root=$1
-
-    # Only what a box on virtio disks needs.
-    cat >"$root/etc/initramfs-tools/conf.d/twolane" <<-'CONF'
-		MODULES=list
-		COMPRESS=gzip
-		FSTYPE=ext4
-		RESUME=none
-	CONF
-    printf '%s\n' virtio_pci virtio_blk ext4 crc32c_generic >"$root/etc/initramfs-tools/modules"
-    chroot "$root" update-initramfs -u -k all
 
     cat >"$root/etc/fstab" <<-'CONF'
 		/dev/vda / ext4 defaults,noatime 0 0
@@ -84,7 +82,7 @@ write() { # ROOT
 
 # mmdebstrap runs this file again as its hook, within the root's namespaces.
 case ${1-} in
-configure | write)
+prepare | configure | write)
     "$@"
     exit
     ;;
@@ -118,6 +116,8 @@ export THIS
 alone=
 if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then alone='unshare --mount'; fi
 $alone mmdebstrap --variant=minbase --format=null --include="$packages" --aptopt='Acquire::Languages "none"' \
+    --dpkgopt=force-unsafe-io \
+    --essential-hook='set -- prepare "$1"; eval "$THIS"' \
     --customize-hook='set -- configure "$1"; eval "$THIS"' \
     --customize-hook='copy-out /boot .' \
     --customize-hook='set -- write "$1"; eval "$THIS"' \

@@ -241,6 +241,11 @@ impl Provider for Local {
             .to_owned()
     }
 
+    /// A box is made within this process: what its death left is there to be found at once.
+    fn can_turn_up_late(&self) -> bool {
+        false
+    }
+
     fn listing(&self) -> Option<&dyn Listing> {
         Some(self)
     }

@@ -67,6 +67,7 @@ pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progres
     }
     let part = images.join(format!("{key}.part"));
     sweep(&part)?;
+    sweep_others(&images);
     fs::create_dir(&part).map_err(|e| Trouble::system(format!("make {part}"), e))?;
     Ok(Found::ToBeMade(Making {
         done,
@@ -151,6 +152,25 @@ fn sweep(part: &Utf8Path) -> Result<(), Trouble> {
     }
 }
 
+/// Deletes what killed makings of other keys have left, as far as nobody is making them now.
+fn sweep_others(images: &Utf8Path) {
+    let Ok(entries) = images.read_dir_utf8() else {
+        return;
+    };
+    let locks = entries
+        .filter_map(|entry| Some(entry.ok()?.into_path()))
+        .filter(|path| path.extension() == Some("lock"));
+    for path in locks {
+        if let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+            && is_same(&file, &path)
+            && sweep(&path.with_extension("part")).is_ok()
+        {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 fn mounts_below(part: &Utf8Path) -> bool {
     let prefix = format!("{part}/");
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| {
@@ -216,6 +236,21 @@ mod tests {
         let making = making(find(cache, "k", &Silent).await.unwrap());
         assert_eq!(making.part, part);
         assert_eq!(fs::read_dir(&part).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_killed_makings_of_other_keys_left_goes_too_but_not_what_is_being_made() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(cache.path()).unwrap();
+        let images = cache.join("images");
+        for name in ["dead.part", "whole"] {
+            fs::create_dir_all(images.join(name)).unwrap();
+        }
+        fs::write(images.join("dead.lock"), "").unwrap();
+        let other = making(find(cache, "other", &Silent).await.unwrap());
+        let _ours = making(find(cache, "ours", &Silent).await.unwrap());
+        assert!(!images.join("dead.part").exists() && !images.join("dead.lock").exists());
+        assert!(images.join("whole").exists() && other.part.exists());
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ const CURL_CUT: &[i32] = &[18, 28, 52, 55, 56];
 
 /// Returns the key of the image with that checksum.
 pub(crate) fn key(sha256: &str) -> String {
-    cache::key("cloud", &[sha256])
+    cache::key("cloud", &[&sha256.to_ascii_lowercase()])
 }
 
 /// Returns the image; downloads it when it is not there.
