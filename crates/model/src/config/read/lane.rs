@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a box may live when its lane does not say.
-const TTL_DEFAULT: Duration = Duration::from_secs(3600);
+const TTL_DEFAULT: Duration = Duration::from_secs(2 * 3600);
 /// Sizes of a root disk, in GiB.
 const DISK_BOUNDS: std::ops::RangeInclusive<u32> = 4..=65_536;
 

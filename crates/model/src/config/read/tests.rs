@@ -93,7 +93,7 @@ fn a_lane_alone_is_enough() {
     );
     assert_eq!(config.system, System::default());
     let lane = &config.lanes[0];
-    assert_eq!(lane.ttl.as_secs(), 3600);
+    assert_eq!(lane.ttl.as_secs(), 2 * 3600);
     assert_eq!(
         lane.boxes,
         Boxes::Listed(vec![BoxChoice::of(ProviderName::new("local").unwrap())])
