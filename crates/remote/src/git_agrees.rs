@@ -198,9 +198,9 @@ fn apply(root: &Path, change: &Change) {
             git_words(root, &["add", "--all"]);
         }
         Change::Repository { path, is_submodule } => {
-            let inner = make_room(root, &path.join("in"));
-            let dir = inner.parent().unwrap();
-            fs::write(&inner, "in").unwrap();
+            let dir = &make_room(root, path);
+            fs::create_dir(dir).unwrap();
+            fs::write(dir.join("in"), "in").unwrap();
             fs::write(dir.join(".gitignore"), "a\n!-d\n").unwrap();
             fs::write(dir.join("a"), "ignored").unwrap();
             git_words(dir, &["init", "-q"]);

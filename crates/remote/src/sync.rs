@@ -148,7 +148,16 @@ impl<'a> Place<'a> {
         let guard = guarded(&args);
         let to = format!("{}:{}/", shell.host(), self.base);
         let rsync_path = format!("--rsync-path={guard}");
-        let args = ["--links", "--perms", "--times", "--force", &rsync_path];
+        // Two edits within a second may leave the size as it is.
+        let to_the_nanosecond = "--modify-window=-1";
+        let args = [
+            "--links",
+            "--perms",
+            "--times",
+            to_the_nanosecond,
+            "--force",
+            &rsync_path,
+        ];
         let args = [&args, selection.args, &["./", &to]].concat();
         copy::rsync(shell, &args, &self.source.path, &selection.stdin, progress).await
     }
