@@ -82,7 +82,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             };
             let left = between(self.clock.now(), end);
             let wait = match after(&error.kind, attempt, left) {
-                Next::Wait(wait) => wait,
+                // A call of several requests needs more than the one that a rate limit allows next.
+                Next::Wait(wait) => wait.max(pause(attempt)),
                 Next::FindByLabel if pause(attempt) < left => pause(attempt),
                 Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
             };
@@ -200,7 +201,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             let may_repeat =
                 self.api.is_create_repeatable() && attempt < CREATES_MAX && pause(attempt) < left;
             let wait = match after(&error.kind, attempt, left) {
-                Next::Wait(wait) => wait,
+                Next::Wait(wait) => wait.max(pause(attempt)),
                 Next::FindByLabel if may_repeat => pause(attempt),
                 Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
             };
@@ -355,13 +356,14 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
         let end = self.in_time(GONE_MAX);
+        let seen = self.in_time(self.api.listing_lag());
         let mut departing = Departing::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let listed = self.ask(progress, || self.api.list(which)).await?;
             departing.see(listed);
-            if departing.is_over() && (departing.has_machine() || attempt > 1) {
+            if departing.is_over() && self.clock.now() >= seen {
                 return Ok(departing.gone());
             }
             let rest = self.destroy(&mut departing, progress).await;

@@ -2,5 +2,10 @@
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
 pub mod contract;
+mod environment;
 pub mod equinix;
+pub mod hetzner;
+pub mod http;
 pub mod local;
+
+pub use environment::{Environment, Known, from_environment};

@@ -1,0 +1,286 @@
+//! From Hetzner's words to ours, and the one table from status and code to kind.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use model::{
+    cloud::{Life, Sighting},
+    error::ErrorKind,
+    machine::{Listed, ResourceKind},
+    tags::{Tags, is_ours},
+};
+use reqwest::header::HeaderMap;
+
+use super::{
+    CREDENTIALS_HELP,
+    wire::{Action, Failure, Server, Thing},
+};
+use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
+
+/// How Hetzner tells what went wrong.
+pub(super) struct Words;
+
+impl Dialect for Words {
+    fn read_error(&self, body: &[u8]) -> Option<ApiError> {
+        let failure: Failure = serde_json::from_slice(body).ok()?;
+        Some(ApiError {
+            code: failure.error.code,
+            message: failure.error.message,
+        })
+    }
+
+    fn kind(&self, status: u16, error: &ApiError, effect: Effect) -> ErrorKind {
+        kind(&error.code).unwrap_or_else(|| by_status(status, effect))
+    }
+
+    fn help(&self, kind: &ErrorKind, error: &ApiError) -> Option<String> {
+        let help = match (kind, error.code.as_str()) {
+            (_, "token_readonly") => {
+                "make a token with read and write access in the Hetzner console, and set HCLOUD_TOKEN"
+            }
+            (_, "protected") => "switch its delete protection off in the Hetzner console",
+            (ErrorKind::QuotaReached, _) => {
+                "ask for a higher limit in the Hetzner console, or add another provider to `boxes`"
+            }
+            (ErrorKind::NoCapacity, _) => {
+                "add another type or location to `boxes`: cpx types are seldom sold out"
+            }
+            _ => return None,
+        };
+        Some(help.to_owned())
+    }
+
+    fn credentials_help(&self) -> &str {
+        CREDENTIALS_HELP
+    }
+
+    fn request_id_header(&self) -> &str {
+        "x-correlation-id"
+    }
+
+    /// `RateLimit-Reset` says when the bucket is full again; one more request is allowed much sooner.
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        let told = seconds(headers, "retry-after");
+        let refill = || {
+            let size = seconds(headers, "ratelimit-limit")?.as_secs();
+            Some(Duration::from_millis(3_600_000 / size.max(1)))
+        };
+        told.or_else(refill)
+    }
+}
+
+/// Says what a code means. None: we do not know it, and its status decides.
+fn kind(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "resource_unavailable"
+        | "placement_error"
+        | "server_type_not_available"
+        | "location_not_available" => ErrorKind::NoCapacity,
+        "resource_limit_exceeded" | "dedicated_core_limit" => ErrorKind::QuotaReached,
+        "unauthorized" | "forbidden" | "token_readonly" => ErrorKind::Unauthorized,
+        "rate_limit_exceeded" => ErrorKind::RateLimited { retry_after: None },
+        "uniqueness_error" => ErrorKind::Taken,
+        "not_found" => ErrorKind::NotFound,
+        "conflict" | "locked" | "resource_in_use" | "must_be_unassigned" | "server_not_stopped"
+        | "maintenance" => ErrorKind::Unavailable,
+        "invalid_input" | "json_error" | "protected" | "deprecated_api_endpoint" => ErrorKind::Invalid,
+        _ => return None,
+    })
+}
+
+pub(super) fn sighting(server: &Server, action: Option<&Action>) -> Sighting {
+    let failure = action.filter(|action| action.status == "error").map(failed);
+    Sighting {
+        listed: listed_server(server),
+        life: failure.unwrap_or_else(|| life(&server.status)),
+        host_key: None,
+        operation: action.map(|action| action.id.to_string()),
+    }
+}
+
+fn failed(action: &Action) -> Life {
+    let (code, message) = match &action.error {
+        Some(error) => (error.code.as_str(), error.message.as_str()),
+        None => ("", "it does not say why"),
+    };
+    // Whatever is wrong with this box, another may be made.
+    let kind = kind(code).unwrap_or(ErrorKind::NoCapacity);
+    Life::Failed {
+        kind,
+        why: format!("{message} ({code})"),
+    }
+}
+
+fn life(status: &str) -> Life {
+    match status {
+        "running" => Life::Running,
+        "deleting" => Life::Leaving,
+        "off" | "stopping" => Life::Failed {
+            kind: ErrorKind::Invalid,
+            why: format!("the box of that label is there and is {status}"),
+        },
+        // Those on their way, and states that we do not know: it is ours, and not there yet.
+        _ => Life::Coming,
+    }
+}
+
+/// Returns a server. Everything of ours is listed with `tags` none when they are damaged.
+pub(super) fn listed_server(server: &Server) -> Listed {
+    let ip = server.public_net.ipv4.as_ref();
+    Listed {
+        kind: ResourceKind::Machine,
+        id: server.id.to_string(),
+        region: server
+            .location
+            .as_ref()
+            .map(|location| location.name.clone())
+            .unwrap_or_default(),
+        tags: Tags::parse(&server.labels),
+        state: server.status.clone(),
+        address: ip.and_then(|ip| ip.ip.parse().ok()),
+        instance_type: Some(server.server_type.name.clone()),
+    }
+}
+
+/// Returns a server of ours, and the address that its create call made: that one has no labels of its own.
+pub(super) fn listed_with_address(server: &Server) -> Vec<Listed> {
+    if !is_ours(&server.labels) {
+        return Vec::new();
+    }
+    let machine = listed_server(server);
+    let ip = server.public_net.ipv4.as_ref();
+    let address = ip.and_then(|ip| Some((ip.id?, ip))).map(|(id, ip)| Listed {
+        kind: ResourceKind::Address,
+        id: id.to_string(),
+        state: format!("with box {}", server.id),
+        address: ip.ip.parse().ok(),
+        instance_type: None,
+        ..machine.clone()
+    });
+    [machine].into_iter().chain(address).collect()
+}
+
+pub(super) fn listed_thing(kind: ResourceKind, thing: &Thing) -> Vec<Listed> {
+    if !is_ours(&thing.labels) {
+        return Vec::new();
+    }
+    vec![Listed {
+        kind,
+        id: thing.id.to_string(),
+        region: thing
+            .location
+            .as_ref()
+            .map(|location| location.name.clone())
+            .unwrap_or_default(),
+        tags: Tags::parse(&thing.labels),
+        state: "there".to_owned(),
+        address: thing.ip.as_ref().and_then(|ip| ip.parse().ok()),
+        instance_type: None,
+    }]
+}
+
+/// Tells whether what an earlier try made can be used: it is ours, of the same label and run.
+pub(super) fn is_same(found: &BTreeMap<String, String>, tags: &Tags) -> bool {
+    Tags::parse(found).is_some_and(|found| found.label == tags.label && found.run == tags.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
+        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+    }
+
+    fn body(code: &str) -> String {
+        format!(r#"{{"error": {{"code": "{code}", "message": "m", "details": null}}}}"#)
+    }
+
+    #[test]
+    fn codes_count_more_than_statuses() {
+        check(
+            412,
+            &body("resource_unavailable"),
+            Effect::Creates,
+            ErrorKind::NoCapacity,
+        );
+        check(
+            403,
+            &body("resource_limit_exceeded"),
+            Effect::Creates,
+            ErrorKind::QuotaReached,
+        );
+        check(
+            403,
+            &body("token_readonly"),
+            Effect::Creates,
+            ErrorKind::Unauthorized,
+        );
+        check(
+            401,
+            &body("unauthorized"),
+            Effect::Repeatable,
+            ErrorKind::Unauthorized,
+        );
+        check(
+            429,
+            &body("rate_limit_exceeded"),
+            Effect::Creates,
+            ErrorKind::RateLimited { retry_after: None },
+        );
+        check(409, &body("uniqueness_error"), Effect::Creates, ErrorKind::Taken);
+        check(
+            422,
+            &body("resource_in_use"),
+            Effect::Repeatable,
+            ErrorKind::Unavailable,
+        );
+        check(
+            422,
+            &body("must_be_unassigned"),
+            Effect::Repeatable,
+            ErrorKind::Unavailable,
+        );
+        check(404, &body("not_found"), Effect::Repeatable, ErrorKind::NotFound);
+        check(422, &body("json_error"), Effect::Creates, ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_create_that_fails_at_their_side_may_have_happened() {
+        for code in [
+            "server_error",
+            "service_error",
+            "bad_gateway",
+            "timeout",
+            "of the future",
+        ] {
+            check(502, &body(code), Effect::Creates, ErrorKind::Unanswered);
+            check(502, &body(code), Effect::Repeatable, ErrorKind::Unavailable);
+        }
+        check(
+            504,
+            "upstream request timeout",
+            Effect::Creates,
+            ErrorKind::Unanswered,
+        );
+    }
+
+    #[test]
+    fn one_more_request_is_allowed_long_before_the_bucket_is_full() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Words.retry_after(&headers), None);
+        headers.insert("ratelimit-limit", "3600".parse().unwrap());
+        headers.insert("ratelimit-reset", "1900000000".parse().unwrap());
+        assert_eq!(Words.retry_after(&headers), Some(Duration::from_secs(1)));
+        headers.insert("retry-after", "7".parse().unwrap());
+        assert_eq!(Words.retry_after(&headers), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_state_of_the_future_is_still_ours() {
+        assert_eq!(life("defragmenting"), Life::Coming);
+        assert_eq!(life("running"), Life::Running);
+        assert_eq!(life("deleting"), Life::Leaving);
+    }
+}

@@ -1,0 +1,466 @@
+//! Hetzner Cloud: the cheap lane, as no type of it has KVM. The single calls; see README.md for what surprised us.
+
+mod convert;
+mod preflight;
+mod prices;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::future::{try_join_all, try_join5};
+use model::{
+    candidate::Rung,
+    cloud::{CloudApi, Prepared, Retag, Sighting},
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Listed, ResourceKind, Which},
+    money::Money,
+    name::ProviderName,
+    order::Order,
+    tags::{OURS, Tags},
+    world::{Preflight, Prices},
+};
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+
+use self::wire::{
+    CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneAction, OneFirewall,
+    OneServer, Page, PublicNetRequest, Relabel, Rule, Server, SshKey, Thing,
+};
+use crate::http::{Bearer, Client, Request, RequestLog, Settings};
+
+/// Where the API answers.
+pub const ENDPOINT: &str = "https://api.hetzner.cloud/v1";
+
+/// Where its credentials come from.
+pub(crate) const CREDENTIALS_HELP: &str = "set HCLOUD_TOKEN to a token of the project with read and write access (Hetzner console, Security, API tokens)";
+
+/// The image of an order that names none.
+const IMAGE: &str = "ubuntu-24.04";
+
+/// The longest user-data that the API takes, in bytes.
+const USER_DATA_MAX: usize = 32 * 1024;
+
+/// The longest page that the API gives.
+const PAGE: u32 = 50;
+
+/// What is tried in order: the cheapest types are sold out most often.
+const LADDER: [(&str, &str); 5] = [
+    ("cx43", "nbg1"),
+    ("cx43", "hel1"),
+    ("cx43", "fsn1"),
+    ("cpx42", "nbg1"),
+    ("ccx23", "nbg1"),
+];
+
+/// Hetzner Cloud.
+pub struct Hetzner {
+    client: Client,
+    name: ProviderName,
+}
+
+/// What is needed to use Hetzner Cloud.
+pub struct Access {
+    /// The API token of a project.
+    pub token: String,
+    /// Where the API answers, when that is not [`ENDPOINT`].
+    pub endpoint: Option<String>,
+    /// Who is told of each request.
+    pub log: Option<Arc<dyn RequestLog>>,
+    /// How long one request may take; none: a minute.
+    pub time_max: Option<Duration>,
+}
+
+impl Hetzner {
+    /// Makes a client of the API. Sends nothing.
+    pub fn new(access: Access) -> Result<Self, ProviderError> {
+        let name = ProviderName::new("hetzner").expect("it keeps to the rule");
+        let client = Client::new(Settings {
+            provider: name.clone(),
+            endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
+            authorize: Arc::new(Bearer::new(&access.token)),
+            dialect: &convert::Words,
+            log: access.log,
+            time_max: access.time_max,
+        })?;
+        Ok(Self { client, name })
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.name.clone(),
+            operation: operation.to_owned(),
+            cause,
+            help: Some(help.to_owned()),
+        }
+    }
+
+    fn check(&self, order: &Order) -> Result<(), ProviderError> {
+        if order.user_data.len() > USER_DATA_MAX {
+            let cause = format!(
+                "the user-data is {} bytes, and Hetzner takes {USER_DATA_MAX}",
+                order.user_data.len()
+            );
+            let help = "shorten [system] in twolane.toml: packages, certificates, tools";
+            return Err(self.error(ErrorKind::Invalid, "create a box", cause, help));
+        }
+        if order.allow.is_empty() {
+            let cause = "no address is named that may reach SSH".to_owned();
+            return Err(self.error(
+                ErrorKind::Invalid,
+                "make the firewall",
+                cause,
+                "name one with --allow-cidr",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes the login key, or finds that an earlier try made it.
+    async fn key(&self, order: &Order) -> Result<(), ProviderError> {
+        let name = order.tags.label.as_str();
+        let labels = order.tags.pairs();
+        let body = CreateSshKey {
+            name,
+            public_key: &order.login_key,
+            labels,
+        };
+        let request = Request::new(Method::POST, "/ssh_keys", "make the login key").json(&body);
+        let taken = match self.client.send(&request).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind == ErrorKind::Taken => error,
+            Err(error) => return Err(error),
+        };
+        let found: Vec<SshKey> = self.named("ssh_keys", name, "look for the login key").await?;
+        let is_same = |key: &SshKey| {
+            convert::is_same(&key.labels, &order.tags)
+                && body_of(&key.public_key) == body_of(&order.login_key)
+        };
+        if found.iter().any(is_same) {
+            Ok(())
+        } else {
+            Err(self.taken(taken, order))
+        }
+    }
+
+    /// Makes the firewall, or finds that an earlier try made it. Returns its id.
+    async fn firewall(&self, order: &Order) -> Result<u64, ProviderError> {
+        let name = order.tags.label.as_str();
+        let ssh = Rule {
+            direction: "in",
+            protocol: "tcp",
+            port: Some("22"),
+            source_ips: &order.allow,
+        };
+        // Path MTU discovery and a ping from where SSH may come from.
+        let icmp = Rule {
+            direction: "in",
+            protocol: "icmp",
+            port: None,
+            source_ips: &order.allow,
+        };
+        let body = CreateFirewall {
+            name,
+            labels: order.tags.pairs(),
+            rules: vec![ssh, icmp],
+        };
+        let request = Request::new(Method::POST, "/firewalls", "make the firewall").json(&body);
+        let taken = match self.client.json::<OneFirewall>(&request).await {
+            Ok(made) => return Ok(made.firewall.id),
+            Err(error) if error.kind == ErrorKind::Taken => error,
+            Err(error) => return Err(error),
+        };
+        let found: Vec<Firewall> = self.named("firewalls", name, "look for the firewall").await?;
+        let same = found
+            .iter()
+            .find(|firewall| convert::is_same(&firewall.labels, &order.tags));
+        same.map(|firewall| firewall.id)
+            .ok_or_else(|| self.taken(taken, order))
+    }
+
+    fn taken(&self, error: ProviderError, order: &Order) -> ProviderError {
+        let help = format!(
+            "`twolane down {}` removes what an earlier run left; else choose another label",
+            order.tags.label
+        );
+        ProviderError {
+            help: Some(help),
+            ..error
+        }
+    }
+
+    /// Returns those of that exact name, which are one at most.
+    async fn named<T: DeserializeOwned>(
+        &self,
+        list: &str,
+        name: &str,
+        operation: &'static str,
+    ) -> Result<Vec<T>, ProviderError> {
+        let request = Request::get(format!("/{list}"), operation).query("name", name);
+        let page: Page = self.client.json(&request).await?;
+        self.rows(list, page, operation)
+    }
+
+    /// Returns a whole list: the first page, then all others at once.
+    async fn all<T: DeserializeOwned>(&self, list: &str, selector: &str) -> Result<Vec<T>, ProviderError> {
+        let first = self.page(list, selector, 1).await?;
+        let pagination = &first.meta.pagination;
+        let last = pagination.last_page.or(pagination.next_page).unwrap_or(1);
+        let mut pages = vec![first];
+        pages.extend(try_join_all((2..=last).map(|number| self.page(list, selector, number))).await?);
+        // Not every list says how many pages it has.
+        while let Some(next) = pages.last().and_then(|page| page.meta.pagination.next_page) {
+            pages.push(self.page(list, selector, next).await?);
+        }
+        let mut rows = Vec::new();
+        for page in pages {
+            rows.extend(self.rows(list, page, "list what is ours")?);
+        }
+        Ok(rows)
+    }
+
+    async fn page(&self, list: &str, selector: &str, number: u32) -> Result<Page, ProviderError> {
+        let request = Request::get(format!("/{list}"), "list what is ours")
+            .query("label_selector", selector)
+            .query("page", number)
+            .query("per_page", PAGE);
+        self.client.json(&request).await
+    }
+
+    fn rows<T: DeserializeOwned>(
+        &self,
+        list: &str,
+        mut page: Page,
+        operation: &str,
+    ) -> Result<Vec<T>, ProviderError> {
+        let rows = page.lists.remove(list).unwrap_or_default();
+        serde_json::from_value(rows).map_err(|error| {
+            let cause = format!("the list of {list} is not what the API describes: {error}");
+            self.error(
+                ErrorKind::Unavailable,
+                operation,
+                cause,
+                "try again later; if it stays, report it",
+            )
+        })
+    }
+
+    async fn things(&self, kind: ResourceKind, selector: &str) -> Result<Vec<Listed>, ProviderError> {
+        let things: Vec<Thing> = self.all(list_of(kind), selector).await?;
+        Ok(things
+            .iter()
+            .flat_map(|thing| convert::listed_thing(kind, thing))
+            .collect())
+    }
+}
+
+/// Returns the list that a kind of thing is kept in, which is also its path.
+fn list_of(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Machine => "servers",
+        ResourceKind::Disk => "volumes",
+        ResourceKind::Address => "primary_ips",
+        ResourceKind::Key => "ssh_keys",
+        ResourceKind::Firewall => "firewalls",
+        // Hetzner has none of these; the path does not exist, and says so.
+        ResourceKind::Interface | ResourceKind::Group | ResourceKind::UserData | ResourceKind::Directory => {
+            "none"
+        }
+    }
+}
+
+/// Returns a public key without its comment.
+fn body_of(key: &str) -> Vec<&str> {
+    key.split_whitespace().take(2).collect()
+}
+
+#[async_trait]
+impl CloudApi for Hetzner {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn default_instance_type(&self) -> &str {
+        LADDER[0].0
+    }
+
+    fn default_region(&self) -> &str {
+        LADDER[0].1
+    }
+
+    fn ladder(&self) -> Vec<Rung> {
+        let rung = |&(instance_type, region): &(&str, &str)| Rung {
+            instance_type: instance_type.to_owned(),
+            region: region.to_owned(),
+        };
+        LADDER[1..].iter().map(rung).collect()
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        need.is_needed().then(|| {
+            let cause =
+                format!("no type of Hetzner Cloud has KVM, {instance_type} included, and the lane needs it");
+            let help =
+                "use `gcp`, `aws`, `ovh` or `local` for that lane; Hetzner serves lanes with kvm = \"none\"";
+            self.error(ErrorKind::NoKvm, "create a box", cause, help)
+        })
+    }
+
+    fn dead_man(&self) -> String {
+        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
+            .to_owned()
+    }
+
+    /// Its name is unique in the project: a second create of the same name is refused.
+    fn is_create_repeatable(&self) -> bool {
+        true
+    }
+
+    fn listing_lag(&self) -> Duration {
+        Duration::from_secs(3)
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+        self.check(order)?;
+        let ((), firewall) = futures::future::try_join(self.key(order), self.firewall(order)).await?;
+        Ok(Prepared {
+            ids: [("firewall", firewall.to_string())].into(),
+        })
+    }
+
+    async fn create(
+        &self,
+        order: &Order,
+        place: &str,
+        prepared: &Prepared,
+    ) -> Result<Sighting, ProviderError> {
+        let name = order.tags.label.as_str();
+        let firewall = prepared.ids.get("firewall").and_then(|id| id.parse().ok());
+        let body = CreateServer {
+            name,
+            server_type: &order.candidate.instance_type,
+            image: order.candidate.image.as_deref().unwrap_or(IMAGE),
+            location: place,
+            ssh_keys: vec![name],
+            user_data: &order.user_data,
+            labels: order.tags.pairs(),
+            firewalls: firewall
+                .into_iter()
+                .map(|firewall| FirewallRef { firewall })
+                .collect(),
+            public_net: PublicNetRequest {
+                enable_ipv4: true,
+                enable_ipv6: false,
+            },
+            start_after_create: true,
+        };
+        let request = Request::new(Method::POST, "/servers", "create a box")
+            .json(&body)
+            .creates();
+        let created: CreatedServer = self.client.json(&request).await?;
+        Ok(convert::sighting(&created.server, Some(&created.action)))
+    }
+
+    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
+        let request = Request::get(format!("/servers/{}", sighting.listed.id), "look at a box");
+        let server = match self.client.json::<OneServer>(&request).await {
+            Ok(answer) => answer.server,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let seen = convert::sighting(&server, None);
+        let Some(id) = sighting
+            .operation
+            .as_ref()
+            .filter(|_| seen.life == model::cloud::Life::Coming)
+        else {
+            return Ok(Some(Sighting {
+                operation: sighting.operation.clone(),
+                ..seen
+            }));
+        };
+        let request = Request::get(format!("/actions/{id}"), "look at how a create goes");
+        let action = self.client.json::<OneAction>(&request).await?.action;
+        Ok(Some(convert::sighting(&server, Some(&action))))
+    }
+
+    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        let found: Vec<Server> = self
+            .named("servers", order.tags.label.as_str(), "look for a box")
+            .await?;
+        let same = found
+            .iter()
+            .find(|server| server.name == order.tags.label.as_str());
+        Ok(same.map(|server| convert::sighting(server, None)))
+    }
+
+    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+        let selector = match which {
+            Which::Label(label) => format!("{OURS}=true,mvm-label={label}"),
+            Which::OfRun(label, run) => format!("{OURS}=true,mvm-label={label},mvm-run={run}"),
+            Which::AllOurs => format!("{OURS}=true"),
+        };
+        let (servers, keys, firewalls, addresses, disks) = try_join5(
+            self.all::<Server>("servers", &selector),
+            self.things(ResourceKind::Key, &selector),
+            self.things(ResourceKind::Firewall, &selector),
+            self.things(ResourceKind::Address, &selector),
+            self.things(ResourceKind::Disk, &selector),
+        )
+        .await?;
+        let servers = servers.iter().flat_map(convert::listed_with_address);
+        Ok(servers
+            .chain(keys)
+            .chain(firewalls)
+            .chain(addresses)
+            .chain(disks)
+            .collect())
+    }
+
+    async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        let path = format!("/{}/{}", list_of(listed.kind), listed.id);
+        match self
+            .client
+            .send(&Request::new(Method::DELETE, path, "destroy"))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn retag(&self) -> Option<&dyn Retag> {
+        Some(self)
+    }
+
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        Some(self)
+    }
+
+    fn prices(&self) -> Option<&dyn Prices> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Retag for Hetzner {
+    async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        if listed.kind == ResourceKind::Address {
+            // It was made by the create call, has no labels of its own and goes with its box.
+            return Ok(());
+        }
+        let path = format!("/{}/{}", list_of(listed.kind), listed.id);
+        let request =
+            Request::new(Method::PUT, path, "move the deadline").json(&Relabel { labels: tags.pairs() });
+        self.client.send(&request).await.map(|_| ())
+    }
+}
+
+impl Prices for Hetzner {
+    fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
+        Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+}

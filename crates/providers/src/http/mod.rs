@@ -1,0 +1,313 @@
+//! The one HTTP client of all clouds: a chain of small handlers, whose order is the body of [`Client::send`].
+//! Nothing here repeats a request; that is the engine's.
+
+mod authorize;
+mod dialect;
+mod log;
+mod redact;
+mod request;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use model::{
+    error::{ErrorKind, ProviderError},
+    name::ProviderName,
+};
+use reqwest::{StatusCode, Url, header};
+use serde::de::DeserializeOwned;
+
+pub use self::{
+    authorize::{Authorize, Bearer},
+    dialect::{ApiError, Dialect, Effect, by_status, seconds},
+    log::{Exchange, RequestLog},
+    redact::redact,
+    request::{Body, Request},
+};
+
+/// How long one request may take, answer included.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// What of an answer that makes no sense is shown.
+const SHOWN_MAX: usize = 300;
+
+/// What a client has to know of its cloud.
+pub struct Settings {
+    /// Whose API it is.
+    pub provider: ProviderName,
+    /// Where the API answers: scheme, host and the path that all requests share.
+    pub endpoint: String,
+    /// How a request proves who asks.
+    pub authorize: Arc<dyn Authorize>,
+    /// How the API tells what went wrong.
+    pub dialect: &'static dyn Dialect,
+    /// Who is told of each request.
+    pub log: Option<Arc<dyn RequestLog>>,
+    /// How long one request may take, answer included; none: a minute.
+    pub time_max: Option<Duration>,
+}
+
+/// A client of one cloud's API.
+pub struct Client {
+    settings: Settings,
+    endpoint: Url,
+    http: reqwest::Client,
+}
+
+/// An answer that says that all went well.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its headers.
+    pub headers: header::HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// Makes a client. Fails for an endpoint that is no URL, or when this machine's certificates cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, ProviderError> {
+        let refuse = |cause: String, help: &str| ProviderError {
+            kind: ErrorKind::Invalid,
+            provider: settings.provider.clone(),
+            operation: "set up its client".to_owned(),
+            cause,
+            help: Some(help.to_owned()),
+        };
+        let endpoint = Url::parse(settings.endpoint.trim_end_matches('/')).map_err(|error| {
+            let help = "write it like https://api.example.com/v1";
+            refuse(
+                format!("its endpoint `{}` is not a URL: {error}", settings.endpoint),
+                help,
+            )
+        })?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("twolane/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_MAX)
+            .timeout(settings.time_max.unwrap_or(TIME_MAX));
+        if is_here(&endpoint) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| {
+            let help = "install the package `ca-certificates`, or set SSL_CERT_FILE";
+            refuse(error_chain(&error.without_url()), help)
+        })?;
+        Ok(Self {
+            settings,
+            endpoint,
+            http,
+        })
+    }
+
+    /// Sends a request and reads its answer as JSON.
+    pub async fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<T, ProviderError> {
+        let answer = self.send(request).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            self.garbled(
+                request,
+                format!(
+                    "the answer is not what its API describes ({error}): {}",
+                    shown(&answer.body)
+                ),
+            )
+        })
+    }
+
+    /// Sends a request. An answer that tells of a failure is an error, with its kind.
+    pub async fn send(&self, request: &Request) -> Result<Answer, ProviderError> {
+        let mut built = self.build(request)?;
+        self.authorize(request, &mut built).await?;
+        let began = Instant::now();
+        let outcome = self.exchange(request, built).await;
+        self.note(request, began, &outcome);
+        let (status, answer) = outcome?;
+        self.classify(request, status, answer)
+    }
+
+    fn build(&self, request: &Request) -> Result<reqwest::Request, ProviderError> {
+        let mut url = self.endpoint.clone();
+        url.set_path(&format!(
+            "{}{}",
+            self.endpoint.path().trim_end_matches('/'),
+            request.path
+        ));
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let builder = self
+            .http
+            .request(request.method.clone(), url)
+            .header(header::ACCEPT, request.accept());
+        let builder = match &request.body {
+            Body::None => builder,
+            Body::Json(value) => builder.json(value),
+            Body::Form(pairs) => builder.form(pairs),
+        };
+        builder.build().map_err(|error| {
+            self.error(
+                request,
+                ErrorKind::Invalid,
+                format!("the request cannot be built: {}", error.without_url()),
+            )
+        })
+    }
+
+    async fn authorize(&self, request: &Request, built: &mut reqwest::Request) -> Result<(), ProviderError> {
+        let outcome = self.settings.authorize.authorize(built).await;
+        outcome.map_err(|why| ProviderError {
+            help: Some(self.settings.dialect.credentials_help().to_owned()),
+            ..self.error(request, ErrorKind::Unauthorized, why)
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        built: reqwest::Request,
+    ) -> Result<(StatusCode, Answer), ProviderError> {
+        let mut response = self
+            .http
+            .execute(built)
+            .await
+            .map_err(|error| self.cut(request, error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.cut(request, error))? {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                return Err(self.garbled(request, "the answer has no end".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, Answer { headers, body }))
+    }
+
+    fn note(&self, request: &Request, began: Instant, outcome: &Result<(StatusCode, Answer), ProviderError>) {
+        let Some(log) = &self.settings.log else { return };
+        let (status, headers) = match outcome {
+            Ok((status, answer)) => (Some(status.as_u16()), Some(&answer.headers)),
+            Err(_) => (None, None),
+        };
+        let id = headers.and_then(|headers| headers.get(self.settings.dialect.request_id_header()));
+        log.note(&Exchange {
+            provider: self.settings.provider.clone(),
+            operation: request.operation,
+            method: request.method.to_string(),
+            path: request.path.clone(),
+            status,
+            took: began.elapsed(),
+            request_id: id.and_then(|id| id.to_str().ok()).map(str::to_owned),
+        });
+    }
+
+    fn classify(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        answer: Answer,
+    ) -> Result<Answer, ProviderError> {
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let dialect = self.settings.dialect;
+        let told = dialect.read_error(&answer.body).unwrap_or_else(|| ApiError {
+            code: String::new(),
+            message: shown(&answer.body),
+        });
+        let kind = match dialect.kind(status.as_u16(), &told, request.effect) {
+            ErrorKind::RateLimited { retry_after: None } => ErrorKind::RateLimited {
+                retry_after: dialect.retry_after(&answer.headers),
+            },
+            kind => kind,
+        };
+        let code = if told.code.is_empty() {
+            String::new()
+        } else {
+            format!("{}, ", told.code)
+        };
+        let help = dialect
+            .help(&kind, &told)
+            .or_else(|| (kind == ErrorKind::Unauthorized).then(|| dialect.credentials_help().to_owned()));
+        let cause = format!("{} ({code}HTTP {})", told.message, status.as_u16());
+        Err(ProviderError {
+            help,
+            ..self.error(request, kind, cause)
+        })
+    }
+
+    /// The connection failed. Nothing was asked when it was never there.
+    fn cut(&self, request: &Request, error: reqwest::Error) -> ProviderError {
+        let kind = match request.effect {
+            Effect::Creates if !error.is_connect() => ErrorKind::Unanswered,
+            Effect::Creates | Effect::Repeatable => ErrorKind::Unavailable,
+        };
+        let what = if error.is_timeout() {
+            "no answer in time"
+        } else {
+            "the connection failed"
+        };
+        self.error(
+            request,
+            kind,
+            format!("{what}: {}", error_chain(&error.without_url())),
+        )
+    }
+
+    /// An answer came and says nothing: what was asked may have happened.
+    fn garbled(&self, request: &Request, cause: String) -> ProviderError {
+        let kind = match request.effect {
+            Effect::Creates => ErrorKind::Unanswered,
+            Effect::Repeatable => ErrorKind::Unavailable,
+        };
+        self.error(request, kind, cause)
+    }
+
+    fn error(&self, request: &Request, kind: ErrorKind, cause: String) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.settings.provider.clone(),
+            operation: request.operation.to_owned(),
+            cause: redact(&cause, &self.settings.authorize.secrets()),
+            help: None,
+        }
+    }
+}
+
+/// Tells whether the endpoint is on this machine, where no proxy is asked.
+fn is_here(endpoint: &Url) -> bool {
+    endpoint
+        .host_str()
+        .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Returns the beginning of an answer, on one line.
+fn shown(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_MAX)]);
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if line.trim().is_empty() {
+        "an empty answer".to_owned()
+    } else {
+        line.trim().to_owned()
+    }
+}

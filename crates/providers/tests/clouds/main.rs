@@ -1,0 +1,7 @@
+//! Each cloud against its fake: the contract that every provider must pass, and what goes wrong on the way.
+
+#[path = "../fakes/mod.rs"]
+mod fakes;
+
+mod hetzner;
+mod orders;

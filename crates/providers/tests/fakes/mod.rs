@@ -1,0 +1,6 @@
+//! Stateful stand-ins for the clouds, and what they share. They speak the real wire format over loopback.
+
+pub(crate) mod clock;
+pub(crate) mod hetzner;
+pub(crate) mod server;
+pub(crate) mod spec;

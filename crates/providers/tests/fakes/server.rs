@@ -1,0 +1,275 @@
+//! An HTTP server around a fake API, with answers that get lost, come twice, never, or as garbage.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{Request, Response, StatusCode},
+};
+use serde_json::Value;
+
+/// One request as the fake sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Call {
+    pub(crate) fn query(&self, key: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header(&self, key: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+/// One answer of a fake.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Self {
+            status,
+            headers,
+            body: body.to_string().into_bytes(),
+        }
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// A stand-in for one cloud's API.
+pub(crate) trait Api: Send + 'static {
+    /// Carries out a call.
+    fn answer(&mut self, call: &Call) -> Reply;
+
+    /// Says what about a call and its reply is not as the vendor describes it.
+    fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String>;
+}
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// It is carried out, and the connection is cut before the answer.
+    LoseAnswer,
+    /// It never arrives, and the connection is cut.
+    LoseCall,
+    /// It is carried out, and no answer ever comes.
+    Hang,
+    /// It is carried out, and what comes is no answer.
+    Garbage,
+    /// It arrives twice; the second answer comes.
+    Twice,
+    /// It is not carried out; this comes instead.
+    Refuse(Reply),
+    /// It is carried out, and this comes all the same.
+    Belie(Reply),
+}
+
+/// A fake that is being served.
+pub(crate) struct Fake<A> {
+    /// Where it answers.
+    pub(crate) url: String,
+    shared: Arc<Shared<A>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Shared<A> {
+    api: Mutex<A>,
+    faults: Mutex<Vec<(String, Fault)>>,
+    calls: Mutex<Vec<Call>>,
+    mistakes: Mutex<Vec<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<A: Api> Fake<A> {
+    /// Serves a fake on loopback until it is dropped.
+    pub(crate) async fn serve(api: A) -> Self {
+        let shared = Arc::new(Shared {
+            api: Mutex::new(api),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+            mistakes: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let router = Router::new().fallback(serve_one::<A>).with_state(shared.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Self { url, shared, server }
+    }
+
+    /// Gives access to the cloud behind the API.
+    pub(crate) fn api(&self) -> MutexGuard<'_, A> {
+        lock(&self.shared.api)
+    }
+
+    /// The next call whose method and path begin so goes wrong. Several wait in line.
+    pub(crate) fn fault(&self, call: &str, fault: Fault) {
+        lock(&self.shared.faults).push((call.to_owned(), fault));
+    }
+
+    /// Returns how many calls came whose method and path begin so.
+    pub(crate) fn count(&self, call: &str) -> usize {
+        lock(&self.shared.calls)
+            .iter()
+            .filter(|seen| name(seen).starts_with(call))
+            .count()
+    }
+
+    /// Returns all calls, as method and path.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        lock(&self.shared.calls).iter().map(name).collect()
+    }
+}
+
+impl<A> Drop for Fake<A> {
+    fn drop(&mut self) {
+        self.server.abort();
+        if !std::thread::panicking() {
+            assert_eq!(
+                *lock(&self.shared.mistakes),
+                Vec::<String>::new(),
+                "against the vendor's description"
+            );
+            assert!(
+                lock(&self.shared.faults).is_empty(),
+                "faults that never came about"
+            );
+        }
+    }
+}
+
+fn name(call: &Call) -> String {
+    format!("{} {}", call.method, call.path)
+}
+
+async fn serve_one<A: Api>(State(shared): State<Arc<Shared<A>>>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 64 << 20)
+        .await
+        .expect("a body")
+        .to_vec();
+    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).expect("a query");
+    let call = Call {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query,
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect(),
+        body,
+    };
+    lock(&shared.calls).push(call.clone());
+    let fault = shared.take_fault(&call);
+    let cut = || io::Error::new(io::ErrorKind::ConnectionReset, "cut");
+    match fault {
+        None => respond(shared.carry_out(&call)),
+        Some(Fault::Refuse(reply)) => respond(reply),
+        Some(Fault::LoseCall) => broken(cut()),
+        Some(Fault::LoseAnswer) => {
+            shared.carry_out(&call);
+            broken(cut())
+        }
+        Some(Fault::Hang) => {
+            shared.carry_out(&call);
+            std::future::pending().await
+        }
+        Some(Fault::Garbage) => {
+            shared.carry_out(&call);
+            respond(Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: b"<html>\xff\x00 welcome to nginx".to_vec(),
+            })
+        }
+        Some(Fault::Twice) => {
+            shared.carry_out(&call);
+            respond(shared.carry_out(&call))
+        }
+        Some(Fault::Belie(reply)) => {
+            shared.carry_out(&call);
+            respond(reply)
+        }
+    }
+}
+
+impl<A: Api> Shared<A> {
+    fn take_fault(&self, call: &Call) -> Option<Fault> {
+        let mut faults = lock(&self.faults);
+        let found = faults
+            .iter()
+            .position(|(prefix, _)| name(call).starts_with(prefix))?;
+        Some(faults.remove(found).1)
+    }
+
+    fn carry_out(&self, call: &Call) -> Reply {
+        let mut api = lock(&self.api);
+        let reply = api.answer(call);
+        let mut mistakes = lock(&self.mistakes);
+        for mistake in api.mistakes(call, &reply) {
+            if !mistakes.contains(&mistake) {
+                mistakes.push(mistake);
+            }
+        }
+        reply
+    }
+}
+
+fn text(value: &axum::http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn respond(reply: Reply) -> Response<Body> {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in reply.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(reply.body)).expect("a response")
+}
+
+/// Begins an answer and cuts the connection.
+fn broken(error: io::Error) -> Response<Body> {
+    let stream = futures::stream::iter([Ok(Bytes::from_static(b"{")), Err(error)]);
+    let mut response = Response::new(Body::from_stream(stream));
+    *response.status_mut() = StatusCode::OK;
+    response
+}

@@ -1,0 +1,265 @@
+//! Holds requests and answers to a vendor's OpenAPI document. In requests an unknown field is a mistake too.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use camino::Utf8PathBuf;
+use jsonschema::{Draft, Validator};
+use serde_json::{Map, Value, json};
+
+use super::server::{Call, Reply};
+
+/// A vendor's description of its API.
+pub(crate) struct Spec {
+    document: Value,
+    /// What stands before every path.
+    prefix: &'static str,
+    validators: Validators,
+}
+
+/// Schemas that were read before, by where they stand.
+#[derive(Default)]
+pub(crate) struct Validators(Mutex<BTreeMap<String, Arc<Validator>>>);
+
+impl Validators {
+    /// Says where a value is not as the schema of that place has it.
+    pub(crate) fn errors(&self, place: String, schema: impl FnOnce() -> Value, value: &Value) -> Vec<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let validator = known
+            .entry(place)
+            .or_insert_with(|| Arc::new(compiled(&schema())))
+            .clone();
+        drop(known);
+        validator
+            .iter_errors(value)
+            .map(|error| format!("{error} at `{}`", error.instance_path()))
+            .collect()
+    }
+}
+
+fn compiled(schema: &Value) -> Validator {
+    let options = jsonschema::options().with_draft(Draft::Draft4);
+    options.build(schema).expect("the vendor's schema can be read")
+}
+
+/// Returns the path of a document among the shared specifications. None, and loudly so, when it is not there.
+pub(crate) fn shared(name: &str) -> Option<Utf8PathBuf> {
+    let path = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/specs")
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    #[expect(
+        clippy::print_stderr,
+        reason = "a check that did not take place is said out loud"
+    )]
+    {
+        eprintln!("SKIPPED: {path} is not there, so nothing is held to the vendor's description of its API");
+    }
+    None
+}
+
+impl Spec {
+    /// Returns an OpenAPI document, if it is there. Each is read once.
+    pub(crate) fn open_api(name: &'static str, prefix: &'static str) -> Option<Arc<Self>> {
+        static READ: Mutex<BTreeMap<&str, Option<Arc<Spec>>>> = Mutex::new(BTreeMap::new());
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        read.entry(name)
+            .or_insert_with(|| Self::read(name, prefix).map(Arc::new))
+            .clone()
+    }
+
+    fn read(name: &str, prefix: &'static str) -> Option<Self> {
+        let text = std::fs::read(shared(name)?).expect("it is readable");
+        Some(Self {
+            document: serde_json::from_slice(&text).expect("it is JSON"),
+            prefix,
+            validators: Validators::default(),
+        })
+    }
+
+    /// Says what about a call and its reply is not as described.
+    pub(crate) fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
+        let name = format!("{} {}", call.method, call.path);
+        let Some((template, operation)) = self.operation(call) else {
+            return vec![format!("{name}: there is no such operation")];
+        };
+        let mut mistakes = self.query_mistakes(call, template, operation);
+        let place = format!("{template} {}", call.method);
+        mistakes.extend(self.body_mistakes(&place, call, operation));
+        mistakes.extend(self.reply_mistakes(&place, reply, operation));
+        mistakes
+            .iter()
+            .map(|mistake| format!("{name}: {mistake}"))
+            .collect()
+    }
+
+    /// Finds the operation: a path without placeholders counts more than one with.
+    fn operation(&self, call: &Call) -> Option<(&str, &Value)> {
+        let path = call.path.strip_prefix(self.prefix)?;
+        let parts: Vec<_> = path.split('/').collect();
+        let paths = self.document["paths"].as_object().expect("paths");
+        let mut fitting: Vec<_> = paths
+            .iter()
+            .filter(|(template, _)| fits(template, &parts))
+            .collect();
+        fitting.sort_by_key(|(template, _)| template.matches('{').count());
+        let (template, methods) = fitting.first()?;
+        Some((template, methods.get(call.method.to_lowercase())?))
+    }
+
+    fn query_mistakes(&self, call: &Call, template: &str, operation: &Value) -> Vec<String> {
+        let of_path = self.document["paths"][template]["parameters"].as_array();
+        let of_operation = operation["parameters"].as_array();
+        let declared: Vec<_> = of_path
+            .into_iter()
+            .chain(of_operation)
+            .flatten()
+            .map(|p| self.resolve(p))
+            .collect();
+        let mut mistakes = Vec::new();
+        for (key, value) in &call.query {
+            let found = declared.iter().find(|p| p["in"] == "query" && p["name"] == *key);
+            match found {
+                None => mistakes.push(format!("no query parameter `{key}`")),
+                Some(parameter) => {
+                    let schema = self.inlined(&parameter["schema"], true);
+                    let place = format!("{template} {} ?{key}", call.method);
+                    let errors = self
+                        .validators
+                        .errors(place, || schema.clone(), &typed(&schema, value));
+                    mistakes.extend(errors.into_iter().map(|error| format!("query `{key}`: {error}")));
+                }
+            }
+        }
+        for parameter in declared
+            .iter()
+            .filter(|p| p["in"] == "query" && p["required"] == true)
+        {
+            let key = parameter["name"].as_str().expect("a name");
+            if call.query(key).is_none() {
+                mistakes.push(format!("query `{key}` is missing"));
+            }
+        }
+        mistakes
+    }
+
+    fn body_mistakes(&self, place: &str, call: &Call, operation: &Value) -> Vec<String> {
+        let body = self.resolve(&operation["requestBody"]);
+        let schema = &body["content"]["application/json"]["schema"];
+        match (schema.is_null(), call.body.is_empty()) {
+            (true, true) => Vec::new(),
+            (true, false) => vec!["takes no body".to_owned()],
+            (false, true) if body["required"] == true => vec!["needs a body".to_owned()],
+            (false, true) => Vec::new(),
+            (false, false) => match call.header("content-type") {
+                Some("application/json") => {
+                    self.validators
+                        .errors(place.to_owned(), || self.inlined(schema, true), &call.json())
+                }
+                other => vec![format!("content-type is {other:?}")],
+            },
+        }
+    }
+
+    fn reply_mistakes(&self, place: &str, reply: &Reply, operation: &Value) -> Vec<String> {
+        let responses = &operation["responses"];
+        let exact = &responses[reply.status.to_string()];
+        let family = &responses[format!("{}xx", reply.status / 100)];
+        let described = if exact.is_null() { family } else { exact };
+        if described.is_null() {
+            return vec![format!(
+                "the fake answered {}, which is not described",
+                reply.status
+            )];
+        }
+        let schema = &self.resolve(described)["content"]["application/json"]["schema"];
+        if schema.is_null() {
+            return Vec::new();
+        }
+        let body = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        let place = format!("{place} {}", reply.status);
+        let errors = self
+            .validators
+            .errors(place, || self.inlined(schema, false), &body);
+        errors
+            .into_iter()
+            .map(|error| format!("the fake's answer: {error}"))
+            .collect()
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let Some(reference) = value["$ref"].as_str() else {
+            return value;
+        };
+        self.document
+            .pointer(reference.trim_start_matches('#'))
+            .expect("references resolve")
+    }
+
+    /// Returns a schema as JSON Schema has it, with nothing left to look up.
+    fn inlined(&self, schema: &Value, is_closed: bool) -> Value {
+        let schema = self.resolve(schema);
+        let Some(fields) = schema.as_object() else {
+            return schema.clone();
+        };
+        let mut result = Map::new();
+        for (key, value) in fields {
+            let value = match (key.as_str(), value) {
+                ("properties", Value::Object(properties)) => {
+                    let inlined = properties
+                        .iter()
+                        .map(|(name, s)| (name.clone(), self.inlined(s, is_closed)));
+                    Value::Object(inlined.collect())
+                }
+                ("items" | "additionalProperties" | "not", value) if value.is_object() => {
+                    self.inlined(value, is_closed)
+                }
+                // The parts of a sum describe one object together, so none of them is closed.
+                ("allOf", Value::Array(parts)) => {
+                    parts.iter().map(|part| self.inlined(part, false)).collect()
+                }
+                ("anyOf" | "oneOf", Value::Array(parts)) => {
+                    parts.iter().map(|part| self.inlined(part, is_closed)).collect()
+                }
+                ("example" | "examples" | "description" | "title" | "default", _) => continue,
+                (_, value) => value.clone(),
+            };
+            result.insert(key.clone(), value);
+        }
+        if is_closed && result.contains_key("properties") && !result.contains_key("additionalProperties") {
+            result.insert("additionalProperties".to_owned(), json!(false));
+        }
+        let is_nullable = result.remove("nullable") == Some(json!(true));
+        let schema = Value::Object(result);
+        if is_nullable {
+            json!({"anyOf": [schema, {"type": "null"}]})
+        } else {
+            schema
+        }
+    }
+}
+
+fn fits(template: &str, parts: &[&str]) -> bool {
+    let wanted: Vec<_> = template.split('/').collect();
+    wanted.len() == parts.len()
+        && wanted
+            .iter()
+            .zip(parts)
+            .all(|(want, part)| want.starts_with('{') || want == part)
+}
+
+/// Returns the text of a query parameter as the type that it is described with.
+pub(crate) fn typed(schema: &Value, text: &str) -> Value {
+    match schema["type"].as_str() {
+        Some("integer") => text
+            .parse::<i64>()
+            .map_or_else(|_| json!(text), |number| json!(number)),
+        Some("boolean") => text.parse::<bool>().map_or_else(|_| json!(text), |is| json!(is)),
+        Some("array") => json!([typed(&schema["items"], text)]),
+        _ => json!(text),
+    }
+}
