@@ -55,6 +55,7 @@ pub async fn check_all(provider: &dyn Provider, hooks: &dyn Hooks) {
     a_second_up_adopts(provider, hooks).await;
     a_label_of_another_run_is_taken(provider, hooks).await;
     down_removes_everything(provider, hooks).await;
+    down_of_a_run_leaves_the_box_of_another(provider, hooks).await;
     down_of_what_is_gone_succeeds(provider).await;
     down_of_all_takes_every_tagged_box_and_nothing_else(provider, hooks).await;
 }
@@ -142,6 +143,23 @@ pub async fn down_removes_everything(provider: &dyn Provider, hooks: &dyn Hooks)
     }
     down(provider, &other).await;
     assert!(!hooks.has_remains(&other), "nothing of {other} is left");
+}
+
+/// `down` for a run takes the label's box only if it was made for that run.
+pub async fn down_of_a_run_leaves_the_box_of_another(provider: &dyn Provider, hooks: &dyn Hooks) {
+    let (name, ours, other) = (label("c-run"), run("r1"), run("r2"));
+    provider
+        .up(&hooks.order(&name, &ours), &Reports::default())
+        .await
+        .expect("up");
+    let of = async |run: &RunId| {
+        let which = Which::OfRun(name.clone(), run.clone());
+        provider.down(&which, &Reports::default()).await.expect("down")
+    };
+    assert_eq!(of(&other).await, []);
+    assert!(hooks.has_remains(&name), "the box of another run stays");
+    assert!(!of(&ours).await.is_empty());
+    assert!(!hooks.has_remains(&name), "nothing of {name} is left");
 }
 
 /// Destroying what is not there succeeds, and finds nothing.

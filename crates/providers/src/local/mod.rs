@@ -21,7 +21,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Listed, Machine, ResourceKind, Which},
-    name::{Label, ProviderName},
+    name::{Label, ProviderName, RunId},
     order::Order,
     time::Deadline,
     world::{Console, Listing, OwnDeadline, Preflight, Progress, Provider},
@@ -127,14 +127,15 @@ impl Local {
         }
     }
 
-    async fn destroy(&self, label: &Label) -> Result<Vec<Gone>, Trouble> {
+    /// Destroys the box of that label; with `run` only if it was made for that run.
+    async fn destroy(&self, label: &Label, run: Option<&RunId>) -> Result<Vec<Gone>, Trouble> {
         let directory = BoxDir::of(&self.state_dir, label);
         let Some(lock) = directory.lock().await? else {
             // Somebody has deleted the directory; QEMU may run on without it.
             let ran = qemu::end(directory.path()).await?;
             return Ok(gone(label, ran, false, &directory));
         };
-        if directory.record().is_some_and(|record| !record.is_ours()) {
+        if directory.record().is_some_and(|record| !is_meant(&record, run)) {
             return Ok(Vec::new());
         }
         let has_disk = directory.file("overlay.qcow2").exists();
@@ -202,16 +203,20 @@ impl Provider for Local {
     async fn down(&self, which: &Which, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
         let destroyed = |e: Trouble| e.during("destroy a box");
         let labels = match which {
-            Which::Label(label) => vec![label.clone()],
+            Which::Label(label) | Which::OfRun(label, _) => vec![label.clone()],
             Which::AllOurs => {
                 let all = BoxDir::all(&self.state_dir).map_err(destroyed)?;
                 all.into_iter().map(|(label, _)| label).collect()
             }
         };
+        let run = match which {
+            Which::OfRun(_, run) => Some(run),
+            Which::Label(_) | Which::AllOurs => None,
+        };
         let mut gone = Vec::new();
         let mut failed = None;
         for label in labels {
-            match self.destroy(&label).await {
+            match self.destroy(&label, run).await {
                 Ok(more) => gone.extend(more),
                 Err(trouble) => failed = Some(trouble),
             }
@@ -359,6 +364,13 @@ fn machine_of(label: &Label, record: &Record) -> Machine {
         host_key: None,
         note: Some(record.note.clone()),
     }
+}
+
+/// Tells whether a box carries our tag, and that of the run where one is named.
+/// A box of ours whose other tags are damaged is of no run.
+fn is_meant(record: &Record, run: Option<&RunId>) -> bool {
+    let is_of = |run: &RunId| record.parsed_tags().is_some_and(|tags| tags.run == *run);
+    record.is_ours() && run.is_none_or(is_of)
 }
 
 /// Returns how a directory is listed; none when it holds something that is not ours.

@@ -44,6 +44,12 @@ impl Record {
         is_ours(&self.tags)
     }
 
+    /// Tells whether the box is ours and of that run, if one is named.
+    pub(crate) fn is_meant(&self, run: Option<&RunId>) -> bool {
+        let is_of = |run: &RunId| self.tags.get("mvm-run").is_some_and(|it| it == run.as_str());
+        self.is_ours() && run.is_none_or(is_of)
+    }
+
     pub(crate) fn parsed_tags(&self) -> Option<Tags> {
         Tags::parse(&self.tags)
     }
