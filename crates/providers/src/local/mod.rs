@@ -135,7 +135,7 @@ impl Local {
             let ran = qemu::end(directory.path()).await?;
             return Ok(gone(label, ran, false, &directory));
         };
-        if directory.record().is_some_and(|record| !is_meant(&record, run)) {
+        if directory.record().is_some_and(|record| !record.is_meant(run)) {
             return Ok(Vec::new());
         }
         let has_disk = directory.file("overlay.qcow2").exists();
@@ -364,13 +364,6 @@ fn machine_of(label: &Label, record: &Record) -> Machine {
         host_key: None,
         note: Some(record.note.clone()),
     }
-}
-
-/// Tells whether a box carries our tag, and that of the run where one is named.
-/// A box of ours whose other tags are damaged is of no run.
-fn is_meant(record: &Record, run: Option<&RunId>) -> bool {
-    let is_of = |run: &RunId| record.parsed_tags().is_some_and(|tags| tags.run == *run);
-    record.is_ours() && run.is_none_or(is_of)
 }
 
 /// Returns how a directory is listed; none when it holds something that is not ours.

@@ -12,7 +12,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::ErrorKind,
-    name::Label,
+    name::{Label, RunId},
     tags::{Tags, is_ours},
 };
 use serde::{Deserialize, Serialize};
