@@ -31,18 +31,28 @@ pub enum Departure {
 }
 
 /// Destroys the box of that label wherever it may be, with everything that was made for it, and confirms its absence.
-/// Goes by label, and by the journal only for whom to ask; a box that the journal does not know is looked for everywhere.
+/// A box that the journal knows is destroyed only as far as it is that run's: another machine may have one of the same
+/// label. One that it does not know is looked for everywhere, whosever it is.
 pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure {
-    world.tell(lane, Event::StepBegan { step: Step::Down });
     let held = held(label, lane, world).await;
+    let which = match &held {
+        Some(held) => Which::OfRun(label.clone(), held.run.clone()),
+        None => Which::Label(label.clone()),
+    };
+    depart(label, held, &which, lane, world).await
+}
+
+/// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
+pub async fn down_own(lane: &Lane<'_>) -> Departure {
+    let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
+    let held = held(label, name, lane.world).await.filter(|held| held.run == *run);
+    depart(label, held, &Which::OfRun(label.clone(), run.clone()), name, lane.world).await
+}
+
+async fn depart(label: &Label, held: Option<Held>, which: &Which, lane: Option<&str>, world: &World) -> Departure {
+    world.tell(lane, Event::StepBegan { step: Step::Down });
     let run = held.as_ref().map(|held| held.run.clone());
-    note(
-        run.as_ref(),
-        Fact::DownBegan { label: label.clone() },
-        lane,
-        world,
-    )
-    .await;
+    note(run.as_ref(), Fact::DownBegan { label: label.clone() }, lane, world).await;
     let providers = match &held {
         Some(held) => held.providers().into_iter().cloned().collect(),
         None => world.providers.keys().cloned().collect::<Vec<_>>(),
@@ -50,7 +60,7 @@ pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for name in providers {
-        match destroy(&name, label, lane, world).await {
+        match destroy(&name, which, lane, world).await {
             Ok(found) => gone.extend(found),
             Err(error) => failures.push(error.to_string()),
         }
@@ -76,7 +86,7 @@ pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure
 /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
 async fn destroy(
     name: &ProviderName,
-    label: &Label,
+    which: &Which,
     lane: Option<&str>,
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
@@ -88,7 +98,7 @@ async fn destroy(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match provider.down(&Which::Label(label.clone()), &progress).await {
+        let error = match provider.down(which, &progress).await {
             Ok(gone) => return Ok(gone),
             Err(error) => error,
         };

@@ -6,7 +6,7 @@ use futures::future::{Either, join_all, select};
 use model::{
     error::JournalError,
     event::{Event, Step},
-    journal::Fact,
+    journal::{Fact, Holdings},
     machine::Machine,
     plan::{LanePlan, Plan},
     report::Verdict,
@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{
     checks::checks,
     collect::collect,
-    down::{Departure, down, keep},
+    down::{Departure, down_own, keep},
     extend::extend,
     lane::{Lane, Refusal},
     link::Link,
@@ -167,10 +167,21 @@ pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
     Verdict::Infrastructure
 }
 
+/// Tells whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
+/// another run has there, nothing is this lane's to destroy.
+async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
+    let Ok(entries) = lane.world.journal.entries().await else { return true };
+    let held = Holdings::fold(&entries).boxes.remove(&lane.lane.label);
+    held.is_some_and(|held| held.run == lane.plan.run)
+}
+
 /// Destroys the lane's box, whatever `up` managed to make; or leaves it to the user for as long as was asked.
 async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
     if verdict == Verdict::Interrupted {
         lane.tell(Event::Interrupted);
+    }
+    if !is_ours_to_destroy(lane).await {
+        return verdict;
     }
     if let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
         && let Some(deadline) = keep(lane, length).await
@@ -190,7 +201,7 @@ async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
 /// Destroys the lane's box. After an interruption the destroy goes out first; what can be brought back meanwhile
 /// is, and is given up as soon as the box is gone.
 async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Departure {
-    let destroying = pin!(down(&lane.lane.label, Some(&lane.lane.name), lane.world));
+    let destroying = pin!(down_own(lane));
     if verdict != Verdict::Interrupted {
         return destroying.await;
     }

@@ -19,7 +19,7 @@ use model::{
 };
 
 use crate::{
-    down::{Departure, down},
+    down::{Departure, down_own},
     lane::{Lane, Refusal},
     link::Link,
     stage1::stage1,
@@ -54,7 +54,7 @@ pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
         });
         fell.push(format!("{candidate}: {}", refusal.why));
         if !is_last
-            && let Departure::Left { why } = down(&lane.lane.label, Some(&lane.lane.name), lane.world).await
+            && let Departure::Left { why } = down_own(lane).await
         {
             return Err(Refusal::new(format!(
                 "{candidate} fell away, and its box could not be destroyed: {why}"
@@ -152,9 +152,9 @@ async fn create(
             machine: Some(machine),
             ..
         }) => return Ok(machine),
-        // The answer was lost with the process: the same attempt is asked for again, and adopts what it made.
-        Some(held) => held.tags,
-        None => intend(lane, candidate).await?,
+        // What an earlier process may have made is adopted when it is found. When it is not, it may turn up late beside
+        // what is made now: an attempt of its own, so that the journal knows of both.
+        _ => intend(lane, candidate).await?,
     };
     let order = order(lane, candidate, &tags).await?;
     let (candidate, deadline) = (candidate.clone(), tags.deadline);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    name::{Label, ProviderName},
+    name::{Label, ProviderName, RunId},
     tags::Tags,
 };
 
@@ -104,8 +104,10 @@ pub struct Gone {
 /// Which boxes a `down` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// The one of this label, in whichever region it is.
+    /// The one of this label, in whichever region it is and whosever it is.
     Label(Label),
+    /// The one of this label, if it was made for this run: another machine may have a box of the same label.
+    OfRun(Label, RunId),
     /// All that carry the tag.
     AllOurs,
 }

@@ -114,9 +114,16 @@ impl SimApi {
         }
         match which {
             Which::AllOurs => is_ours(&thing.tags),
-            Which::Label(label) if self.has(Bug::GoesByName) => thing.name.starts_with(label.as_str()),
-            Which::Label(label) if self.has(Bug::DestroysById) => self.keys.made(label, &thing.id),
+            Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::GoesByName) => {
+                thing.name.starts_with(label.as_str())
+            }
+            Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::DestroysById) => {
+                self.keys.made(label, &thing.id)
+            }
             Which::Label(label) => is_ours(&thing.tags) && is_of(thing, label),
+            Which::OfRun(label, run) => {
+                is_ours(&thing.tags) && is_of(thing, label) && thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str())
+            }
         }
     }
 
@@ -227,7 +234,7 @@ impl CloudApi for SimApi {
 
     async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
         let label = match which {
-            Which::Label(label) => Some(label),
+            Which::Label(label) | Which::OfRun(label, _) => Some(label),
             Which::AllOurs => None,
         };
         let listed = self.look_for(label, None).await?;
