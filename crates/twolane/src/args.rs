@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use model::{
-    name::{Label, ProviderName, RunId},
+    name::{Label, RunId},
     time::parse_length,
 };
 
@@ -193,7 +193,7 @@ pub(crate) enum Preset {
 pub(crate) struct DoctorArgs {
     /// Look at this provider only
     #[arg(long, env = "PROVIDER", value_name = "NAME")]
-    pub(crate) provider: Option<ProviderName>,
+    pub(crate) provider: Option<String>,
 }
 
 /// `twolane attach`.

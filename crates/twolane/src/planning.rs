@@ -57,14 +57,16 @@ pub(crate) fn asked(args: &RunArgs) -> Result<Asked> {
 
 /// Returns what the flags about boxes ask for.
 pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
+    // A variable that is set to nothing asks for nothing.
+    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     Ok(Asked {
-        provider: args.provider.clone(),
-        region: args.region.clone(),
-        instance_type: args.instance_type.clone(),
-        disk: args.disk.clone(),
+        provider: given(&args.provider),
+        region: given(&args.region),
+        instance_type: given(&args.instance_type),
+        disk: given(&args.disk),
         ttl: args.ttl.clone(),
-        label: args.label.clone(),
-        operator_key: args.ssh_pubkey.as_deref().map(public_key).transpose()?,
+        label: given(&args.label),
+        operator_key: given(&args.ssh_pubkey).as_deref().map(public_key).transpose()?,
         ..Asked::default()
     })
 }

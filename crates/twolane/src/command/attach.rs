@@ -6,6 +6,7 @@ use super::{Context, boxes, run::carry_out};
 use crate::{
     args::AttachArgs,
     problem::{Problem, Result},
+    project,
     show::record,
     world::{block_on, journal},
 };
@@ -49,6 +50,9 @@ pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
                 .because("its lanes have come to their end, and its boxes were left or kept")
                 .help("twolane ls shows them; twolane down LABEL destroys one"));
         }
-        carry_out(context, &paths, &config::Local::default(), &plan, before).await
+        // The plan does not hold how images are made; a box that is still to be made is made as the project says now.
+        let local = project::find(&context.dir)
+            .map_or_else(|_| config::Local::default(), |project| project.config.local);
+        carry_out(context, &paths, &local, &plan, before).await
     })
 }

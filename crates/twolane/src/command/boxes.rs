@@ -1,14 +1,16 @@
 //! What commands about a box that exists have in common.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use engine::Link;
 use model::{
     journal::{Held, Holdings},
+    machine::Machine,
     name::{Label, RunId},
     plan::Plan,
     reap::orphans,
     time::Timestamp,
-    world::Journal,
+    world::{Journal, Target, World},
 };
 
 use super::Context;
@@ -17,6 +19,9 @@ use crate::{
     problem::{Problem, Result},
     show::record,
 };
+
+/// How long a box is called.
+const REACH_MAX: Duration = Duration::from_secs(30);
 
 /// Returns what we may own.
 pub(super) async fn holdings(journal: &dyn Journal) -> Result<Holdings> {
@@ -37,7 +42,7 @@ pub(super) async fn held(journal: &dyn Journal, label: &Label) -> Result<Held> {
 }
 
 /// Returns the machine of a box that is up.
-pub(super) fn machine(held: Held) -> Result<model::machine::Machine> {
+pub(super) fn machine(held: Held) -> Result<Machine> {
     let label = held.tags.label;
     held.machine.ok_or_else(|| {
         Problem::infrastructure(format!("could not reach box {label}"))
@@ -46,6 +51,20 @@ pub(super) fn machine(held: Held) -> Result<model::machine::Machine> {
                 "twolane ls shows where it stands; twolane down {label} destroys it"
             ))
     })
+}
+
+/// Connects to a box that is up. One that does not answer is given up soon: a person waits.
+pub(super) async fn reach(world: &World, machine: &Machine) -> Result<Link> {
+    let link = Link::to(Target::root_of(machine));
+    link.connect(world, REACH_MAX).await.map_err(|error| {
+        Problem::infrastructure(format!("could not reach box {}", machine.label))
+            .because(error)
+            .help(format!(
+                "twolane logs {} --console shows what it does",
+                machine.label
+            ))
+    })?;
+    Ok(link)
 }
 
 /// Returns the plan of the run that the box was made for, with the box's lane alone.

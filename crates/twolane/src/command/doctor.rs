@@ -64,8 +64,9 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     }
     lines.push(line("machine", rust(&context.dir)));
     let providers = providers(&paths, &local)?;
-    if let Some(name) = &args.provider
-        && !providers.contains_key(name)
+    let wanted = args.provider.as_deref().filter(|name| !name.is_empty());
+    if let Some(name) = wanted
+        && !providers.keys().any(|known| known.as_str() == name)
     {
         let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
         return Err(Problem::usage(format!("could not look at the provider `{name}`"))
@@ -74,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     }
     let lines = block_on(async {
         for (name, provider) in &providers {
-            if args.provider.as_ref().is_none_or(|wanted| wanted == name) {
+            if wanted.is_none_or(|wanted| wanted == name.as_str()) {
                 for finding in preflight(provider.as_ref(), need).await {
                     // What every provider needs has been looked at.
                     if lines.iter().all(|line| line.finding.what != finding.what) {

@@ -37,6 +37,7 @@ pub(crate) fn run(context: &Context, args: &ExtendArgs) -> Result {
             Report::default(),
         )?;
         let world = &watched.world;
+        boxes::notice_unfinished(context, &paths, &*world.journal).await?;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let now = Timestamp::now();
         let deadline = moved(held.tags.deadline, &args.how, now);

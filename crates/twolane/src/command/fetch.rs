@@ -1,7 +1,7 @@
 //! `twolane fetch`: brings results back from a box that is up.
 
-use engine::{Lane, Link, collect::collect};
-use model::{config, report::Report, world::Target};
+use engine::{Lane, collect::collect};
+use model::{config, report::Report};
 
 use super::{Context, boxes};
 use crate::{
@@ -23,14 +23,14 @@ pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
             Report::default(),
         )?;
         let world = &watched.world;
+        boxes::notice_unfinished(context, &paths, &*world.journal).await?;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let plan = boxes::plan_of(&paths, &held)?;
         let machine = boxes::machine(held)?;
         let Some(lane) = plan.lanes.first() else {
             return Err(Problem::usage("could not find the box's lane"));
         };
-        let link = Link::to(Target::root_of(&machine));
-        link.connect(world, std::time::Duration::from_secs(30)).await?;
+        let link = boxes::reach(world, &machine).await?;
         let on = Lane {
             plan: &plan,
             lane,

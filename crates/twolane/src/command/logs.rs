@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use engine::{Link, open::tool};
+use engine::open::tool;
 use model::{
     config,
     follow::{Header, State},
     journal::Held,
     name::RunId,
     report::Report,
-    world::{Command, Target, World},
+    world::{Command, World},
 };
 
 use super::{Context, boxes, report::runs};
@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &LogsArgs) -> Result {
             Report::default(),
         )?;
         let world = &watched.world;
+        boxes::notice_unfinished(context, &paths, &*world.journal).await?;
         let held = boxes::held(&*world.journal, &args.label).await?;
         let mut out = Out {
             context,
@@ -117,7 +118,7 @@ async fn console(world: &World, held: &Held, is_followed: bool, out: &mut Out<'_
 }
 
 async fn cloud_init(world: &World, held: Held, is_followed: bool, out: &mut Out<'_>) -> Result<()> {
-    let link = Link::to(Target::root_of(&boxes::machine(held)?));
+    let link = boxes::reach(world, &boxes::machine(held)?).await?;
     let mut shown = 0_usize;
     loop {
         let from = format!("+{}", shown + 1);
@@ -142,7 +143,7 @@ async fn check(
     out: &mut Out<'_>,
 ) -> Result<()> {
     let (run, slug) = find_check(paths, &held, name)?;
-    let link = Link::to(Target::root_of(&boxes::machine(held)?));
+    let link = boxes::reach(world, &boxes::machine(held)?).await?;
     let mut offset = 0;
     loop {
         let wait = if is_followed { POLL_SECONDS } else { "0" };

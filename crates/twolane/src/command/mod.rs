@@ -74,7 +74,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
     let context = Context {
         style,
         dir,
-        state_dir: cli.global.state_dir,
+        state_dir: cli.global.state_dir.filter(|dir| !dir.as_str().is_empty()),
     };
     match cli.command {
         Command::Init(args) => init::run(&context, &args),

@@ -11,13 +11,12 @@ use model::{
     check::Check,
     config,
     event::{Event, Step},
-    machine::Machine,
     name::RunId,
     plan::{LanePlan, Plan},
     report::Report,
     report::Verdict,
     time::Timestamp,
-    world::{Clock as _, Target, World},
+    world::{Clock as _, World},
 };
 
 use super::{
@@ -37,6 +36,7 @@ pub(crate) fn run(context: &Context, args: &TestArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
         let journal = journal(&paths)?;
+        boxes::notice_unfinished(context, &paths, &*journal).await?;
         let held = boxes::held(&*journal, &args.label).await?;
         drop(journal);
         let mut plan = boxes::plan_of(&paths, &held)?;
@@ -59,8 +59,9 @@ pub(crate) fn run(context: &Context, args: &TestArgs) -> Result {
             Report::default(),
         )?;
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
+        let link = boxes::reach(&watched.world, &machine).await?;
         begin(&plan, &watched.world).await.map_err(cannot_run)?;
-        let verdict = check(&plan, lane, &machine, &watched.world).await;
+        let verdict = check(&plan, lane, &link, &watched.world).await;
         end(&plan, &watched.world, verdict).await;
         watched.finish();
         Ok(show_end(context, &watched, &dir, verdict))
@@ -82,7 +83,7 @@ fn chosen(all: &[Check], names: &[String]) -> Result<Vec<Check>> {
     Ok(all.iter().filter(is_chosen).cloned().collect())
 }
 
-async fn check(plan: &Plan, lane: &LanePlan, machine: &Machine, world: &World) -> Verdict {
+async fn check(plan: &Plan, lane: &LanePlan, link: &Link, world: &World) -> Verdict {
     let tell = |event| world.tell(Some(&lane.name), event);
     tell(Event::LaneBegan {
         label: lane.label.clone(),
@@ -90,21 +91,20 @@ async fn check(plan: &Plan, lane: &LanePlan, machine: &Machine, world: &World) -
         checks: lane.checks.clone(),
     });
     let on = Lane { plan, lane, world };
-    let link = Link::to(Target::root_of(machine));
     let work = Box::pin(async {
         let outcome = async {
             tell(Event::StepBegan { step: Step::Sync });
-            let synced = sync::sync(&on, &link).await;
+            let synced = sync::sync(&on, link).await;
             let failure = synced.as_ref().err().map(|refusal| refusal.why.clone());
             tell(Event::StepEnded {
                 step: Step::Sync,
                 failure,
             });
             synced?;
-            checks::checks(&on, &link).await
+            checks::checks(&on, link).await
         };
         let verdict = outcome.await.unwrap_or_else(|refusal| refused(&on, refusal));
-        collect::collect(&on, &link).await;
+        collect::collect(&on, link).await;
         verdict
     });
     let verdict = match select(work, world.stop.asked()).await {
@@ -112,7 +112,7 @@ async fn check(plan: &Plan, lane: &LanePlan, machine: &Machine, world: &World) -
         Either::Right(((), work)) => {
             drop(work);
             tell(Event::Interrupted);
-            stop(plan, lane, &link, world).await;
+            stop(plan, lane, link, world).await;
             Verdict::Interrupted
         }
     };

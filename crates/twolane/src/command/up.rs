@@ -2,7 +2,7 @@
 
 use engine::{
     Lane, Link,
-    down::{Departure, down},
+    down::{Departure, down_own},
     run::{begin, end, refused},
 };
 use futures::future::{Either, select};
@@ -13,7 +13,7 @@ use model::{
     plan::{LanePlan, Plan},
     report::Report,
     report::Verdict,
-    time::after,
+    time::Deadline,
     world::World,
 };
 use serde::Serialize;
@@ -77,7 +77,8 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
         end(&plan, &watched.world, verdict).await;
         watched.finish();
         if let (Verdict::Passed, Some(machine)) = (verdict, machine) {
-            show(context, lane, &machine, &watched.world);
+            let held = boxes::held(&*watched.world.journal, &lane.label).await?;
+            show(context, &lane.name, &machine, held.tags.deadline, &watched.world);
         }
         if let Some(left) = watched.standing.left() {
             context.style.tell(&left);
@@ -125,7 +126,7 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
     };
     let verdict = match verdict {
         Verdict::Passed => verdict,
-        _ => match down(&lane.label, Some(&lane.name), world).await {
+        _ => match down_own(&on).await {
             Departure::Gone(_) => verdict,
             Departure::Left { .. } => Verdict::Left,
         },
@@ -138,16 +139,15 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
 struct Document<'a> {
     machine: &'a Machine,
     lane: &'a str,
-    /// Not later than this.
-    deadline: model::time::Timestamp,
+    deadline: Deadline,
     dead_man: Option<String>,
 }
 
-fn show(context: &Context, lane: &LanePlan, machine: &Machine, world: &World) {
+fn show(context: &Context, lane: &str, machine: &Machine, deadline: Deadline, world: &World) {
     let document = Document {
         machine,
-        lane: &lane.name,
-        deadline: after(world.clock.now(), lane.ttl),
+        lane,
+        deadline,
         dead_man: world
             .providers
             .get(&machine.provider)
@@ -159,10 +159,12 @@ fn show(context: &Context, lane: &LanePlan, machine: &Machine, world: &World) {
     let label = &machine.label;
     let dead_man = document.dead_man.unwrap_or_default();
     context.style.result(&format!(
-        "box {label} is up at {} port {}, until {} at the latest: {dead_man}\n\
+        "box {label} is up at {} port {}, until {}: {dead_man}\n\
          \x20 twolane test {label}    copies the source and runs the checks\n\
          \x20 twolane ssh {label}     logs in\n\
          \x20 twolane down {label}    destroys it",
-        machine.address, machine.port, document.deadline
+        machine.address,
+        machine.port,
+        deadline.moment()
     ));
 }

@@ -23,7 +23,8 @@ pub(crate) fn tell(style: Style, problem: &Problem) -> Exit {
     let text = text.replacen("error", &format!("{red}error{red:#}"), 1);
     style.tell(text.trim_end());
     if style.is_json {
-        style.document(problem);
+        // One line: it may come after events.
+        style.line(problem);
     }
     problem.exit
 }
