@@ -19,6 +19,7 @@ pub mod plan;
 pub mod reap;
 pub mod render;
 pub mod report;
+pub mod results;
 pub mod retry;
 pub mod source;
 pub mod stage1;

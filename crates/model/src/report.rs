@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     candidate::Candidate,
-    check::Outcome,
+    check::{Check, Outcome},
     event::{Event, Happening, Step},
     gate::GateAnswer,
     machine::{Gone, Machine},
     name::{Label, RunId},
+    results::CheckResults,
     source::Synced,
-    time::{Timestamp, between},
+    time::{Deadline, Timestamp, between},
 };
 
 /// How a lane or a run ended, best first: the worst one of its parts counts.
@@ -80,6 +81,8 @@ pub struct LaneReport {
     pub checks: Vec<CheckReport>,
     /// The box that it had.
     pub machine: Option<Machine>,
+    /// How the box ends if nobody destroys it, and when.
+    pub dead_man: Option<(Deadline, String)>,
     /// Candidates that fell away, and why.
     pub fell: Vec<(Candidate, String)>,
     /// The KVM gate's answer.
@@ -144,6 +147,13 @@ pub struct CheckReport {
     pub seconds: Option<f64>,
     /// Whether it began.
     pub has_begun: bool,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// The JUnit file that it writes, relative to the source's directory.
+    #[serde(skip)]
+    pub junit: Option<String>,
+    /// What its tool found. Filled in where the run's files are at hand, see [`Report::take_results`].
+    pub results: CheckResults,
 }
 
 impl Report {
@@ -181,6 +191,27 @@ impl Report {
                 .or_default()
                 .take(happening.at, event),
             (_, None) => {}
+        }
+    }
+
+    /// Takes what a check's tool found. A check that returned 0 and whose results can not be trusted has failed,
+    /// and so have its lane and the run.
+    pub fn take_results(&mut self, lane: &str, slug: &str, results: CheckResults) {
+        let Some(lane) = self.lanes.get_mut(lane) else {
+            return;
+        };
+        let Some(check) = lane.checks.iter_mut().find(|check| check.slug == slug) else {
+            return;
+        };
+        check.results = results;
+        if check.outcome != Outcome::Passed || check.results.troubles.is_empty() {
+            return;
+        }
+        check.outcome = Outcome::Failed {
+            how: check.results.troubles.join("; "),
+        };
+        for verdict in [&mut lane.verdict, &mut self.verdict] {
+            *verdict = verdict.map(|verdict| verdict.max(Verdict::Failed));
         }
     }
 
@@ -223,6 +254,7 @@ impl LaneReport {
             Event::CheckBegan { check } => {
                 if let Some(report) = self.check(check) {
                     report.has_begun = true;
+                    report.began = report.began.or(Some(at));
                 }
             }
             Event::CheckEnded {
@@ -258,8 +290,10 @@ impl LaneReport {
                 self.help.clone_from(help);
             }
             Event::LaneEnded { verdict } => self.verdict = Some(*verdict),
+            Event::CandidateTried {
+                deadline, dead_man, ..
+            } => self.dead_man = Some((*deadline, dead_man.clone())),
             Event::StepProgress { .. }
-            | Event::CandidateTried { .. }
             | Event::CheckOutput { .. }
             | Event::Interrupted
             | Event::RunBegan { .. }
@@ -294,7 +328,7 @@ impl LaneReport {
 }
 
 impl CheckReport {
-    fn not_run(check: &crate::check::Check) -> Self {
+    fn not_run(check: &Check) -> Self {
         Self {
             name: check.name.clone(),
             slug: check.slug.clone(),
@@ -302,6 +336,67 @@ impl CheckReport {
             outcome: Outcome::NotRun,
             seconds: None,
             has_begun: false,
+            began: None,
+            junit: check.junit.clone(),
+            results: CheckResults::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lane::KvmNeed;
+
+    #[test]
+    fn a_check_whose_results_can_not_be_trusted_has_failed() {
+        let check = Check {
+            name: "unit tests".to_owned(),
+            slug: "unit-tests".to_owned(),
+            run: "true".to_owned(),
+            timeout: Duration::from_secs(1),
+            needs: vec![],
+            junit: Some("junit.xml".to_owned()),
+            artifacts: vec![],
+            reboot: false,
+        };
+        let events = [
+            Event::LaneBegan {
+                label: Label::new("a-live-1").unwrap(),
+                need: KvmNeed::None,
+                checks: vec![check],
+            },
+            Event::CheckEnded {
+                check: "unit-tests".to_owned(),
+                outcome: Outcome::Passed,
+                seconds: 1.0,
+            },
+            Event::LaneEnded {
+                verdict: Verdict::Passed,
+            },
+        ];
+        let at = "2026-01-02T03:04:05Z".parse().unwrap();
+        let told: Vec<Happening> = events
+            .into_iter()
+            .map(|event| Happening::new(at, Some("live"), event))
+            .collect();
+        let mut report = Report::of(&told);
+        report.verdict = Some(Verdict::Passed);
+        report.take_results("live", "unit-tests", CheckResults::default());
+        assert_eq!(report.verdict, Some(Verdict::Passed));
+        let troubles = vec!["its JUnit file is cut off".to_owned()];
+        let results = CheckResults {
+            troubles: troubles.clone(),
+            ..CheckResults::default()
+        };
+        report.take_results("live", "unit-tests", results);
+        let lane = &report.lanes["live"];
+        assert_eq!(lane.checks[0].outcome.reason(), Some(troubles[0].as_str()));
+        assert_eq!(
+            (lane.verdict, report.verdict),
+            (Some(Verdict::Failed), Some(Verdict::Failed))
+        );
     }
 }

@@ -1,0 +1,70 @@
+//! Takes a check's output line by line, and hands each line to the first reader that it is for.
+
+use std::collections::VecDeque;
+
+use super::{
+    CheckResults, LAST_LINES, audit::Audit, diagnostic::Diagnostics, fmt::Fmt, libtest::Libtest,
+    nextest::Nextest, text::short,
+};
+
+/// Reads what a check printed. What it keeps does not grow with the length of the output.
+#[derive(Debug, Default)]
+pub struct Reader {
+    results: CheckResults,
+    nextest: Nextest,
+    libtest: Libtest,
+    fmt: Fmt,
+    audit: Audit,
+    diagnostics: Diagnostics,
+    last: VecDeque<String>,
+}
+
+impl Reader {
+    /// Takes one line, without its end and without escape sequences.
+    pub fn take(&mut self, line: &str) {
+        let results = &mut self.results;
+        let _ = self.nextest.take(line, results)
+            || self.libtest.take(line, results)
+            || self.fmt.take(line, results)
+            || self.audit.take(line, results)
+            || self.diagnostics.take(line, results);
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+            self.results.earlier_lines += 1;
+        }
+        self.last.push_back(cut(line));
+    }
+
+    /// Returns what was found. `has_passed` tells how the command itself ended.
+    pub fn finish(mut self, has_passed: bool) -> CheckResults {
+        let results = &mut self.results;
+        self.nextest.finish(results);
+        self.libtest.finish(results);
+        self.fmt.finish(results);
+        self.audit.finish(results);
+        self.diagnostics.finish(results);
+        if has_passed {
+            blame_unfinished(results);
+        }
+        self.results.last_lines = self.last.into();
+        self.results
+    }
+}
+
+/// A binary that ends with 0 in the midst of its tests looks like success to cargo.
+fn blame_unfinished(results: &mut CheckResults) {
+    let unfinished = results.tally().unfinished;
+    if unfinished > 0 {
+        let first = results
+            .bad_tests()
+            .next()
+            .map_or_else(String::new, |test| format!(" of {}", short(&test.suite)));
+        results.troubles.push(format!(
+            "it returned 0, but {unfinished} tests{first} never came to an end"
+        ));
+    }
+}
+
+fn cut(line: &str) -> String {
+    line[..line.floor_char_boundary(2_000)].to_owned()
+}
