@@ -356,14 +356,13 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
         let end = self.in_time(GONE_MAX);
-        let seen = self.in_time(self.api.listing_lag());
         let mut departing = Departing::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let listed = self.ask(progress, || self.api.list(which)).await?;
             departing.see(listed);
-            if departing.is_over() && self.clock.now() >= seen {
+            if departing.is_over() {
                 return Ok(departing.gone());
             }
             let rest = self.destroy(&mut departing, progress).await;
@@ -386,6 +385,10 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     fn dead_man(&self) -> String {
         self.api.dead_man()
+    }
+
+    fn listing_lag(&self) -> Duration {
+        self.api.listing_lag()
     }
 
     fn listing(&self) -> Option<&dyn Listing> {

@@ -9,7 +9,7 @@ use model::{
     machine::{Gone, ResourceKind, Which},
     name::{Label, ProviderName, RunId},
     retry::{Next, after, pause},
-    time::{Deadline, between},
+    time::{Deadline, Timestamp, after as later, between},
     world::{Progress, World},
 };
 
@@ -30,44 +30,77 @@ pub enum Departure {
     },
 }
 
+/// What the journal says of a box.
+enum Known {
+    /// This.
+    Held(Box<Held>),
+    /// Nothing: no process of this machine has asked for such a box, or it is gone.
+    Nothing,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl Known {
+    fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Held(held) => Some(held),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+
+    /// Returns from when on a provider lists all that was made: a look before that may miss something.
+    fn listed_from(&self, lag: Duration, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Held(held) => held.listed_from(lag, now),
+            Self::Nothing => now,
+            Self::Unreadable => later(now, lag),
+        }
+    }
+}
+
 /// Destroys the box of that label wherever it may be, with everything that was made for it, and confirms its absence.
 /// A box that the journal knows is destroyed only as far as it is that run's: another machine may have one of the same
 /// label. One that it does not know is looked for everywhere, whosever it is.
 pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure {
-    let held = held(label, lane, world).await;
-    let which = match &held {
+    let known = known(label, lane, world).await;
+    let which = match known.held() {
         Some(held) => Which::OfRun(label.clone(), held.run.clone()),
         None => Which::Label(label.clone()),
     };
-    depart(label, held, &which, lane, world).await
+    depart(label, known, &which, lane, world).await
 }
 
 /// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
 pub async fn down_own(lane: &Lane<'_>) -> Departure {
     let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
-    let held = held(label, name, lane.world).await.filter(|held| held.run == *run);
-    depart(label, held, &Which::OfRun(label.clone(), run.clone()), name, lane.world).await
+    let known = match known(label, name, lane.world).await {
+        Known::Held(held) if held.run != *run => Known::Nothing,
+        known => known,
+    };
+    let which = Which::OfRun(label.clone(), run.clone());
+    depart(label, known, &which, name, lane.world).await
 }
 
-async fn depart(label: &Label, held: Option<Held>, which: &Which, lane: Option<&str>, world: &World) -> Departure {
+async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, world: &World) -> Departure {
     world.tell(lane, Event::StepBegan { step: Step::Down });
-    let run = held.as_ref().map(|held| held.run.clone());
-    note(run.as_ref(), Fact::DownBegan { label: label.clone() }, lane, world).await;
-    let providers = match &held {
+    let held = known.held();
+    let run = held.map(|held| &held.run);
+    note(run, Fact::DownBegan { label: label.clone() }, lane, world).await;
+    let providers = match held {
         Some(held) => held.providers().into_iter().cloned().collect(),
         None => world.providers.keys().cloned().collect::<Vec<_>>(),
     };
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for name in providers {
-        match destroy(&name, which, lane, world).await {
+        match destroy_all(&name, which, &known, lane, world).await {
             Ok(found) => gone.extend(found),
             Err(error) => failures.push(error.to_string()),
         }
     }
     let departure = match failures.is_empty() {
-        true => confirm(label, held.as_ref(), gone, lane, world).await,
-        false => leave(label, held.as_ref(), failures.join("; "), lane, world).await,
+        true => confirm(label, held, gone, lane, world).await,
+        false => leave(label, held, failures.join("; "), lane, world).await,
     };
     let failure = match &departure {
         Departure::Gone(_) => None,
@@ -81,6 +114,28 @@ async fn depart(label: &Label, held: Option<Held>, which: &Which, lane: Option<&
         },
     );
     departure
+}
+
+/// Asks one provider to destroy what it has of that label, and once more when what was just made may not have been
+/// listed the first time.
+async fn destroy_all(
+    name: &ProviderName,
+    which: &Which,
+    known: &Known,
+    lane: Option<&str>,
+    world: &World,
+) -> Result<Vec<Gone>, ProviderError> {
+    let lag = world.providers.get(name).map(|provider| provider.listing_lag());
+    let listed_from = known.listed_from(lag.unwrap_or_default(), world.clock.now());
+    let mut gone = destroy(name, which, lane, world).await?;
+    let wait = between(world.clock.now(), listed_from);
+    if !wait.is_zero() {
+        let message = format!("looking once more when {name} lists all that is new");
+        DownProgress { lane, world }.report(&message, None);
+        world.clock.sleep(wait).await;
+        gone.extend(destroy(name, which, lane, world).await?);
+    }
+    Ok(gone)
 }
 
 /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
@@ -228,7 +283,8 @@ fn tell_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &
 /// Leaves the lane's box to its user for that long, and says how it ends.
 pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> {
     let label = &lane.lane.label;
-    let held = held(label, Some(&lane.lane.name), lane.world).await?;
+    let known = known(label, Some(&lane.lane.name), lane.world).await;
+    let held = known.held()?;
     let deadline = Deadline::after(lane.world.clock.now(), length).min(held.tags.deadline);
     note(
         Some(&held.run),
@@ -249,9 +305,12 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
     Some(deadline)
 }
 
-async fn held(label: &Label, lane: Option<&str>, world: &World) -> Option<Held> {
+async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
     match world.journal.entries().await {
-        Ok(entries) => Holdings::fold(&entries).boxes.remove(label),
+        Ok(entries) => match Holdings::fold(&entries).boxes.remove(label) {
+            Some(held) => Known::Held(Box::new(held)),
+            None => Known::Nothing,
+        },
         Err(error) => {
             world.tell(
                 lane,
@@ -259,7 +318,7 @@ async fn held(label: &Label, lane: Option<&str>, world: &World) -> Option<Held> 
                     text: format!("{error}; looking for {label} at every provider"),
                 },
             );
-            None
+            Known::Unreadable
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What was intended and what became of it; and what we may own, which is all entries, folded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{
     name::{Label, ProviderName, RunId, Token},
     report::Verdict,
     tags::Tags,
-    time::{Deadline, Timestamp},
+    time::{Deadline, Timestamp, after},
 };
 
 /// One line of the journal.
@@ -130,6 +130,8 @@ pub struct Held {
     pub tags: Tags,
     /// When the last attempt was written down.
     pub since: Timestamp,
+    /// When something was last made, or may have been, as far as the journal knows.
+    pub made: Timestamp,
     /// Where the box stands.
     pub state: HeldState,
     /// What the provider said of it, once it did.
@@ -157,6 +159,14 @@ impl Held {
     pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
         let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
         is_answered || !can_turn_up_late || found >= self.attempts.len() || self.tags.deadline.is_over(now)
+    }
+
+    /// Returns from when on a provider lists all that was made, when new things may be missing from its lists for `lag`.
+    /// Nobody knows when an unanswered attempt made something: it may have been just now.
+    pub fn listed_from(&self, lag: Duration, now: Timestamp) -> Timestamp {
+        let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
+        let made = if is_answered { self.made.min(now) } else { now };
+        after(made, lag)
     }
 
     /// Returns every provider that may have the box, each once.
@@ -214,7 +224,8 @@ impl Holdings {
         holdings
     }
 
-    fn take(&mut self, entry: &Entry) {
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: &Entry) {
         let state = match &entry.fact {
             Fact::RunBegan { project } => {
                 let record = RunRecord {
@@ -232,7 +243,7 @@ impl Holdings {
                 return;
             }
             Fact::Intent { candidate, tags } => return self.intend(entry, candidate, tags),
-            Fact::Refused { label, token, .. } => return self.refuse(label, token),
+            Fact::Refused { label, token, .. } => return self.refuse(entry, label, token),
             Fact::Gone { label, is_final, .. } => return self.leave(label, *is_final),
             Fact::Extended { label, deadline } => {
                 if let Some(held) = self.boxes.get_mut(label) {
@@ -249,6 +260,7 @@ impl Holdings {
             Fact::Up { machine } => {
                 if let Some(held) = self.boxes.get_mut(&machine.label) {
                     held.machine = Some(machine.clone());
+                    held.made = entry.at;
                     if let Some(attempt) = held.attempts.last_mut() {
                         attempt.is_answered = true;
                     }
@@ -281,6 +293,7 @@ impl Holdings {
             candidate: candidate.clone(),
             tags: tags.clone(),
             since: entry.at,
+            made: entry.at,
             state: HeldState::Intended,
             machine: None,
             is_kept: false,
@@ -290,10 +303,11 @@ impl Holdings {
     }
 
     /// A refusal is an answer, but does not end the box: keys and rules may have been made for it before.
-    fn refuse(&mut self, label: &Label, token: &Token) {
+    fn refuse(&mut self, entry: &Entry, label: &Label, token: &Token) {
         let Some(held) = self.boxes.get_mut(label) else {
             return;
         };
+        held.made = entry.at;
         for attempt in held.attempts.iter_mut().filter(|attempt| attempt.token == *token) {
             attempt.is_answered = true;
         }
@@ -463,6 +477,22 @@ mod tests {
         assert!(held.is_final(0, true, held.tags.deadline.moment()));
         let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
         assert!(refused.is_final(0, true, now));
+    }
+
+    #[test]
+    fn what_was_just_made_may_not_be_listed_yet() {
+        let (lag, made): (_, Timestamp) = (Duration::from_secs(60), NOW.parse().unwrap());
+        let later = after(made, Duration::from_secs(600));
+        let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
+        assert_eq!(refused.listed_from(lag, later), after(made, lag));
+        let unanswered = &story("intent aa aws 1, unanswered aa").boxes[&label("aa")];
+        assert_eq!(unanswered.listed_from(lag, later), after(later, lag));
+        let before = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(
+            refused.listed_from(lag, before),
+            after(before, lag),
+            "the clock was set back"
+        );
     }
 
     #[test]

@@ -86,6 +86,11 @@ pub trait Provider: Send + Sync {
         true
     }
 
+    /// Returns how long a new thing may be missing from what the provider lists, and so be missed by `down`.
+    fn listing_lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Lists what is ours, by tag.
     fn listing(&self) -> Option<&dyn Listing> {
         None

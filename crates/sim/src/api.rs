@@ -84,8 +84,8 @@ impl SimApi {
         Ok(thing)
     }
 
-    async fn listed(&self) -> Result<Vec<Thing>, ProviderError> {
-        let listed = self.cloud.list().await;
+    async fn listed(&self, is_meant: impl Fn(&Thing) -> bool) -> Result<Vec<Thing>, ProviderError> {
+        let listed = self.cloud.list(is_meant).await;
         listed.map_err(|kind| self.error(kind, "list boxes"))
     }
 
@@ -94,8 +94,9 @@ impl SimApi {
         &self,
         label: Option<&Label>,
         kind: Option<ResourceKind>,
+        is_meant: impl Fn(&Thing) -> bool,
     ) -> Result<Vec<Thing>, ProviderError> {
-        let listed = self.listed().await?;
+        let listed = self.listed(is_meant).await?;
         let (provider, label) = (self.cloud.name.clone(), label.cloned());
         self.cloud.record.note(Seen::Looked {
             provider,
@@ -153,7 +154,7 @@ impl SimApi {
     fn listing(&self, thing: &Thing) -> Listed {
         Listed {
             kind: thing.kind,
-            id: thing.id.clone(),
+            id: thing.id.to_string(),
             region: "here".to_owned(),
             tags: Tags::parse(&thing.tags),
             state: "there".to_owned(),
@@ -198,10 +199,12 @@ impl CloudApi for SimApi {
         let is_there = |thing: &Thing| {
             thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &which)
         };
-        let listed = self
-            .look_for(Some(&order.tags.label), Some(ResourceKind::Disk))
-            .await?;
-        if !listed.iter().any(is_there) {
+        let (label, kind) = (&order.tags.label, ResourceKind::Disk);
+        if self
+            .look_for(Some(label), Some(kind), is_there)
+            .await?
+            .is_empty()
+        {
             self.make(order, ResourceKind::Disk).await?;
         }
         Ok(Prepared::default())
@@ -214,22 +217,18 @@ impl CloudApi for SimApi {
     }
 
     async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let listed = self.listed().await?;
-        let seen = listed.iter().find(|thing| thing.id == sighting.listed.id);
-        Ok(seen.map(|thing| self.sighting(thing)))
+        let listed = self.listed(|thing| *thing.id == *sighting.listed.id).await?;
+        Ok(listed.first().map(|thing| self.sighting(thing)))
     }
 
     async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
         if self.has(Bug::DoesNotLook) {
             return Ok(None);
         }
-        let listed = self
-            .look_for(Some(&order.tags.label), Some(ResourceKind::Machine))
-            .await?;
-        let is_it = |thing: &&Thing| {
-            thing.kind == ResourceKind::Machine && is_ours(&thing.tags) && is_of(thing, &order.tags.label)
-        };
-        Ok(listed.iter().find(is_it).map(|thing| self.sighting(thing)))
+        let (label, kind) = (&order.tags.label, ResourceKind::Machine);
+        let is_it = |thing: &Thing| thing.kind == kind && is_ours(&thing.tags) && is_of(thing, label);
+        let listed = self.look_for(Some(label), Some(kind), is_it).await?;
+        Ok(listed.first().map(|thing| self.sighting(thing)))
     }
 
     async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
@@ -237,9 +236,10 @@ impl CloudApi for SimApi {
             Which::Label(label) | Which::OfRun(label, _) => Some(label),
             Which::AllOurs => None,
         };
-        let listed = self.look_for(label, None).await?;
-        let meant = listed.iter().filter(|thing| self.is_meant(thing, which));
-        Ok(meant.map(|thing| self.listing(thing)).collect())
+        let meant = self
+            .look_for(label, None, |thing| self.is_meant(thing, which))
+            .await?;
+        Ok(meant.iter().map(|thing| self.listing(thing)).collect())
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {

@@ -15,7 +15,7 @@ use model::{
 };
 
 use crate::{
-    boxes::SimBox,
+    boxes::{SimBox, SimCheck},
     clock::{Elapsed, SimClock},
     faults::Faults,
     record::{Record, Seen, TagPairs},
@@ -34,13 +34,13 @@ const LATE_MAX: Duration = Duration::from_secs(20 * 60);
 #[derive(Debug, Clone)]
 pub struct Thing {
     /// The provider's own id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The kind of thing.
     pub kind: ResourceKind,
     /// The name that people see.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its tags.
-    pub tags: TagPairs,
+    pub tags: Arc<TagPairs>,
     /// Whether somebody else made it.
     pub is_foreign: bool,
     /// When it comes to be.
@@ -49,8 +49,7 @@ pub struct Thing {
     pub listed_from: Elapsed,
     /// When it ceases to be.
     pub until: Option<Elapsed>,
-    /// What goes on in it, for a box.
-    pub inside: Option<SimBox>,
+    address: IpAddr,
 }
 
 impl Thing {
@@ -69,8 +68,7 @@ impl Thing {
 
     /// Returns where its SSH server answers, once it has an address.
     pub fn address(&self, now: Elapsed) -> Option<IpAddr> {
-        let number: u32 = self.id.rsplit('-').next()?.parse().ok()?;
-        (now >= self.from + BOOT).then_some(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)))
+        (now >= self.from + BOOT).then_some(self.address)
     }
 }
 
@@ -94,8 +92,10 @@ pub struct SimCloud {
     pub name: ProviderName,
     pub(crate) clock: SimClock,
     pub(crate) record: Record,
-    faults: Arc<Mutex<Faults>>,
+    faults: Arc<Mutex<Arc<Faults>>>,
     things: Arc<Mutex<Vec<Thing>>>,
+    /// What goes on in each box, by its address.
+    insides: Arc<Mutex<BTreeMap<IpAddr, SimBox>>>,
     /// Whether a create call with a token that was used before is answered with what it made then.
     pub(crate) has_tokens: bool,
 }
@@ -105,7 +105,7 @@ impl SimCloud {
     pub fn new(
         name: ProviderName,
         has_tokens: bool,
-        faults: Arc<Mutex<Faults>>,
+        faults: Arc<Mutex<Arc<Faults>>>,
         record: Record,
         clock: SimClock,
     ) -> Self {
@@ -115,6 +115,7 @@ impl SimCloud {
             record,
             faults,
             things: Arc::default(),
+            insides: Arc::default(),
             has_tokens,
         }
     }
@@ -132,7 +133,7 @@ impl SimCloud {
         self.record.note(Seen::CreateAsked {
             provider: self.name.clone(),
             kind: new.kind,
-            tags: new.tags.clone(),
+            tags: Arc::new(new.tags.clone()),
             is_unanswered,
         });
         let thing = self.make(new, is_late, &faults);
@@ -161,18 +162,18 @@ impl SimCloud {
         let mut things = self.things();
         // No two providers give the same address.
         let number = things.len() * 2 + usize::from(self.has_tokens);
-        let id = format!("{}-{number}", self.name);
-        let (kind, name, tags) = (new.kind, new.name, new.tags);
+        let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number as u32));
+        self.insides().extend(inside.map(|inside| (address, inside)));
         let thing = Thing {
-            id,
-            kind,
-            name,
-            tags,
+            id: format!("{}-{number}", self.name).into(),
+            kind: new.kind,
+            name: new.name.into(),
+            tags: Arc::new(new.tags),
             is_foreign: false,
             from,
             listed_from,
             until: None,
-            inside,
+            address,
         };
         things.push(thing.clone());
         thing
@@ -189,14 +190,14 @@ impl SimCloud {
             .cloned()
     }
 
-    /// One call that lists everything, page after page.
-    pub async fn list(&self) -> Result<Vec<Thing>, ErrorKind> {
+    /// One call that lists everything, page after page; returns those that are meant.
+    pub async fn list(&self, is_meant: impl Fn(&Thing) -> bool) -> Result<Vec<Thing>, ErrorKind> {
         self.begin().await?;
         let now = self.clock.elapsed();
         let listed = self
             .things()
             .iter()
-            .filter(|thing| thing.is_listed(now))
+            .filter(|thing| thing.is_listed(now) && is_meant(thing))
             .cloned()
             .collect();
         self.clock.call().await;
@@ -216,7 +217,7 @@ impl SimCloud {
             let mut things = self.things();
             let thing = things
                 .iter_mut()
-                .find(|thing| thing.id == id && thing.is_there(now))
+                .find(|thing| &*thing.id == id && thing.is_there(now))
                 .ok_or(ErrorKind::NotFound)?;
             if !is_ignored && thing.until.is_none() {
                 thing.until = Some(now + DELETING);
@@ -235,8 +236,8 @@ impl SimCloud {
     /// One call that adds tags. No good adapter makes it.
     pub async fn tag(&self, id: &str, tags: TagPairs) -> Result<(), ErrorKind> {
         self.begin().await?;
-        if let Some(thing) = self.things().iter_mut().find(|thing| thing.id == id) {
-            thing.tags.extend(tags);
+        if let Some(thing) = self.things().iter_mut().find(|thing| &*thing.id == id) {
+            Arc::make_mut(&mut thing.tags).extend(tags);
         }
         self.clock.call().await;
         Ok(())
@@ -301,15 +302,27 @@ impl SimCloud {
     /// Does something with the inside of the box at an address; none when no box is there.
     pub fn inside<T>(&self, address: IpAddr, work: impl FnOnce(&mut SimBox) -> T) -> Option<T> {
         let now = self.clock.elapsed();
-        let mut things = self.things();
-        let thing = things
-            .iter_mut()
-            .find(|thing| thing.is_there(now) && thing.address(now) == Some(address))?;
-        let inside = thing.inside.as_mut().filter(|inside| inside.is_alive(now))?;
+        let is_it = |thing: &Thing| thing.is_there(now) && thing.address(now) == Some(address);
+        if !self.things().iter().any(is_it) {
+            return None;
+        }
+        let mut insides = self.insides();
+        let inside = insides.get_mut(&address).filter(|inside| inside.is_alive(now))?;
         Some(work(inside))
     }
 
-    pub(crate) fn faults(&self) -> Faults {
+    /// Returns what became of every check that was started on any box.
+    pub fn checks(&self) -> Vec<(String, SimCheck)> {
+        let insides = self.insides();
+        let checks = insides.values().flat_map(SimBox::checks);
+        checks.map(|(slug, check)| (slug.to_owned(), check.clone())).collect()
+    }
+
+    fn insides(&self) -> MutexGuard<'_, BTreeMap<IpAddr, SimBox>> {
+        self.insides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn faults(&self) -> Arc<Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

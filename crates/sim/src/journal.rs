@@ -29,6 +29,8 @@ pub struct Disk {
 #[derive(Default)]
 struct Inner {
     entries: Vec<Entry>,
+    /// The entries, folded.
+    holdings: Holdings,
     /// Which process has the lock of which run.
     locks: BTreeMap<RunId, u32>,
 }
@@ -42,6 +44,11 @@ impl Disk {
     /// Returns what is on the disk.
     pub fn entries(&self) -> Vec<Entry> {
         self.inner().entries.clone()
+    }
+
+    /// Returns what may be owned, as the disk has it.
+    pub fn holdings(&self) -> Holdings {
+        self.inner().holdings.clone()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -91,18 +98,20 @@ impl MemoryJournal {
     fn write(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
         let mut inner = self.disk.inner();
         if let Fact::Intent { tags, .. } = &fact {
-            if Holdings::fold(&inner.entries).is_taken(&tags.label, run) && !self.has(Bug::GivesALabelTwice) {
+            if inner.holdings.is_taken(&tags.label, run) && !self.has(Bug::GivesALabelTwice) {
                 return Err(JournalError::Taken(tags.label.clone()));
             }
             if self.has(Bug::LosesIntents) {
                 return Ok(());
             }
         }
-        inner.entries.push(Entry {
+        let entry = Entry {
             at: self.clock.now(),
             run: run.clone(),
             fact: fact.clone(),
-        });
+        };
+        inner.holdings.take(&entry);
+        inner.entries.push(entry);
         drop(inner);
         let remains = fact
             .label()

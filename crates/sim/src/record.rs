@@ -75,7 +75,7 @@ pub enum Seen {
         /// For what.
         kind: ResourceKind,
         /// What it carries.
-        tags: TagPairs,
+        tags: Arc<TagPairs>,
         /// Whether the answer will be lost, or late.
         is_unanswered: bool,
     },
@@ -95,7 +95,7 @@ pub enum Seen {
         /// The thing's id.
         id: String,
         /// What the thing carries.
-        tags: TagPairs,
+        tags: Arc<TagPairs>,
     },
     /// A process told something.
     Told(Box<Happening>),
@@ -126,22 +126,29 @@ impl Record {
             .push((at, seen));
     }
 
-    /// Returns all that was seen.
-    pub fn seen(&self) -> Vec<(Elapsed, Seen)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns all that was seen, and begins anew.
+    pub fn take(&self) -> Vec<(Elapsed, Seen)> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Events for Record {
     fn tell(&self, happening: Happening) {
+        // What no checker asks, and there is a lot of it.
+        if matches!(
+            happening.event,
+            Event::StepProgress { .. } | Event::CheckOutput { .. } | Event::Stage1 { .. }
+        ) {
+            return;
+        }
         self.note(Seen::Told(Box::new(happening)));
     }
 }
 
 impl Seen {
-    /// Writes it in a line, for whoever looks into a seed that failed; none for what says nothing new.
-    pub fn line(&self) -> Option<String> {
-        Some(match self {
+    /// Writes it in a line, for whoever looks into a seed that failed.
+    pub fn line(&self) -> String {
+        match self {
             Self::Began { process } => format!("process {process} began"),
             Self::Killed { process } => format!("process {process} was KILLED"),
             Self::Over { process } => format!("process {process} is over"),
@@ -166,11 +173,11 @@ impl Seen {
             Self::DestroyAsked { process, id, tags } => {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }
-            Self::Told(happening) => match &happening.event {
-                Event::StepProgress { .. } | Event::CheckOutput { .. } | Event::Stage1 { .. } => return None,
-                event => format!("told {}: {event:?}", happening.lane.as_deref().unwrap_or("-")),
-            },
-        })
+            Self::Told(happening) => {
+                let lane = happening.lane.as_deref().unwrap_or("-");
+                format!("told {lane}: {:?}", happening.event)
+            }
+        }
     }
 }
 

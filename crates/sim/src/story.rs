@@ -11,7 +11,6 @@ use model::{
     candidate::Candidate,
     check::Check,
     config::{Deploy, System},
-    journal::Holdings,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId},
     plan::{Keep, LanePlan, Plan},
@@ -61,7 +60,7 @@ impl Told {
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.seen
             .iter()
-            .filter_map(|(at, seen)| Some(format!("{:>10.3} {}", at.as_secs_f64(), seen.line()?)))
+            .map(|(at, seen)| format!("{:>10.3} {}", at.as_secs_f64(), seen.line()))
     }
 }
 
@@ -90,12 +89,9 @@ impl Story {
         let mut wrong = Vec::new();
         let calls = self.live(&sim, &plan, &mut wrong);
         quieten(&sim, &mut wrong);
-        wrong.extend(checkers::all(&sim));
-        Told {
-            wrong,
-            calls,
-            seen: sim.record.seen(),
-        }
+        let seen = sim.record.take();
+        wrong.extend(checkers::all(&sim, &seen));
+        Told { wrong, calls, seen }
     }
 
     /// The first part: lives that are cut short. Returns how many calls the first one made.
@@ -208,14 +204,14 @@ fn quieten(sim: &Sim, wrong: &mut Vec<String>) {
             wrong.push("the reap in the quiet goes on for ever".to_owned());
             return;
         }
-        if Holdings::fold(&sim.disk.entries()).boxes.is_empty()
+        if sim.disk.holdings().boxes.is_empty()
             && sim.clock.elapsed() > Duration::from_secs(6 * 3600)
         {
             return;
         }
         sim.clock.skip(Duration::from_secs(2 * 3600));
     }
-    for (label, held) in Holdings::fold(&sim.disk.entries()).boxes {
+    for (label, held) in sim.disk.holdings().boxes {
         wrong.push(format!(
             "the journal still holds {label} after all: {:?}",
             held.state

@@ -41,7 +41,7 @@ pub struct Sim {
     /// The operator's disk.
     pub disk: Disk,
     keys: KeyStore,
-    faults: Arc<Mutex<Faults>>,
+    faults: Arc<Mutex<Arc<Faults>>>,
     bug: Option<Bug>,
     processes: std::cell::Cell<u32>,
 }
@@ -51,7 +51,7 @@ impl Sim {
     pub fn new(seed: u64, bug: Option<Bug>) -> Self {
         let clock = SimClock::new(seed);
         let record = Record::new(clock.clone());
-        let faults = Arc::new(Mutex::new(Faults::default()));
+        let faults = Arc::new(Mutex::new(Arc::new(Faults::default())));
         let cloud = |name: &str, has_tokens: bool| {
             let name = ProviderName::new(name).expect("it is a name");
             let cloud = SimCloud::new(
@@ -79,11 +79,11 @@ impl Sim {
 
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
     }
 
     /// Returns what goes wrong at present.
-    pub fn faults(&self) -> Faults {
+    pub fn faults(&self) -> Arc<Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

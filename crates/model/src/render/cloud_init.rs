@@ -1,7 +1,7 @@
 //! The user-data of a box: `ops/ephemeral/cloud-init.yaml` filled in, the same for every provider.
 //! Keeps out: where the values come from, and what a provider does to user-data on its way.
 
-use std::{collections::BTreeMap, fmt, io::Write, time::Duration};
+use std::{collections::BTreeMap, fmt, io::Write, sync::LazyLock, time::Duration};
 
 use base64::Engine;
 use flate2::{Compression, write::GzEncoder};
@@ -181,20 +181,27 @@ pub fn user_data(stage1: &Stage1) -> Result<String, RenderError> {
     if !mistakes.is_empty() {
         return Err(RenderError { mistakes });
     }
-    let broken = |error: minijinja::Error| RenderError {
+    let rendered = ENVIRONMENT
+        .get_template("cloud-init.yaml")
+        .and_then(|template| template.render(values(stage1)));
+    rendered.map_err(|error| RenderError {
         mistakes: vec![format!("cloud-init.yaml: {error:#}")],
-    };
+    })
+}
+
+/// Read once: it is the same for all boxes.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_formatter(|out, _, value| Ok(out.write_str(&scalar(value)?)?));
     environment
         .add_template("cloud-init.yaml", TEMPLATE)
-        .map_err(broken)?;
+        .expect("the tests render it");
     environment
-        .get_template("cloud-init.yaml")
-        .and_then(|template| template.render(values(stage1)))
-        .map_err(broken)
-}
+});
+
+static PACKED_KVM_GATE: LazyLock<String> = LazyLock::new(|| packed(KVM_GATE));
+static PACKED_STAGE1: LazyLock<String> = LazyLock::new(|| packed(STAGE1));
 
 /// Returns user-data as gzip, which cloud-init takes as well as text, for providers with little room.
 pub fn gzipped(user_data: &str) -> Vec<u8> {
@@ -219,8 +226,8 @@ fn values(stage1: &Stage1) -> Value {
         ttl_seconds => ttl.as_secs(),
         deadline => format!("{} {}\n", deadline.unix(), ttl.as_secs()),
         stage1_env => env(system),
-        kvm_gate => packed(KVM_GATE),
-        stage1_sh => packed(STAGE1),
+        kvm_gate => PACKED_KVM_GATE.as_str(),
+        stage1_sh => PACKED_STAGE1.as_str(),
     }
 }
 
@@ -231,6 +238,9 @@ fn scalar(value: &Value) -> Result<String, minijinja::Error> {
     }
     let json = serde_json::to_string(value)
         .map_err(|error| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, error.to_string()))?;
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(json);
+    }
     Ok(json.chars().fold(String::new(), |text, c| match c {
         ' '..='~' => text + c.encode_utf8(&mut [0; 4]),
         '\0'..='\u{ffff}' => text + &format!("\\u{:04X}", u32::from(c)),

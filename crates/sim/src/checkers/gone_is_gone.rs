@@ -7,7 +7,7 @@ use crate::record::Seen;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (at, seen) in &case.seen {
+    for (at, seen) in case.seen {
         let Seen::Wrote {
             fact:
                 Fact::Gone {

@@ -7,16 +7,17 @@ use super::Case;
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let entries = case.sim.disk.entries();
     let mut wrong = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let Fact::Intent { tags, .. } = &entry.fact else {
-            continue;
-        };
-        if Holdings::fold(&entries[..index]).is_taken(&tags.label, &entry.run) {
+    let mut holdings = Holdings::default();
+    for entry in &entries {
+        if let Fact::Intent { tags, .. } = &entry.fact
+            && holdings.is_taken(&tags.label, &entry.run)
+        {
             wrong.push(format!(
                 "run {} took {} while another run had it",
                 entry.run, tags.label
             ));
         }
+        holdings.take(entry);
     }
     wrong
 }

@@ -8,7 +8,7 @@ use crate::record::Seen;
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, seen) in &case.seen {
+    for (_, seen) in case.seen {
         match seen {
             Seen::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);

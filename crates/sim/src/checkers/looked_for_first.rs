@@ -11,7 +11,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     // By provider, label and kind: a create call about which nobody knows anything yet.
     let mut unknown: BTreeMap<(String, String, ResourceKind), bool> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, seen) in &case.seen {
+    for (_, seen) in case.seen {
         match seen {
             Seen::CreateAsked {
                 provider,

@@ -10,7 +10,7 @@ use crate::record::Seen;
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut intended: BTreeMap<String, Tags> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, seen) in &case.seen {
+    for (_, seen) in case.seen {
         match seen {
             Seen::Wrote {
                 fact: Fact::Intent { tags, .. },
