@@ -65,22 +65,29 @@ expect 'length of the secret' 64 "$(secret | tr -d '\n' | wc -c)"
 expect 'the secret of the coordinator' 'the same' \
     "$(if grep -qF -f <(secret) "$CONFIG_DIR/coordinator.toml"; then echo the same; else echo another; fi)"
 
-nowhere() { # WHAT; what was found is on standard input
-    local found
-    found=$(cat)
-    if [ -z "$found" ]; then good "the secret is not in $1"; else bad "the secret is in $1: $found"; fi
+nowhere() { # WHAT FOUND
+    if [ -z "$2" ]; then good "the secret is not in $1"; else bad "the secret is in $1: $2"; fi
 }
-for process in /proc/[0-9]*; do
-    if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF -f <(secret); then echo "$process"; fi
-done | nowhere 'any list of arguments'
-if [ -z "$(journalctl --no-pager --lines=1 --quiet 2>/dev/null)" ]; then
-    bad "$(id -un) cannot read the journal"
+in_arguments() {
+    local process
+    for process in /proc/[0-9]*; do
+        ! tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF -f <(secret) || echo "$process"
+    done
+}
+in_journal() {
+    journalctl --no-pager --quiet --output=cat 2>/dev/null | grep -cF -f <(secret) | grep -vx 0
+}
+in_files() { # those that all can read
+    find /etc /home /opt /run /srv /tmp /usr/local /var -xdev \( -name target -o -path /opt/twolane \) -prune -o \
+        -type f -perm -o=r -size -4096k -print0 2>/dev/null | xargs -0 -r grep -lsF -f <(secret)
+}
+nowhere 'any list of arguments' "$(in_arguments)"
+if [ -n "$(journalctl --no-pager --lines=1 --quiet --unit=mvm-hostd 2>/dev/null)" ]; then
+    nowhere 'the journal' "$(in_journal)"
 else
-    journalctl --no-pager --quiet --output=cat 2>/dev/null | grep -cF -f <(secret) | grep -v '^0$' | nowhere 'the journal'
+    bad "$(id -un) cannot read the journal"
 fi
-find /etc /home /opt /run /srv /tmp /usr/local /var -xdev -type f -perm -o=r -size -4096k -not -path '*/target/*' \
-    -not -path '/opt/twolane/*' -print0 2>/dev/null |
-    xargs -0 -r grep -lsF -f <(secret) | nowhere 'any file that all can read'
+nowhere 'any file that all can read' "$(in_files)"
 
 if [ "$bad" = 0 ]; then echo 'the smoke test passed'; else echo 'the smoke test failed'; fi
 exit "$bad"

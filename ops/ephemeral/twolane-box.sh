@@ -6,13 +6,14 @@
 #                                       `cloud-init JSON`
 #   start RUN CHECK SECONDS DIR NEED…   starts the check whose command is on standard input:
 #                                       `started`, `already`, or `skipped REASON`
+#   start-as-root RUN CHECK SECONDS DIR the same for what only root can do
 #   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
 #   stop RUN CHECK | list RUN
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
 #   set-deadline UNIX                   moves the moment at which the box powers itself off
 #   new-host-key                        makes a new SSH host key and prints its public half
 #   use-host-key                        from now on the box shows the new one
-#   journal UNIT LINES
+#   journal UNIT LINES [CURSOR]         with a cursor: what came after it; the last line is `-- cursor: CURSOR`
 #   boot-id
 #
 # What systemd calls: run-command, mark-stopped, record.
@@ -27,6 +28,7 @@ OPT=${TWOLANE_OPT:-/opt/twolane}
 CLOUD=${TWOLANE_CLOUD:-/run/cloud-init}
 SELF=$(readlink -f "$0")
 PIECE=$((1 << 20)) # bytes of output in one answer
+run_as=''
 WORK_USER=mvm
 # shellcheck source=/dev/null
 [ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
@@ -164,10 +166,10 @@ start() { # RUN CHECK SECONDS DIR NEED…
     echo started
 }
 
-launch() { # RUN CHECK SECONDS DIR; $dir and $unit are set
+launch() { # RUN CHECK SECONDS DIR; $dir, $unit and $run_as are set
     systemd-run --quiet --collect --unit="$unit" --service-type=exec \
         --description="twolane check $2 of run $1" \
-        --property=User="$WORK_USER" \
+        --property=User="$run_as" \
         --property=WorkingDirectory="$4" \
         --property=RuntimeMaxSec="$3" \
         --property=TimeoutStopSec=10 \
@@ -330,10 +332,12 @@ use_host_key() {
     rm -f "$host_key.new.pub"
 }
 
-journal() { # UNIT LINES
+journal() { # UNIT LINES [CURSOR]
     number "$2"
     [[ $1 =~ ^[A-Za-z0-9@._:-]+$ && $1 != -* ]] || usage "not a unit: $1"
-    journalctl --no-pager --output=short-iso --lines="$2" --unit="$1"
+    local from=(--lines="$2")
+    [ -z "${3:-}" ] || from=(--after-cursor="$3")
+    journalctl --no-pager --quiet --output=short-iso --show-cursor "${from[@]}" --unit="$1"
 }
 
 command=${1:-}
@@ -341,7 +345,8 @@ command=${1:-}
 need() { (($# - 1 >= $1)) || usage "too few arguments"; }
 case $command in
 wait-stage1) need 2 "$@" && wait_stage1 "$@" ;;
-start) need 4 "$@" && start "$@" ;;
+start) need 4 "$@" && run_as=$WORK_USER && start "$@" ;;
+start-as-root) need 4 "$@" && run_as=root && start "$@" ;;
 follow) need 4 "$@" && follow "$@" ;;
 stop) need 2 "$@" && stop "$@" ;;
 list) need 1 "$@" && list "$@" ;;

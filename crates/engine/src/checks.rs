@@ -8,6 +8,7 @@ use model::{
     error::RemoteError,
     event::{Event, Step},
     follow::{Header, State},
+    render::post_deploy::check_command,
     report::Verdict,
     time::{after, between},
 };
@@ -87,7 +88,7 @@ fn start(lane: &Lane<'_>, check: &Check) -> model::world::Command {
         dir,
     ];
     order.extend(check.needs.iter().map(ToString::to_string));
-    tool(order).with_stdin(format!("{}\n", check.run))
+    tool(order).with_stdin(format!("{}\n", check_command(check, &lane.plan.deploy)))
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {

@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod cloud;
 pub mod collect;
+pub mod deploy;
 pub mod down;
 pub mod extend;
 mod lane;

@@ -15,8 +15,9 @@ use model::{
 use thiserror::Error;
 
 use crate::{
-    checks::checks,
+    checks::{checks, have_begun},
     collect::collect,
+    deploy::deploy,
     down::{Departure, down_own, keep},
     extend::extend,
     lane::{Lane, Refusal},
@@ -148,6 +149,9 @@ async fn one(lane: Lane<'_>) -> Verdict {
 async fn on_box(lane: &Lane<'_>, link: &Link) -> Verdict {
     let outcome = async {
         up(lane, link).await?;
+        if lane.lane.has_deploy && !have_begun(lane, link).await {
+            deploy(lane, link, false).await?;
+        }
         checks(lane, link).await
     };
     let verdict = match outcome.await {
@@ -170,7 +174,9 @@ pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
 /// Tells whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
 /// another run has there, nothing is this lane's to destroy.
 async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
-    let Ok(entries) = lane.world.journal.entries().await else { return true };
+    let Ok(entries) = lane.world.journal.entries().await else {
+        return true;
+    };
     let held = Holdings::fold(&entries).boxes.remove(&lane.lane.label);
     held.is_some_and(|held| held.run == lane.plan.run)
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// What stage 2 builds and installs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Deploy {
     /// Programs that are built in release mode and installed.
     pub binaries: Vec<Binary>,
@@ -13,6 +14,23 @@ pub struct Deploy {
     pub units: Vec<String>,
     /// The script that a check with `run = "smoke"` runs.
     pub smoke: Option<String>,
+    /// The directory on the box that configuration files are written to.
+    pub config_dir: String,
+    /// The system user of the daemons. Its group may read the configuration.
+    pub user: String,
+}
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Self {
+            binaries: Vec::new(),
+            configs: Vec::new(),
+            units: Vec::new(),
+            smoke: None,
+            config_dir: "/etc/mvmd".to_owned(),
+            user: "mvmd".to_owned(),
+        }
+    }
 }
 
 /// One program that is built and installed.

@@ -2,6 +2,7 @@
 //! Keeps out: sending it, and deciding what should be on the box.
 
 pub mod cloud_init;
+pub mod post_deploy;
 mod shell;
 
 pub use shell::quote;

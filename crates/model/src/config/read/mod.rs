@@ -152,6 +152,12 @@ fn deploy(mut table: Table<'_>) -> Deploy {
     deploy.smoke = table
         .take("smoke")
         .and_then(|value| value.read(&rules::INNER_PATH));
+    let config_dir = table
+        .take("config-dir")
+        .and_then(|value| value.read(&rules::ABSOLUTE_PATH));
+    deploy.config_dir = config_dir.unwrap_or(deploy.config_dir);
+    let user = table.take("user").and_then(|value| value.read(&rules::USER));
+    deploy.user = user.unwrap_or(deploy.user);
     table.finish();
     deploy
 }

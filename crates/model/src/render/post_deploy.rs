@@ -1,0 +1,242 @@
+//! What stage 2 brings to a box: `post-deploy.sh`, what it reads from `[deploy]`, and the files that a project need not
+//! have itself. Keeps out: sending it, and the sources.
+
+use super::quote;
+use crate::{
+    check::Check,
+    config::Deploy,
+    plan::{LanePlan, Plan},
+    source::Source,
+};
+
+/// Where the box keeps what stage 2 brings.
+const LIB: &str = "/usr/local/lib/twolane";
+
+/// The user who owns the sources on the box.
+const WORK_HOME: &str = "/home/mvm";
+
+/// Where unit files are looked for in a source.
+const UNITS_IN: &str = "ops/ephemeral/units";
+
+/// The command of a check that stands for the smoke script.
+const SMOKE: &str = "smoke";
+
+const POST_DEPLOY: &str = include_str!("../../../../ops/ephemeral/post-deploy.sh");
+const RUN_TESTS: &str = include_str!("../../../../ops/ephemeral/run-tests.sh");
+
+macro_rules! built_in {
+    ($($path:literal),* $(,)?) => {
+        [$(($path, include_str!(concat!("../../../../ops/ephemeral/", $path)))),*]
+    };
+}
+
+/// What the `mvm` preset names, for sources that do not have it. A file of the same path in a source counts before it.
+const BUILT_IN: [(&str, &str); 7] = built_in![
+    "configs/coordinator.toml.j2",
+    "configs/gateway.toml.j2",
+    "smoke-mvmd.sh",
+    "units/mvm-hostd.service",
+    "units/mvmd-agent.service",
+    "units/mvmd-coordinator.service",
+    "units/mvmd-gateway.service",
+];
+
+/// A file for the box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Where it lies there; absolute.
+    pub path: String,
+    /// Its mode, in octal.
+    pub mode: &'static str,
+    /// What it holds.
+    pub text: String,
+}
+
+impl File {
+    fn new(path: impl Into<String>, mode: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            mode,
+            text: text.into(),
+        }
+    }
+}
+
+/// Returns what a person who is logged in needs to repeat the lane's checks.
+pub fn check_files(plan: &Plan, lane: &LanePlan) -> Vec<File> {
+    vec![
+        File::new(format!("{WORK_HOME}/run-tests.sh"), "0755", RUN_TESTS),
+        File::new(format!("{LIB}/checks.env"), "0644", checks_env(plan, lane)),
+    ]
+}
+
+/// Returns all that stage 2 needs on the box, beside the sources.
+pub fn deploy_files(plan: &Plan) -> Vec<File> {
+    let built_in = BUILT_IN
+        .iter()
+        .map(|(path, text)| File::new(format!("{LIB}/deploy/ops/ephemeral/{path}"), "0644", *text));
+    [
+        File::new(format!("{LIB}/post-deploy.sh"), "0755", POST_DEPLOY),
+        File::new(format!("{LIB}/deploy.env"), "0644", deploy_env(plan)),
+    ]
+    .into_iter()
+    .chain(built_in)
+    .collect()
+}
+
+/// Returns a script that writes the files, each by rename. It is read by `bash` from its standard input.
+pub fn bundle(files: &[File]) -> String {
+    let head = "set -euo pipefail\n\
+                put() { # MODE PATH\n    mkdir -p \"${2%/*}\"\n    rm -f \"$2.new\"\n    cat >\"$2.new\"\n    \
+                chmod \"$1\" \"$2.new\"\n    mv -f \"$2.new\" \"$2\"\n}\n";
+    files.iter().fold(head.to_owned(), |script, file| {
+        let end = end_mark(&file.text);
+        let path = quote(&file.path);
+        let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
+        script + &format!("\nput {} {path} <<'{end}'\n{text}\n{end}\n", file.mode)
+    })
+}
+
+/// Returns the command that carries stage 2 out.
+pub fn command(has_new_secret: bool) -> String {
+    let flag = if has_new_secret { " --rotate-secret" } else { "" };
+    format!("exec bash {LIB}/post-deploy.sh{flag}")
+}
+
+/// Returns the command of a check: its own, or that of the smoke script.
+pub fn check_command(check: &Check, deploy: &Deploy) -> String {
+    match &deploy.smoke {
+        Some(path) if check.run == SMOKE => {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            format!("exec bash {}", quote(&format!("{WORK_HOME}/{name}")))
+        }
+        _ => check.run.clone(),
+    }
+}
+
+/// Returns a line that the text does not hold.
+fn end_mark(text: &str) -> String {
+    let mut mark = "END-OF-FILE".to_owned();
+    while text.lines().any(|line| line == mark) {
+        mark.push('-');
+    }
+    mark
+}
+
+/// Returns the shell variables that `post-deploy.sh` reads.
+fn deploy_env(plan: &Plan) -> String {
+    let Deploy {
+        binaries,
+        configs,
+        units,
+        smoke,
+        config_dir,
+        user,
+    } = &plan.deploy;
+    let programs = binaries
+        .iter()
+        .map(|binary| format!("{} {}", binary.package, binary.bin));
+    variables([
+        (
+            "SOURCES".to_owned(),
+            rows(plan.sources.iter().map(Source::remote_dir)),
+        ),
+        ("BINARIES".to_owned(), rows(programs)),
+        ("CONFIGS".to_owned(), rows(configs.iter().cloned())),
+        ("UNITS".to_owned(), rows(units.iter().cloned())),
+        ("UNITS_IN".to_owned(), UNITS_IN.to_owned()),
+        ("SMOKE".to_owned(), smoke.clone().unwrap_or_default()),
+        ("CONFIG_DIR".to_owned(), config_dir.clone()),
+        ("SERVICE_USER".to_owned(), user.clone()),
+    ])
+}
+
+/// Returns the shell variables that `run-tests.sh` reads.
+fn checks_env(plan: &Plan, lane: &LanePlan) -> String {
+    let dir = plan
+        .sources
+        .first()
+        .map_or(WORK_HOME.to_owned(), Source::remote_dir);
+    let head = [
+        ("CHECKS_DIR".to_owned(), dir),
+        ("CHECKS".to_owned(), lane.checks.len().to_string()),
+    ];
+    let checks = lane.checks.iter().enumerate().flat_map(|(index, check)| {
+        let needs = rows(check.needs.iter().map(ToString::to_string));
+        [
+            ("NAME", check.name.clone()),
+            ("RUN", check_command(check, &plan.deploy)),
+            ("SECONDS", check.timeout.as_secs().max(1).to_string()),
+            ("NEEDS", needs),
+        ]
+        .map(|(name, value)| (format!("CHECK_{}_{name}", index + 1), value))
+    });
+    variables(head.into_iter().chain(checks))
+}
+
+fn rows(rows: impl Iterator<Item = String>) -> String {
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+fn variables(variables: impl IntoIterator<Item = (String, String)>) -> String {
+    variables.into_iter().fold(String::new(), |text, (name, value)| {
+        text + &name + "=" + &quote(&value) + "\n"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, read};
+
+    fn whole() -> Config {
+        let text = include_str!("../config/read/testdata/whole.toml");
+        let around = crate::config::Around {
+            adapters: [crate::name::ProviderName::new("acme").unwrap()].into(),
+            ..crate::config::Around::default()
+        };
+        read(text, &around).unwrap()
+    }
+
+    fn smoke(run: &str) -> Check {
+        let lane = &whole().lanes[1];
+        Check {
+            run: run.to_owned(),
+            ..lane.checks[0].clone()
+        }
+    }
+
+    #[test]
+    fn smoke_stands_for_the_script_of_deploy() {
+        let deploy = whole().deploy;
+        assert_eq!(
+            check_command(&smoke("smoke"), &deploy),
+            "exec bash '/home/mvm/smoke-mvmd.sh'"
+        );
+        assert_eq!(check_command(&smoke("smoke --all"), &deploy), "smoke --all");
+        assert_eq!(check_command(&smoke("smoke"), &Deploy::default()), "smoke");
+    }
+
+    #[test]
+    fn the_preset_names_only_what_is_built_in() {
+        let deploy = whole().deploy;
+        let named = deploy.configs.iter().chain(&deploy.smoke).cloned().chain(
+            deploy
+                .units
+                .iter()
+                .map(|unit| format!("{UNITS_IN}/{unit}.service")),
+        );
+        for path in named {
+            let has = |(known, _): &(&str, &str)| format!("ops/ephemeral/{known}") == path;
+            assert!(BUILT_IN.iter().any(has), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_text_ends_its_file_early() {
+        let file = File::new("/a", "0644", "x\nEND-OF-FILE\ny\nEND-OF-FILE-\n");
+        let script = bundle(&[file]);
+        assert!(script.contains("<<'END-OF-FILE--'\nx\n"), "{script}");
+        assert!(script.ends_with("\nEND-OF-FILE--\n"), "{script}");
+    }
+}
