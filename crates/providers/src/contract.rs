@@ -71,7 +71,11 @@ pub async fn up_gives_an_address_and_tags(provider: &dyn Provider, hooks: &dyn H
     );
     if provider.listing().is_some() {
         let tags = tags_of(provider, &order.tags.label).await;
-        assert_eq!(tags, std::slice::from_ref(&order.tags), "the box carries the order's tags");
+        assert_eq!(
+            tags,
+            std::slice::from_ref(&order.tags),
+            "the box carries the order's tags"
+        );
     }
     down(provider, &order.tags.label).await;
 }
