@@ -13,6 +13,7 @@ use crate::{
     name::ProviderName,
     order::Order,
     tags::Tags,
+    time::Timestamp,
     world::{Console, Preflight, Prices},
 };
 
@@ -84,6 +85,11 @@ pub trait CloudApi: Send + Sync {
 
     /// Lists what is ours: every kind of thing, in all regions, all pages.
     async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError>;
+
+    /// Returns the moment by the provider's own clock, where its last answer told it.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// Asks for one thing to be destroyed. What is gone already is a success; what is still in use, or locked for a
     /// moment, is `Unavailable`.

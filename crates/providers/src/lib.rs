@@ -1,9 +1,11 @@
 //! The places that give boxes, each as a `world::Provider`.
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
+pub mod aws;
 pub mod contract;
 mod environment;
 pub mod equinix;
+pub mod gcp;
 pub mod hetzner;
 pub mod http;
 pub mod local;

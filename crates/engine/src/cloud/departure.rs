@@ -18,7 +18,14 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// All that was seen of what is to be destroyed.
 #[derive(Debug, Default)]
 pub(super) struct Departing {
-    seen: BTreeMap<(ResourceKind, String), Parting>,
+    seen: BTreeMap<Key, Parting>,
+}
+
+/// The kind, where it is, and its id: some providers' ids are names, unique in one place only.
+type Key = (ResourceKind, String, String);
+
+fn key(listed: &Listed) -> Key {
+    (listed.kind, listed.region.clone(), listed.id.clone())
 }
 
 #[derive(Debug)]
@@ -59,14 +66,13 @@ impl Departing {
             parting.is_listed = false;
         }
         for listed in listed {
-            let key = (listed.kind, listed.id.clone());
             let new = Parting {
                 listed: listed.clone(),
                 is_listed: true,
                 taken: None,
                 refusal: None,
             };
-            let parting = self.seen.entry(key).or_insert(new);
+            let parting = self.seen.entry(key(&listed)).or_insert(new);
             parting.is_listed = true;
             parting.listed = listed;
         }
@@ -97,7 +103,7 @@ impl Departing {
         now: Timestamp,
         answer: Result<(), ProviderError>,
     ) -> Option<Duration> {
-        let parting = self.seen.get_mut(&(listed.kind, listed.id.clone()))?;
+        let parting = self.seen.get_mut(&key(listed))?;
         let Err(error) = answer else {
             parting.taken = Some(now);
             return None;

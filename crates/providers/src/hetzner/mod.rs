@@ -19,6 +19,7 @@ use model::{
     name::ProviderName,
     order::Order,
     tags::{OURS, Tags},
+    time::Timestamp,
     world::{Preflight, Prices},
 };
 use reqwest::Method;
@@ -417,6 +418,10 @@ impl CloudApi for Hetzner {
             .chain(addresses)
             .chain(disks)
             .collect())
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.client.now()
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {

@@ -8,13 +8,14 @@ mod redact;
 mod request;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use model::{
     error::{ErrorKind, ProviderError},
     name::ProviderName,
+    time::Timestamp,
 };
 use reqwest::{StatusCode, Url, header};
 use serde::de::DeserializeOwned;
@@ -40,6 +41,7 @@ const ANSWER_MAX: usize = 64 << 20;
 const SHOWN_MAX: usize = 300;
 
 /// What a client has to know of its cloud.
+#[derive(Clone)]
 pub struct Settings {
     /// Whose API it is.
     pub provider: ProviderName,
@@ -59,7 +61,16 @@ pub struct Settings {
 pub struct Client {
     settings: Settings,
     endpoint: Url,
-    http: reqwest::Client,
+    shared: Arc<Shared>,
+}
+
+/// What the clients of all places of a cloud have in common.
+#[derive(Default)]
+struct Shared {
+    /// The connections. They are set up when they are needed first, as that reads all certificates.
+    http: OnceLock<Result<reqwest::Client, String>>,
+    /// What the last answer said of the time.
+    now: Mutex<Option<Timestamp>>,
 }
 
 /// An answer that says that all went well.
@@ -72,38 +83,64 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Makes a client. Fails for an endpoint that is no URL, or when this machine's certificates cannot be read.
+    /// Makes a client. Fails for an endpoint that is no URL.
     pub fn new(settings: Settings) -> Result<Self, ProviderError> {
-        let refuse = |cause: String, help: &str| ProviderError {
-            kind: ErrorKind::Invalid,
-            provider: settings.provider.clone(),
-            operation: "set up its client".to_owned(),
-            cause,
-            help: Some(help.to_owned()),
+        Self::sharing(Arc::default(), settings)
+    }
+
+    /// Makes a client for another place of the same cloud, over the same connections.
+    pub fn at(&self, endpoint: &str, authorize: Arc<dyn Authorize>) -> Result<Self, ProviderError> {
+        let settings = Settings {
+            endpoint: endpoint.to_owned(),
+            authorize,
+            ..self.settings.clone()
         };
-        let endpoint = Url::parse(settings.endpoint.trim_end_matches('/')).map_err(|error| {
-            let help = "write it like https://api.example.com/v1";
-            refuse(
-                format!("its endpoint `{}` is not a URL: {error}", settings.endpoint),
-                help,
-            )
-        })?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("twolane/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_MAX)
-            .timeout(settings.time_max.unwrap_or(TIME_MAX));
-        if is_here(&endpoint) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| {
-            let help = "install the package `ca-certificates`, or set SSL_CERT_FILE";
-            refuse(error_chain(&error.without_url()), help)
-        })?;
+        Self::sharing(self.shared.clone(), settings)
+    }
+
+    fn sharing(shared: Arc<Shared>, settings: Settings) -> Result<Self, ProviderError> {
+        let endpoint = Url::parse(settings.endpoint.trim_end_matches('/'));
+        let endpoint = endpoint
+            .ok()
+            .filter(|url| url.has_host())
+            .ok_or_else(|| ProviderError {
+                kind: ErrorKind::Invalid,
+                provider: settings.provider.clone(),
+                operation: "be used".to_owned(),
+                cause: format!("its endpoint `{}` is not a URL", settings.endpoint),
+                help: Some("write it like https://api.example.com/v1".to_owned()),
+            })?;
         Ok(Self {
             settings,
             endpoint,
-            http,
+            shared,
+        })
+    }
+
+    /// Returns the moment by the provider's own clock, as its last answer told it.
+    pub fn now(&self) -> Option<Timestamp> {
+        *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn http(&self, request: &Request) -> Result<&reqwest::Client, ProviderError> {
+        let connections = self.shared.http.get_or_init(|| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("twolane/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_MAX)
+                .timeout(self.settings.time_max.unwrap_or(TIME_MAX));
+            if is_here(&self.endpoint) {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| error_chain(&error.without_url()))
+        });
+        connections.as_ref().map_err(|why| ProviderError {
+            help: Some("install the package `ca-certificates`, or set SSL_CERT_FILE".to_owned()),
+            ..self.error(
+                request,
+                ErrorKind::Invalid,
+                format!("its client cannot be set up: {why}"),
+            )
         })
     }
 
@@ -143,7 +180,7 @@ impl Client {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
         let builder = self
-            .http
+            .http(request)?
             .request(request.method.clone(), url)
             .header(header::ACCEPT, request.accept());
         let builder = match &request.body {
@@ -174,11 +211,12 @@ impl Client {
         built: reqwest::Request,
     ) -> Result<(StatusCode, Answer), ProviderError> {
         let mut response = self
-            .http
+            .http(request)?
             .execute(built)
             .await
             .map_err(|error| self.cut(request, error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.read_clock(&headers);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.cut(request, error))? {
             if body.len() + chunk.len() > ANSWER_MAX {
@@ -187,6 +225,14 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         Ok((status, Answer { headers, body }))
+    }
+
+    fn read_clock(&self, headers: &header::HeaderMap) {
+        let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        let told = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        if let Some(told) = told {
+            *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.timestamp());
+        }
     }
 
     fn note(&self, request: &Request, began: Instant, outcome: &Result<(StatusCode, Answer), ProviderError>) {
@@ -261,7 +307,7 @@ impl Client {
     }
 
     /// An answer came and says nothing: what was asked may have happened.
-    fn garbled(&self, request: &Request, cause: String) -> ProviderError {
+    pub fn garbled(&self, request: &Request, cause: String) -> ProviderError {
         let kind = match request.effect {
             Effect::Creates => ErrorKind::Unanswered,
             Effect::Repeatable => ErrorKind::Unavailable,

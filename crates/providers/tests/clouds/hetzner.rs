@@ -551,3 +551,12 @@ async fn doctor_tells_what_is_in_the_way() {
         .collect();
     assert_eq!(bad, ["type", "kvm"]);
 }
+
+#[tokio::test]
+async fn the_clouds_own_clock_is_told() {
+    let bench = Bench::new().await;
+    let listing = bench.cloud.listing().unwrap();
+    assert_eq!(listing.now(), None, "nothing was answered yet");
+    listing.list().await.unwrap();
+    assert_eq!(listing.now(), Some(bench.clock.now()));
+}

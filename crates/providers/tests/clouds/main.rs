@@ -3,5 +3,7 @@
 #[path = "../fakes/mod.rs"]
 mod fakes;
 
+mod aws;
+mod gcp;
 mod hetzner;
 mod orders;

@@ -108,7 +108,7 @@ pub(crate) struct Fake<A> {
 
 struct Shared<A> {
     api: Mutex<A>,
-    faults: Mutex<Vec<(String, Fault)>>,
+    faults: Mutex<Vec<(String, String, Fault)>>,
     calls: Mutex<Vec<Call>>,
     mistakes: Mutex<Vec<String>>,
 }
@@ -142,7 +142,12 @@ impl<A: Api> Fake<A> {
 
     /// The next call whose method and path begin so goes wrong. Several wait in line.
     pub(crate) fn fault(&self, call: &str, fault: Fault) {
-        lock(&self.shared.faults).push((call.to_owned(), fault));
+        self.fault_in_body(call, "", fault);
+    }
+
+    /// The same for a call that has this in its body.
+    pub(crate) fn fault_in_body(&self, call: &str, body: &str, fault: Fault) {
+        lock(&self.shared.faults).push((call.to_owned(), body.to_owned(), fault));
     }
 
     /// Returns how many calls came whose method and path begin so.
@@ -234,11 +239,13 @@ async fn serve_one<A: Api>(State(shared): State<Arc<Shared<A>>>, request: Reques
 
 impl<A: Api> Shared<A> {
     fn take_fault(&self, call: &Call) -> Option<Fault> {
+        let body = String::from_utf8_lossy(&call.body);
+        let is_meant = |(prefix, part, _): &(String, String, Fault)| {
+            name(call).starts_with(prefix.as_str()) && body.contains(part.as_str())
+        };
         let mut faults = lock(&self.faults);
-        let found = faults
-            .iter()
-            .position(|(prefix, _)| name(call).starts_with(prefix))?;
-        Some(faults.remove(found).1)
+        let found = faults.iter().position(is_meant)?;
+        Some(faults.remove(found).2)
     }
 
     fn carry_out(&self, call: &Call) -> Reply {

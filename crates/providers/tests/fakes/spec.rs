@@ -81,6 +81,18 @@ impl Spec {
         })
     }
 
+    /// Returns a document in Google's form, if it is there.
+    pub(crate) fn discovery(name: &'static str, prefix: &'static str) -> Option<Arc<Self>> {
+        let text = std::fs::read(shared(name)?).expect("it is readable");
+        let document: Value = serde_json::from_slice(&text).expect("it is JSON");
+        let document = from_discovery(&document);
+        Some(Arc::new(Self {
+            document,
+            prefix,
+            validators: Validators::default(),
+        }))
+    }
+
     /// Says what about a call and its reply is not as described.
     pub(crate) fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
         let name = format!("{} {}", call.method, call.path);
@@ -262,4 +274,83 @@ pub(crate) fn typed(schema: &Value, text: &str) -> Value {
         Some("array") => json!([typed(&schema["items"], text)]),
         _ => json!(text),
     }
+}
+
+/// Writes a document of Google's form as OpenAPI.
+fn from_discovery(document: &Value) -> Value {
+    let mut paths = Map::new();
+    let resources = document["resources"].as_object().expect("resources");
+    for method in resources
+        .values()
+        .filter_map(|resource| resource["methods"].as_object())
+        .flat_map(Map::values)
+    {
+        let path = format!(
+            "/{}",
+            method["flatPath"]
+                .as_str()
+                .or(method["path"].as_str())
+                .expect("a path")
+        );
+        let http_method = method["httpMethod"].as_str().expect("a method").to_lowercase();
+        let parameter = |(name, parameter): (&String, &Value)| {
+            let place = &parameter["location"];
+            json!({"name": name, "in": place, "required": parameter["required"], "schema": schema_of(parameter)})
+        };
+        let parameters: Vec<_> = method["parameters"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(parameter)
+            .collect();
+        let mut operation = json!({
+            "parameters": parameters,
+            "responses": {"200": content(&method["response"]), "4xx": {}, "5xx": {}},
+        });
+        if !method["request"].is_null() {
+            operation["requestBody"] = content(&method["request"]);
+            operation["requestBody"]["required"] = json!(true);
+        }
+        let methods = paths.entry(path).or_insert_with(|| json!({}));
+        methods[http_method] = operation;
+    }
+    let schemas = document["schemas"].as_object().expect("schemas");
+    let schemas: Map<_, _> = schemas
+        .iter()
+        .map(|(name, schema)| (name.clone(), schema_of(schema)))
+        .collect();
+    json!({"paths": paths, "components": {"schemas": schemas}})
+}
+
+fn content(schema: &Value) -> Value {
+    json!({"content": {"application/json": {"schema": schema_of(schema)}}})
+}
+
+/// Writes a schema of Google's form as OpenAPI: references, and what may be anything.
+fn schema_of(schema: &Value) -> Value {
+    let Some(fields) = schema.as_object() else {
+        return schema.clone();
+    };
+    if let Some(name) = fields.get("$ref").and_then(Value::as_str) {
+        return json!({"$ref": format!("#/components/schemas/{name}")});
+    }
+    let mut result = Map::new();
+    for (key, value) in fields {
+        let value = match key.as_str() {
+            "properties" => {
+                let properties = value.as_object().expect("properties").iter();
+                Value::Object(
+                    properties
+                        .map(|(name, schema)| (name.clone(), schema_of(schema)))
+                        .collect(),
+                )
+            }
+            "items" | "additionalProperties" => schema_of(value),
+            "type" if value == "any" => continue,
+            "type" | "enum" => value.clone(),
+            _ => continue,
+        };
+        result.insert(key.clone(), value);
+    }
+    Value::Object(result)
 }

@@ -1,0 +1,112 @@
+//! AWS's own chain of credentials, and the signature that it puts on a request.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use aws_config::BehaviorVersion;
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::sync::OnceCell;
+
+use crate::http::Authorize;
+
+/// Who asks: environment, profiles, SSO, web identity, container or instance role, in AWS's own order.
+#[derive(Default)]
+pub struct Identity {
+    provider: OnceCell<SharedCredentialsProvider>,
+    /// What was signed with last, so that it can be kept out of messages.
+    used: Mutex<Vec<String>>,
+}
+
+impl Identity {
+    /// Returns an identity with one fixed key.
+    pub fn fixed(key_id: &str, secret: &str) -> Self {
+        let credentials = Credentials::new(key_id, secret, None, None, "fixed");
+        let provider = OnceCell::new_with(Some(SharedCredentialsProvider::new(credentials)));
+        Self {
+            provider,
+            used: Mutex::default(),
+        }
+    }
+
+    async fn credentials(&self) -> Result<Credentials, String> {
+        let load = || async {
+            let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+            config
+                .credentials_provider()
+                .ok_or_else(|| "AWS's chain holds no credentials".to_owned())
+        };
+        let provider = self.provider.get_or_try_init(load).await?;
+        let credentials = provider.provide_credentials().await.map_err(|error| {
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            format!("{error}{}", source.unwrap_or_default())
+        })?;
+        let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) =
+            secrets.into_iter().flatten().map(str::to_owned).collect();
+        Ok(credentials)
+    }
+}
+
+/// Signs requests to EC2 in one region.
+pub(super) struct Signer {
+    pub(super) identity: Arc<Identity>,
+    pub(super) region: String,
+}
+
+#[async_trait]
+impl Authorize for Signer {
+    async fn authorize(&self, request: &mut reqwest::Request) -> Result<(), String> {
+        let identity = self.identity.credentials().await?.into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("ec2")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| error.to_string())?
+            .into();
+        let headers = request
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let body = request
+            .body()
+            .and_then(reqwest::Body::as_bytes)
+            .unwrap_or_default();
+        let url = request.url().as_str();
+        let signable =
+            SignableRequest::new(request.method().as_str(), url, headers, SignableBody::Bytes(body))
+                .map_err(|error| error.to_string())?;
+        let (instructions, _) = sign(signable, &params)
+            .map_err(|error| error.to_string())?
+            .into_parts();
+        let (signed, _) = instructions.into_parts();
+        for header in signed {
+            let name = HeaderName::from_bytes(header.name().as_bytes()).map_err(|error| error.to_string())?;
+            let mut value = HeaderValue::from_str(header.value()).map_err(|error| error.to_string())?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
+        }
+        Ok(())
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.identity
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

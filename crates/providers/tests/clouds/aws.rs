@@ -1,0 +1,471 @@
+//! EC2, through the engine's `Cloud`, against its fake.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use engine::cloud::Cloud;
+use model::{
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Machine, ResourceKind, Which},
+    name::{Label, RunId},
+    order::Order,
+    time::Deadline,
+    world::{Clock, Provider},
+};
+use providers::{
+    aws::{Access, Aws, Identity},
+    contract::{self, Hooks, Reports},
+};
+
+use crate::{
+    fakes::{
+        aws::{Aws as FakeAws, KEY_ID},
+        clock::TestClock,
+        server::{Fake, Fault, Reply},
+    },
+    orders::{self, label, run},
+};
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+/// A provider over the fake, and both ends of it.
+struct Bench {
+    cloud: Cloud<Aws>,
+    fake: Fake<FakeAws>,
+    clock: TestClock,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(KEY_ID, None).await
+    }
+
+    async fn with(key_id: &str, group: Option<&str>) -> Self {
+        let clock = TestClock::new();
+        let fake = Fake::serve(FakeAws::new(&clock)).await;
+        let api = Aws::new(Access {
+            identity: Arc::new(Identity::fixed(key_id, SECRET)),
+            region: None,
+            group: group.map(str::to_owned),
+            subnet: None,
+            endpoint: Some(fake.url.clone()),
+            log: None,
+            time_max: None,
+        });
+        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
+        Self { cloud, fake, clock }
+    }
+
+    /// An order of the live lane.
+    fn order(&self, name: &str) -> Order {
+        Order {
+            need: KvmNeed::Required,
+            ..Hooks::order(self, &label(name), &run("r1"))
+        }
+    }
+
+    fn order_of(&self, name: &str, instance_type: &str) -> Order {
+        let mut order = self.order(name);
+        order.candidate.instance_type = instance_type.to_owned();
+        order
+    }
+
+    async fn make(&self, order: &Order) -> Result<Machine, ProviderError> {
+        self.cloud.up(order, &Reports::default()).await
+    }
+
+    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
+        self.make(&self.order(name)).await
+    }
+
+    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
+        self.cloud
+            .down(&Which::Label(label(name)), &Reports::default())
+            .await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.fake.api().names()
+    }
+
+    async fn survives(action: &str, fault: Fault) -> Self {
+        let bench = Self::new().await;
+        bench
+            .fake
+            .fault_in_body("POST /", &format!("Action={action}&"), fault);
+        bench.up("box-1").await.unwrap();
+        assert_eq!(bench.fake.api().instances_made(), 1, "{action}");
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+        bench
+    }
+}
+
+impl Hooks for Bench {
+    fn order(&self, label: &Label, run: &RunId) -> Order {
+        orders::order(("aws", "c8i.xlarge", "us-east-1"), label, run, &self.clock)
+    }
+
+    fn plant_foreign(&self, label: &Label) {
+        self.fake.api().plant(
+            label.as_str(),
+            &BTreeMap::from([("team".to_owned(), "other".to_owned())]),
+        );
+    }
+
+    fn has_foreign(&self, label: &Label) -> bool {
+        let names = self.names();
+        ["i", "vol", "sg"]
+            .iter()
+            .all(|kind| names.contains(&format!("{kind}/{label}")))
+    }
+
+    fn has_remains(&self, label: &Label) -> bool {
+        self.names().iter().any(|name| {
+            name.split_once('/')
+                .is_some_and(|(_, name)| name == label.as_str())
+        })
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let bench = Bench::new().await;
+    contract::check_all(&bench.cloud, &bench).await;
+}
+
+#[tokio::test]
+async fn a_nested_box_is_made_as_it_should_be() {
+    let bench = Bench::new().await;
+    let order = bench.order("box-1");
+    let machine = bench.make(&order).await.unwrap();
+    assert_eq!(
+        (machine.region.as_str(), machine.instance_type.as_str()),
+        ("us-east-1", "c8i.xlarge")
+    );
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    let is = |key: &str, value: &str| assert_eq!(made.get(key).map(String::as_str), Some(value), "{key}");
+    is("CpuOptions.NestedVirtualization", "enabled");
+    is("ImageId", "ami-new");
+    is("BlockDeviceMapping.1.DeviceName", "/dev/sda1");
+    is("BlockDeviceMapping.1.Ebs.VolumeSize", "50");
+    is("BlockDeviceMapping.1.Ebs.VolumeType", "gp3");
+    is("InstanceInitiatedShutdownBehavior", "terminate");
+    is("MetadataOptions.HttpTokens", "required");
+    for (kind, tags) in bench.fake.api().all_tags() {
+        for (key, value) in order.tags.pairs() {
+            assert_eq!(tags.get(&key), Some(&value), "{kind} {key}");
+        }
+    }
+    assert_eq!(
+        bench.fake.api().let_in("mvm-ephemeral-ssh-box-1"),
+        ["203.0.113.7/32"]
+    );
+    let gone = bench.down("box-1").await.unwrap();
+    let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
+    let all = [
+        ResourceKind::Machine,
+        ResourceKind::Disk,
+        ResourceKind::Interface,
+        ResourceKind::Firewall,
+    ];
+    assert_eq!(kinds, all);
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn bare_metal_is_not_told_to_nest() {
+    let bench = Bench::new().await;
+    bench
+        .make(&Order {
+            need: KvmNeed::Metal,
+            ..bench.order_of("box-1", "c5.metal")
+        })
+        .await
+        .unwrap();
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    assert!(!made.contains_key("CpuOptions.NestedVirtualization"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_arm_type_gets_an_arm_image() {
+    let bench = Bench::new().await;
+    bench.make(&bench.order_of("box-1", "a1.metal")).await.unwrap();
+    assert_eq!(
+        bench
+            .fake
+            .api()
+            .made_with("box-1")
+            .unwrap()
+            .get("ImageId")
+            .map(String::as_str),
+        Some("ami-arm")
+    );
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_type_that_can_do_neither_is_refused_with_the_nearest_that_can() {
+    let bench = Bench::new().await;
+    let refusal = bench
+        .make(&bench.order_of("box-1", "c6i.xlarge"))
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoKvm);
+    assert!(
+        refusal.cause.contains("neither nest") && refusal.cause.contains("nor is it bare metal"),
+        "{refusal}"
+    );
+    assert!(
+        refusal
+            .help
+            .unwrap()
+            .ends_with("c7i.xlarge, c8i.xlarge, m7i.xlarge")
+    );
+    assert_eq!(bench.fake.api().instances_made(), 0);
+    assert_eq!(
+        bench.names(),
+        Vec::<String>::new(),
+        "nothing was made beside it either"
+    );
+    bench
+        .make(&Order {
+            need: KvmNeed::None,
+            ..bench.order_of("box-1", "c6i.xlarge")
+        })
+        .await
+        .unwrap();
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_zone_without_capacity_is_left_for_the_next() {
+    for code in ["InsufficientInstanceCapacity", "Unsupported"] {
+        let bench = Bench::new().await;
+        bench.fake.api().behaviour.failing.insert("us-east-1a", code);
+        bench.up("box-1").await.unwrap();
+        let made = bench.fake.api().made_with("box-1").unwrap();
+        assert_eq!(
+            made.get("NetworkInterface.1.SubnetId").map(String::as_str),
+            Some("subnet-us-east-1b")
+        );
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn the_accounts_limit_is_a_quota_and_no_other_zone_is_tried() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.failing =
+        [("us-east-1a", "VcpuLimitExceeded"), ("us-east-1b", "Unexpected")].into();
+    assert_eq!(bench.up("box-1").await.unwrap_err().kind, ErrorKind::QuotaReached);
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_instance_that_dies_at_birth_is_no_capacity() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.dies_of = Some("Server.InsufficientInstanceCapacity");
+    assert_eq!(bench.up("box-1").await.unwrap_err().kind, ErrorKind::NoCapacity);
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_create_may_be_lost_twice_or_garbage() {
+    for fault in [Fault::LoseAnswer, Fault::LoseCall, Fault::Twice, Fault::Garbage] {
+        Bench::survives("RunInstances", fault).await;
+    }
+    let reply = Reply {
+        status: 500,
+        headers: Vec::new(),
+        body: b"Internal Failure".to_vec(),
+    };
+    Bench::survives("RunInstances", Fault::Belie(reply)).await;
+}
+
+#[tokio::test]
+async fn every_other_call_may_be_lost() {
+    for action in [
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "DescribeInstances",
+        "DescribeImages",
+        "DescribeRegions",
+        "TerminateInstances",
+        "DeleteSecurityGroup",
+    ] {
+        for fault in [Fault::LoseAnswer, Fault::LoseCall] {
+            Bench::survives(action, fault).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn throttled_calls_are_waited_out() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.throttled = 5;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.throttled = 5;
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn boxes_of_all_regions_are_listed_page_by_page() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.page_max = 1;
+    for (name, region) in [
+        ("box-1", "us-east-1"),
+        ("box-2", "eu-central-1"),
+        ("box-3", "eu-central-1"),
+    ] {
+        let mut order = bench.order(name);
+        order.candidate.region = region.to_owned();
+        bench.make(&order).await.unwrap();
+    }
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    assert_eq!(
+        listed
+            .iter()
+            .filter(|listed| listed.kind == ResourceKind::Machine)
+            .count(),
+        3
+    );
+    bench
+        .cloud
+        .down(&Which::AllOurs, &Reports::default())
+        .await
+        .unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_disk_that_outlives_its_box_is_destroyed() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.disk_stays = true;
+    bench.up("box-1").await.unwrap();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_group_of_the_operators_own_is_used_and_left_alone() {
+    let bench = Bench::with(KEY_ID, Some("sg-mine")).await;
+    bench.up("box-1").await.unwrap();
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    assert_eq!(
+        made.get("NetworkInterface.1.SecurityGroupId.1")
+            .map(String::as_str),
+        Some("sg-mine")
+    );
+    assert!(bench.fake.api().all_tags().iter().all(|(kind, _)| *kind != "sg"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn long_user_data_is_packed_and_refused_when_it_cannot_fit() {
+    let bench = Bench::new().await;
+    bench
+        .make(&Order {
+            user_data: "#cloud-config\n".repeat(4000),
+            ..bench.order("box-1")
+        })
+        .await
+        .unwrap();
+    bench.down("box-1").await.unwrap();
+    let noise: String = (0_u64..9000)
+        .map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    let refusal = bench
+        .make(&Order {
+            user_data: noise,
+            ..bench.order("box-2")
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(refusal.cause.contains("EC2 takes 16384"), "{refusal}");
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn wrong_keys_are_unauthorized_and_never_shown() {
+    let bench = Bench::with("AKIDWRONG", None).await;
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    assert!(refusal.help.as_ref().unwrap().contains("AWS_PROFILE"));
+    assert!(!format!("{refusal:?}").contains(&SECRET[..10]));
+}
+
+#[tokio::test]
+async fn a_deadline_moves_in_all_tags() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(7200));
+    bench
+        .cloud
+        .own_deadline()
+        .unwrap()
+        .move_deadline(&label("box-1"), deadline)
+        .await
+        .unwrap();
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    assert_eq!(listed.len(), 4);
+    assert!(
+        listed
+            .iter()
+            .all(|listed| listed.tags.as_ref().unwrap().deadline == deadline),
+        "{listed:?}"
+    );
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_console_is_read_even_where_it_is_not_live() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let console = bench
+        .cloud
+        .console()
+        .unwrap()
+        .console(&label("box-1"))
+        .await
+        .unwrap();
+    assert!(console.starts_with(b"[    0.0] Linux"), "{console:?}");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn doctor_tells_what_is_in_the_way() {
+    let bench = Bench::new().await;
+    let preflight = bench.cloud.preflight().unwrap();
+    let bad = |findings: Vec<model::world::Finding>| {
+        findings
+            .into_iter()
+            .filter(|finding| !finding.is_good)
+            .map(|finding| finding.what)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        bad(preflight
+            .preflight("c8i.xlarge", "us-east-1", KvmNeed::Required)
+            .await),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        bad(preflight
+            .preflight("c6i.xlarge", "us-east-1", KvmNeed::Required)
+            .await),
+        ["kvm"]
+    );
+    assert_eq!(
+        bad(preflight
+            .preflight("x9.huge", "us-east-1", KvmNeed::Required)
+            .await),
+        ["type"]
+    );
+}

@@ -1,0 +1,393 @@
+//! Compute Engine, through the engine's `Cloud`, against its fake.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::cloud::Cloud;
+use model::{
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Machine, ResourceKind, Which},
+    name::{Label, RunId},
+    order::Order,
+    time::Deadline,
+    world::{Clock, Provider},
+};
+use providers::{
+    contract::{self, Hooks, Reports},
+    gcp::{Access, Gcp},
+    http::Bearer,
+};
+use serde_json::json;
+
+use crate::{
+    fakes::{
+        clock::TestClock,
+        gcp::{Gcp as FakeGcp, PROJECT, TOKEN},
+        server::{Fake, Fault, Reply},
+    },
+    orders::{self, label, run},
+};
+
+/// A provider over the fake, and both ends of it.
+struct Bench {
+    cloud: Cloud<Gcp>,
+    fake: Fake<FakeGcp>,
+    clock: TestClock,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(TOKEN).await
+    }
+
+    async fn with(token: &str) -> Self {
+        let clock = TestClock::new();
+        let fake = Fake::serve(FakeGcp::new(&clock)).await;
+        let api = Gcp::new(Access {
+            project: PROJECT.to_owned(),
+            network: None,
+            authorize: Arc::new(Bearer::new(token)),
+            endpoint: Some(format!("{}/compute/v1", fake.url)),
+            log: None,
+            time_max: None,
+        });
+        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
+        Self { cloud, fake, clock }
+    }
+
+    /// An order of the live lane.
+    fn order(&self, name: &str) -> Order {
+        Order {
+            need: KvmNeed::Required,
+            ..Hooks::order(self, &label(name), &run("r1"))
+        }
+    }
+
+    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
+        self.cloud.up(&self.order(name), &Reports::default()).await
+    }
+
+    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
+        self.cloud
+            .down(&Which::Label(label(name)), &Reports::default())
+            .await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.fake.api().names()
+    }
+
+    /// Brings one box up although one call goes wrong, and down again.
+    async fn survives(call: &str, fault: Fault) -> Self {
+        let bench = Self::new().await;
+        bench.fake.fault(call, fault);
+        bench.up("box-1").await.unwrap();
+        assert_eq!(
+            bench.fake.api().made.get("box-1"),
+            Some(&1),
+            "{:?}",
+            bench.fake.calls()
+        );
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+        bench
+    }
+}
+
+impl Hooks for Bench {
+    fn order(&self, label: &Label, run: &RunId) -> Order {
+        orders::order(("gcp", "n2-standard-4", "us-central1-a"), label, run, &self.clock)
+    }
+
+    fn plant_foreign(&self, label: &Label) {
+        self.fake.api().plant(label.as_str(), &json!({"team": "other"}));
+    }
+
+    fn has_foreign(&self, label: &Label) -> bool {
+        let names = self.names();
+        ["instances", "disks", "firewalls"]
+            .iter()
+            .all(|list| names.contains(&format!("{list}/{label}")))
+    }
+
+    fn has_remains(&self, label: &Label) -> bool {
+        let ours = [
+            label.to_string(),
+            format!("{label}-allow"),
+            format!("{label}-deny"),
+        ];
+        let is_of = |name: &String| {
+            name.split_once('/')
+                .is_some_and(|(_, name)| ours.iter().any(|of| of == name))
+        };
+        self.names().iter().any(is_of)
+    }
+}
+
+const INSERT: &str = "POST /compute/v1/projects/acme-ci/zones/us-central1-a/instances";
+const AGGREGATED: &str = "GET /compute/v1/projects/acme-ci/aggregated/instances";
+const FIREWALLS: &str = "POST /compute/v1/projects/acme-ci/global/firewalls";
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let bench = Bench::new().await;
+    contract::check_all(&bench.cloud, &bench).await;
+}
+
+#[tokio::test]
+async fn a_box_has_nested_virtualisation_a_switch_and_no_open_door() {
+    let bench = Bench::new().await;
+    let order = bench.order("box-1");
+    let machine = bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    assert_eq!(machine.host_key.as_deref(), Some("ssh-ed25519 AAAAC3told"));
+    assert_eq!(machine.region, "us-central1-a");
+    let instance = bench.fake.api().instance("box-1").unwrap();
+    assert_eq!(
+        instance["advancedMachineFeatures"]["enableNestedVirtualization"],
+        true
+    );
+    assert_eq!(instance["scheduling"]["instanceTerminationAction"], "DELETE");
+    assert_eq!(
+        instance["scheduling"]["terminationTime"],
+        order.tags.deadline.moment().to_string()
+    );
+    assert_eq!(instance["labels"], json!(order.tags.pairs()));
+    let disk = &instance["disks"][0];
+    assert_eq!(
+        (&disk["autoDelete"], &disk["initializeParams"]["diskSizeGb"]),
+        (&json!(true), &json!("50"))
+    );
+    assert_eq!(disk["initializeParams"]["labels"], json!(order.tags.pairs()));
+    let allow = bench.fake.api().firewall("box-1-allow").unwrap();
+    let deny = bench.fake.api().firewall("box-1-deny").unwrap();
+    assert_eq!(allow["sourceRanges"], json!(["203.0.113.7/32"]));
+    assert_eq!(deny["sourceRanges"], json!(["0.0.0.0/0"]));
+    assert!(allow["priority"].as_u64() < deny["priority"].as_u64() && deny["priority"].as_u64() < Some(1000));
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_lane_without_kvm_does_not_switch_it_on() {
+    let bench = Bench::new().await;
+    let order = Order {
+        need: KvmNeed::None,
+        ..bench.order("box-1")
+    };
+    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    assert!(bench.fake.api().instance("box-1").unwrap()["advancedMachineFeatures"].is_null());
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_exhausted_zone_is_left_for_the_next_of_its_region() {
+    let bench = Bench::new().await;
+    let exhausted = "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS";
+    bench.fake.api().behaviour.failing = [("us-central1-a", exhausted), ("us-central1-b", exhausted)].into();
+    let machine = bench.up("box-1").await.unwrap();
+    assert_eq!(machine.region, "us-central1-f");
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_region_that_is_exhausted_altogether_is_no_capacity() {
+    let bench = Bench::new().await;
+    let exhausted = "ZONE_RESOURCE_POOL_EXHAUSTED";
+    let zones = ["us-central1-a", "us-central1-b", "us-central1-f"];
+    bench.fake.api().behaviour.failing = zones.into_iter().map(|zone| (zone, exhausted)).collect();
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoCapacity);
+    assert!(
+        refusal.cause.contains("does not have enough resources"),
+        "{refusal}"
+    );
+    assert_eq!(
+        bench.fake.count("POST /compute/v1/projects/acme-ci/zones/europe"),
+        0
+    );
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_quota_in_the_operation_is_a_quota_and_no_other_zone_is_tried() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.failing = [("us-central1-a", "QUOTA_EXCEEDED")].into();
+    assert_eq!(bench.up("box-1").await.unwrap_err().kind, ErrorKind::QuotaReached);
+    assert_eq!(
+        bench
+            .fake
+            .count("POST /compute/v1/projects/acme-ci/zones/us-central1-b"),
+        0
+    );
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_come_about_keeps_the_box_from_being_made() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.firewall_fails = Some("PERMISSIONS_ERROR");
+    assert_eq!(bench.up("box-1").await.unwrap_err().kind, ErrorKind::Unauthorized);
+    assert_eq!(bench.fake.count(INSERT), 0);
+}
+
+#[tokio::test]
+async fn an_insert_may_be_lost_twice_or_garbage() {
+    for fault in [Fault::LoseAnswer, Fault::LoseCall, Fault::Twice, Fault::Garbage] {
+        Bench::survives(INSERT, fault).await;
+    }
+    let reply = Reply {
+        status: 502,
+        headers: Vec::new(),
+        body: b"<html>Bad Gateway".to_vec(),
+    };
+    Bench::survives(INSERT, Fault::Belie(reply)).await;
+}
+
+#[tokio::test]
+async fn every_other_call_may_be_lost() {
+    let operation = "GET /compute/v1/projects/acme-ci/zones/us-central1-a/operations";
+    let delete = "DELETE /compute/v1/projects/acme-ci/zones/us-central1-a/instances";
+    let rule = "DELETE /compute/v1/projects/acme-ci/global/firewalls";
+    for call in [AGGREGATED, FIREWALLS, operation, delete, rule] {
+        for fault in [Fault::LoseAnswer, Fault::LoseCall] {
+            Bench::survives(call, fault).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_incomplete_proves_nothing() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.unreachable.insert("us-central1-a");
+    let error = bench.down("box-1").await.unwrap_err();
+    assert!(error.cause.contains("us-central1-a did not answer"), "{error}");
+    bench.fake.api().behaviour.unreachable.clear();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_disk_that_outlives_its_box_is_destroyed() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.disk_stays = true;
+    bench.up("box-1").await.unwrap();
+    let gone = bench.down("box-1").await.unwrap();
+    let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            ResourceKind::Machine,
+            ResourceKind::Disk,
+            ResourceKind::Firewall,
+            ResourceKind::Firewall
+        ]
+    );
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_host_key_is_read_from_the_console_where_guest_attributes_are_forbidden() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.has_guest_attributes = false;
+    let machine = bench.up("box-1").await.unwrap();
+    assert_eq!(machine.host_key.as_deref(), Some("ssh-ed25519 AAAAC3printed"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn all_pages_are_listed() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.page_max = 2;
+    for name in ["box-1", "box-2", "box-3"] {
+        bench.up(name).await.unwrap();
+    }
+    assert_eq!(bench.cloud.listing().unwrap().list().await.unwrap().len(), 12);
+    bench
+        .cloud
+        .down(&Which::AllOurs, &Reports::default())
+        .await
+        .unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn types_without_kvm_are_refused_before_any_call() {
+    let bench = Bench::new().await;
+    let mut order = bench.order("box-1");
+    order.candidate.instance_type = "e2-standard-4".to_owned();
+    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoKvm);
+    assert!(refusal.help.unwrap().contains("n2-standard-4"));
+    assert_eq!(bench.fake.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_expired_token_is_unauthorized_and_never_shown() {
+    let bench = Bench::with("ya29.expired-expired-expired").await;
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    assert!(refusal.help.as_ref().unwrap().contains("gcloud auth"));
+    assert!(!format!("{refusal:?}").contains("expired-expired"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_can_only_come_nearer() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let switch = bench.cloud.own_deadline().unwrap();
+    let sooner = Deadline::after(bench.clock.now(), Duration::from_secs(600));
+    switch.move_deadline(&label("box-1"), sooner).await.unwrap();
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    let moved = listed
+        .iter()
+        .filter(|listed| listed.tags.as_ref().unwrap().deadline == sooner);
+    assert_eq!(moved.count(), 3, "box and rules: {listed:?}");
+    let later = Deadline::after(bench.clock.now(), Duration::from_secs(90_000));
+    let refusal = switch.move_deadline(&label("box-1"), later).await.unwrap_err();
+    assert!(refusal.help.unwrap().contains("longer `ttl`"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_console_is_read() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let console = bench
+        .cloud
+        .console()
+        .unwrap()
+        .console(&label("box-1"))
+        .await
+        .unwrap();
+    assert!(console.starts_with(b"[    0.0] Linux"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn doctor_tells_what_is_in_the_way() {
+    let bench = Bench::new().await;
+    let preflight = bench.cloud.preflight().unwrap();
+    let bad = |findings: Vec<model::world::Finding>| {
+        findings
+            .into_iter()
+            .filter(|finding| !finding.is_good)
+            .map(|finding| finding.what)
+            .collect::<Vec<_>>()
+    };
+    let n1 = preflight
+        .preflight("n1-standard-4", "us-central1-a", KvmNeed::Required)
+        .await;
+    assert_eq!(bad(n1), Vec::<String>::new());
+    let n2 = preflight
+        .preflight("n2-standard-4", "us-central1", KvmNeed::Required)
+        .await;
+    assert_eq!(bad(n2), ["quota"], "two of eight processors are free");
+    let e2 = preflight
+        .preflight("e2-standard-4", "us-central1-a", KvmNeed::Required)
+        .await;
+    assert_eq!(bad(e2), ["type", "kvm"]);
+}
