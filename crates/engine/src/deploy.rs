@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::{
+    check::Outcome,
     error::RemoteError,
     event::{Event, Step},
     follow::{Header, State},
@@ -74,7 +75,7 @@ async fn carried_out(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Resu
         lane.notice(why);
     }
     match outcome {
-        model::check::Outcome::Passed => Ok(()),
+        Outcome::Passed => Ok(()),
         outcome => Err(told.refusal(&outcome, lane)),
     }
 }
@@ -85,10 +86,15 @@ async fn send(lane: &Lane<'_>, link: &Link, files: &[File]) -> Result<(), Refusa
 }
 
 fn of_remote(error: RemoteError) -> Refusal {
+    refusal(&error)
+}
+
+/// Says that stage 2 could not even be carried out.
+pub fn refusal(error: &RemoteError) -> Refusal {
     Refusal::new(format!("stage 2 could not be carried out: {error}"))
 }
 
-async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<model::check::Outcome, RemoteError> {
+async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome, RemoteError> {
     let end = after(lane.world.clock.now(), DEPLOY_MAX + GRACE);
     let mut offset = 0;
     loop {
@@ -111,7 +117,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<model::
         }
         if between(lane.world.clock.now(), end).is_zero() {
             stop(lane, link).await?;
-            return Ok(model::check::Outcome::TimedOut);
+            return Ok(Outcome::TimedOut);
         }
     }
 }
@@ -142,7 +148,7 @@ impl Told {
     }
 
     /// Says what went wrong, in the words of the step that failed.
-    fn refusal(&self, outcome: &model::check::Outcome, lane: &Lane<'_>) -> Refusal {
+    fn refusal(&self, outcome: &Outcome, lane: &Lane<'_>) -> Refusal {
         let text = String::from_utf8_lossy(&self.output);
         let lines: Vec<&str> = text.lines().collect();
         let at = lines.iter().rposition(|line| line.starts_with(STEP_MARK));
@@ -155,7 +161,7 @@ impl Told {
             .collect();
         let end = own[own.len().saturating_sub(LINES_MAX)..].join("\n");
         let how = match outcome.reason() {
-            None if *outcome == model::check::Outcome::TimedOut => {
+            None if *outcome == Outcome::TimedOut => {
                 format!(" after {} minutes", DEPLOY_MAX.as_secs() / 60)
             }
             None => String::new(),

@@ -98,8 +98,12 @@ pub(crate) enum Command {
     Attach(AttachArgs),
     /// Bring up a lane's box, which stays until its deadline
     Up(UpArgs),
+    /// Copy the source to a box, and build, install and start what has changed
+    Deploy(DeployArgs),
     /// Copy the source to a box and run its lane's checks
     Test(TestArgs),
+    /// Run the smoke script on a box that is deployed
+    Smoke(LabelArgs),
     /// Bring results back from a box
     Fetch(LabelArgs),
     /// Destroy a box, or all of them, and confirm that it is gone
@@ -213,6 +217,16 @@ pub(crate) struct UpArgs {
     pub(crate) boxes: BoxArgs,
 }
 
+/// `twolane deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The box
+    pub(crate) label: Label,
+    /// Make a new HMAC secret, and restart what uses it
+    #[arg(long)]
+    pub(crate) rotate_secret: bool,
+}
+
 /// `twolane test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -283,6 +297,9 @@ pub(crate) struct WhichLog {
     /// What a check wrote
     #[arg(long, value_name = "NAME")]
     pub(crate) check: Option<String>,
+    /// What a systemd unit wrote, such as mvmd-agent
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Option<String>,
 }
 
 /// `twolane extend`.

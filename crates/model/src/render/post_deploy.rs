@@ -105,13 +105,14 @@ pub fn command(has_new_secret: bool) -> String {
 
 /// Returns the command of a check: its own, or that of the smoke script.
 pub fn check_command(check: &Check, deploy: &Deploy) -> String {
-    match &deploy.smoke {
-        Some(path) if check.run == SMOKE => {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            format!("exec bash {}", quote(&format!("{WORK_HOME}/{name}")))
-        }
-        _ => check.run.clone(),
-    }
+    let script = smoke_command(deploy).filter(|_| check.run == SMOKE);
+    script.unwrap_or_else(|| check.run.clone())
+}
+
+/// Returns the command that runs the smoke script on the box, if there is one.
+pub fn smoke_command(deploy: &Deploy) -> Option<String> {
+    let name = deploy.smoke.as_ref()?.rsplit('/').next()?;
+    Some(format!("exec bash {}", quote(&format!("{WORK_HOME}/{name}"))))
 }
 
 /// Returns a line that the text does not hold.

@@ -1,4 +1,4 @@
-//! `twolane logs`: the console, what cloud-init wrote, or what a check wrote.
+//! `twolane logs`: the console, what cloud-init wrote, or what a check or a unit wrote.
 
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long one question for a check's output may wait on the box, in seconds.
 const POLL_SECONDS: &str = "10";
+/// How many lines of a unit's journal are shown at first.
+const UNIT_LINES: &str = "200";
+/// What stands before the place in the journal from which to go on.
+const CURSOR_MARK: &str = "-- cursor: ";
 /// What cloud-init wrote, all of it.
 const CLOUD_INIT: &str = "/var/log/cloud-init-output.log";
 
@@ -50,9 +54,10 @@ pub(crate) fn run(context: &Context, args: &LogsArgs) -> Result {
         let showing = async {
             match &args.which {
                 which if which.console => console(world, &held, args.follow, &mut out).await,
-                which => match &which.check {
-                    Some(name) => check(world, &paths, held, name, args.follow, &mut out).await,
-                    None => cloud_init(world, held, args.follow, &mut out).await,
+                which => match (&which.check, &which.unit) {
+                    (Some(name), _) => check(world, &paths, held, name, args.follow, &mut out).await,
+                    (None, Some(name)) => unit(world, held, name, args.follow, &mut out).await,
+                    (None, None) => cloud_init(world, held, args.follow, &mut out).await,
                 },
             }
         };
@@ -130,6 +135,25 @@ async fn cloud_init(world: &World, held: Held, is_followed: bool, out: &mut Out<
         if !is_followed || stream::is_closed() {
             return Ok(());
         }
+        world.clock.sleep(PAUSE).await;
+    }
+}
+
+/// Shows the journal of a unit, from its last lines on.
+async fn unit(world: &World, held: Held, name: &str, is_followed: bool, out: &mut Out<'_>) -> Result<()> {
+    let link = boxes::reach(world, &boxes::machine(held)?).await?;
+    let mut cursor = String::new();
+    loop {
+        let answer = link
+            .run(world, &tool(["journal", name, UNIT_LINES, &cursor]))
+            .await?;
+        let text = String::from_utf8_lossy(&answer);
+        let (lines, last) = text.rsplit_once(CURSOR_MARK).unwrap_or((&text, &cursor));
+        out.write(lines.as_bytes());
+        if !is_followed || stream::is_closed() {
+            return Ok(());
+        }
+        cursor = last.trim().to_owned();
         world.clock.sleep(PAUSE).await;
     }
 }

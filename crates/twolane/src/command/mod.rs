@@ -3,6 +3,7 @@
 mod attach;
 mod boxes;
 mod completions;
+mod deploy;
 mod doctor;
 mod down;
 mod extend;
@@ -16,6 +17,7 @@ mod providers;
 mod render;
 mod report;
 mod run;
+mod smoke;
 mod ssh;
 mod test;
 mod up;
@@ -83,7 +85,9 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Run(args) => run::run(&context, &args),
         Command::Attach(args) => attach::run(&context, &args),
         Command::Up(args) => up::run(&context, &args),
+        Command::Deploy(args) => deploy::run(&context, &args),
         Command::Test(args) => test::run(&context, &args),
+        Command::Smoke(args) => smoke::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
         Command::Ls => ls::run(&context),

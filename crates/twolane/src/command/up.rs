@@ -97,7 +97,14 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
     });
     let on = Lane { plan, lane, world };
     let link = Link::default();
-    let upping = Box::pin(engine::up::up(&on, &link));
+    let upping = Box::pin(async {
+        let machine = engine::up::up(&on, &link).await?;
+        match lane.has_deploy {
+            true => engine::deploy::deploy(&on, &link, false).await?,
+            false => engine::deploy::hand_over(&on, &link).await?,
+        }
+        Ok(machine)
+    });
     let upped = match select(upping, world.stop.asked()).await {
         Either::Left((upped, _)) => upped.map_err(|refusal| refused(&on, refusal)),
         Either::Right(((), _)) => {
