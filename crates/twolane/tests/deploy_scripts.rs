@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -359,4 +360,34 @@ fn what_it_cannot_read_is_wrong_usage() {
         assert_eq!(code, 2, "{text}");
     }
     assert!(!sandbox.path("status").exists());
+}
+
+#[test]
+fn units_do_not_get_less_hardened() {
+    for (unit, exposure_max) in [
+        ("mvm-hostd", 5.0),
+        ("mvmd-agent", 0.6),
+        ("mvmd-coordinator", 1.2),
+        ("mvmd-gateway", 1.2),
+    ] {
+        let path = repository().join(format!("ops/ephemeral/units/{unit}.service"));
+        let analysed = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(path.canonicalize().unwrap())
+            .output();
+        let Ok(analysed) = analysed else {
+            writeln!(std::io::stderr(), "NOT TESTED: systemd-analyze is not installed").unwrap();
+            return;
+        };
+        let text = String::from_utf8(analysed.stdout).unwrap();
+        let exposure = text
+            .rsplit_once("service: ")
+            .and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
+        let exposure =
+            exposure.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&analysed.stderr)));
+        assert!(
+            exposure <= exposure_max,
+            "{unit} is exposed by {exposure}, not {exposure_max} at most:\n{text}"
+        );
+    }
 }

@@ -1,0 +1,122 @@
+//! Stage 2 end to end on `local`: four daemons in a real VM, a microVM's output back through all of them, and what
+//! happens to them when a deploy changes something or goes wrong. One box for all of it, as booting one takes minutes.
+
+mod e2e_support;
+
+use std::{fs, path::Path, process::Command};
+
+use e2e_support::{Bench, is};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LABEL: &str = "e2e-deploy";
+const AGENT: &str = "samples/mvmd/crates/mvmd/src/daemons.rs";
+
+/// Returns a copy of both samples, which tests may change.
+fn samples() -> TempDir {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("rsync")
+        .args(["-a", "--exclude=target", "--delete"])
+        .arg(repository.join("samples"))
+        .arg(copy.path())
+        .status();
+    assert!(copied.unwrap().success());
+    copy
+}
+
+fn edit(path: &Path, old: &str, new: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(old), "{old} in {}", path.display());
+    fs::write(path, text.replace(old, new)).unwrap();
+}
+
+/// Returns the process of each unit.
+fn processes(bench: &Bench) -> Vec<String> {
+    let (code, text) = bench.output(&[
+        "ssh",
+        LABEL,
+        "systemctl show --property=MainPID --value mvm-hostd mvmd-agent mvmd-coordinator mvmd-gateway",
+    ]);
+    assert_eq!(code, 0, "{text}");
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn deploy(bench: &Bench, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let (status, events) = bench.start(&[&["deploy", LABEL], arguments].concat()).finish();
+    (status.code().unwrap_or(-1), events)
+}
+
+#[test]
+fn four_daemons_come_up_and_survive_what_deploys_do_to_them() {
+    let samples = samples();
+    let bench = Bench::at(samples.path().join("samples/mvmd"));
+    let (status, events) = bench.start(&["up", "--label", LABEL]).finish();
+    assert_eq!(status.code(), Some(0), "{:#?}", events.last());
+
+    let (code, text) = bench.output(&["smoke", LABEL]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("the smoke test passed") && !text.contains("BAD"),
+        "{text}"
+    );
+    let verify = "systemd-analyze verify --man=no mvm-hostd.service mvmd-agent.service mvmd-coordinator.service mvmd-gateway.service";
+    let (code, text) = bench.output(&["ssh", LABEL, verify]);
+    assert!(code == 0 && text.trim().is_empty(), "{text}");
+    let (code, text) = bench.output(&["logs", LABEL, "--unit", "mvmd-gateway"]);
+    assert!(
+        code == 0 && text.contains("refused a request: the request is not signed"),
+        "{text}"
+    );
+
+    let first = processes(&bench);
+    assert_eq!(deploy(&bench, &[]).0, 0);
+    assert_eq!(processes(&bench), first, "nothing has changed");
+
+    // The build fails: the compiler's message is told, and what runs goes on running.
+    let agent = samples.path().join(AGENT);
+    edit(&agent, "agent listens at {}", "agent listens at {} {}");
+    let (code, events) = deploy(&bench, &[]);
+    assert_eq!(code, 3);
+    let failed = events
+        .iter()
+        .find(|event| is(event, "lane-failed"))
+        .expect("a reason");
+    let why = failed["why"].as_str().unwrap();
+    assert!(
+        why.contains("stage 2 failed at build") && why.contains("positional argument"),
+        "{why}"
+    );
+    assert_eq!(processes(&bench), first);
+
+    // A daemon crash-loops: it is named, with what it wrote.
+    edit(&agent, "agent listens at {} {}", "agent listens at {}");
+    edit(
+        &agent,
+        "    let served = listen_socket(socket)",
+        "    panic!(\"the agent has had enough\");\n    let served = listen_socket(socket)",
+    );
+    let (code, events) = deploy(&bench, &[]);
+    assert_eq!(code, 3);
+    let failed = events
+        .iter()
+        .find(|event| is(event, "lane-failed"))
+        .expect("a reason");
+    let why = failed["why"].as_str().unwrap();
+    assert!(
+        why.contains("mvmd-agent.service") && why.contains("the agent has had enough"),
+        "{why}"
+    );
+
+    edit(&agent, "    panic!(\"the agent has had enough\");\n", "");
+    let (code, events) = deploy(&bench, &["--rotate-secret"]);
+    assert_eq!(code, 0, "{:#?}", events.last());
+    assert_eq!(processes(&bench)[0], first[0], "mvm-hostd was never touched");
+    let (code, text) = bench.output(&["smoke", LABEL]);
+    assert_eq!(code, 0, "{text}");
+
+    let (code, text) = bench.output(&["down", LABEL]);
+    assert_eq!(code, 0, "{text}");
+    bench.assert_nothing_left();
+}
