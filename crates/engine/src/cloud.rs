@@ -187,12 +187,16 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     ) -> Result<Sighting, ProviderError> {
         let end = self.in_time(ASK_MAX);
         let mut attempt = 0;
+        let mut unanswered = None;
         loop {
             attempt += 1;
             let error = match self.api.create(order, place, prepared).await {
                 Ok(sighting) => return Ok(sighting),
                 Err(error) => error,
             };
+            if error.kind == ErrorKind::Unanswered {
+                unanswered = Some(error.clone());
+            }
             let may_exist = matches!(error.kind, ErrorKind::Unanswered | ErrorKind::Taken);
             if may_exist && let Some(found) = self.look_for(order, &error, progress).await? {
                 return Ok(found);
@@ -203,7 +207,10 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             let wait = match after(&error.kind, attempt, left) {
                 Next::Wait(wait) => wait.max(pause(attempt)),
                 Next::FindByLabel if may_repeat => pause(attempt),
-                Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
+                // A refusal now does not tell what became of an earlier call that was not answered.
+                Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => {
+                    return Err(unanswered.unwrap_or(error));
+                }
             };
             progress.report(&format!("{error}; asking again"), None);
             self.sleep(wait).await;
@@ -225,7 +232,6 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             match self.find(order, progress).await {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
-                Err(error) if error.kind == ErrorKind::Taken => return Err(error),
                 // Whether the box was made is still not known, whatever this failure says.
                 Err(error) => {
                     let cause = format!("{}; then {}", unanswered.cause, error.cause);
@@ -416,6 +422,10 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 impl<A: CloudApi + ?Sized> Listing for Cloud<A> {
     async fn list(&self) -> Result<Vec<Listed>, ProviderError> {
         self.ask(&Silent, || self.api.list(&Which::AllOurs)).await
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.api.now()
     }
 }
 

@@ -33,7 +33,12 @@ pub enum Departure {
 /// What the journal says of a box.
 enum Known {
     /// This.
-    Held(Box<Held>),
+    Held {
+        /// What it says.
+        held: Box<Held>,
+        /// Whether the run's process died, and did not end the run.
+        has_died: bool,
+    },
     /// Nothing: no process of this machine has asked for such a box, or it is gone.
     Nothing,
     /// It cannot be read.
@@ -43,7 +48,7 @@ enum Known {
 impl Known {
     fn held(&self) -> Option<&Held> {
         match self {
-            Self::Held(held) => Some(held),
+            Self::Held { held, .. } => Some(held),
             Self::Nothing | Self::Unreadable => None,
         }
     }
@@ -51,7 +56,7 @@ impl Known {
     /// Returns from when on a provider lists all that was made: a look before that may miss something.
     fn listed_from(&self, lag: Duration, now: Timestamp) -> Timestamp {
         match self {
-            Self::Held(held) => held.listed_from(lag, now),
+            Self::Held { held, has_died } => held.listed_from(lag, now, *has_died),
             Self::Nothing => now,
             Self::Unreadable => later(now, lag),
         }
@@ -73,12 +78,20 @@ pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure
 /// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
 pub async fn down_own(lane: &Lane<'_>) -> Departure {
     let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
-    let known = match known(label, name, lane.world).await {
-        Known::Held(held) if held.run != *run => Known::Nothing,
+    let known = match known_of_run(label, run, name, lane.world).await {
+        // This process is the one that carries the run out.
+        Known::Held { held, .. } => Known::Held { held, has_died: false },
         known => known,
     };
     let which = Which::OfRun(label.clone(), run.clone());
     depart(label, known, &which, name, lane.world).await
+}
+
+/// Destroys the box of that label that was made for that run, on whichever machine; never anything of another run.
+pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Departure {
+    let known = known_of_run(label, run, lane, world).await;
+    let which = Which::OfRun(label.clone(), run.clone());
+    depart(label, known, &which, lane, world).await
 }
 
 async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, world: &World) -> Departure {
@@ -97,6 +110,10 @@ async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, 
             Ok(found) => gone.extend(found),
             Err(error) => failures.push(error.to_string()),
         }
+    }
+    if matches!(known, Known::Unreadable) && world.providers.values().any(|provider| provider.can_turn_up_late()) {
+        let why = "the journal cannot be read, so that nobody knows whether a create call was left without an answer";
+        failures.push(why.to_owned());
     }
     let departure = match failures.is_empty() {
         true => confirm(label, held, gone, lane, world).await,
@@ -126,10 +143,12 @@ async fn destroy_all(
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
     let lag = world.providers.get(name).map(|provider| provider.listing_lag());
-    let listed_from = known.listed_from(lag.unwrap_or_default(), world.clock.now());
+    let began = world.clock.now();
+    let listed_from = known.listed_from(lag.unwrap_or_default(), began);
     let mut gone = destroy(name, which, lane, world).await?;
-    let wait = between(world.clock.now(), listed_from);
-    if !wait.is_zero() {
+    // Not by the moment at which the answer is read: this machine may have slept on it.
+    if began < listed_from {
+        let wait = between(world.clock.now(), listed_from);
         let message = format!("looking once more when {name} lists all that is new");
         DownProgress { lane, world }.report(&message, None);
         world.clock.sleep(wait).await;
@@ -194,7 +213,7 @@ async fn confirm(
         .filter(|gone| gone.kind == ResourceKind::Machine)
         .count();
     let is_late_possible = held.is_some_and(|held| can_turn_up_late(held, world));
-    let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, world.clock.now()));
+    let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, now_at(held, world)));
     let run = held.map(|held| &held.run);
     note(
         run,
@@ -202,6 +221,7 @@ async fn confirm(
             label: label.clone(),
             resources: gone.clone(),
             is_final,
+            attempts: held.map(Held::tokens).unwrap_or_default(),
         },
         lane,
         world,
@@ -210,7 +230,7 @@ async fn confirm(
     if !is_final && let Some(held) = held {
         let why = format!(
             "a create call was not answered; its box may still turn up, and is looked for until {}",
-            held.tags.deadline.moment()
+            held.looked_for.moment()
         );
         tell_left(label, held, &why, lane, world);
         return Departure::Left { why };
@@ -231,6 +251,13 @@ async fn confirm(
         },
     );
     Departure::Gone(gone)
+}
+
+/// Returns the earliest moment of those that the clocks of the box's providers show, or this machine's clock.
+fn now_at(held: &Held, world: &World) -> Timestamp {
+    let of = |name: &ProviderName| world.providers.get(name)?.listing()?.now();
+    let clocks = held.providers().into_iter().filter_map(of);
+    clocks.min().unwrap_or(world.clock.now())
 }
 
 fn can_turn_up_late(held: &Held, world: &World) -> bool {
@@ -264,8 +291,12 @@ async fn leave(
         world,
     )
     .await;
-    if let Some(held) = held {
-        tell_left(label, held, &why, lane, world);
+    match held {
+        Some(held) => tell_left(label, held, &why, lane, world),
+        None => {
+            let text = format!("box {label} may still be there: {why}");
+            world.tell(lane, Event::Notice { text });
+        }
     }
     Departure::Left { why }
 }
@@ -280,19 +311,18 @@ fn tell_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &
     world.tell(lane, event);
 }
 
-/// Leaves the lane's box to its user for that long, and says how it ends.
+/// Leaves the lane's box to its user for that long, and says how it ends. None when that cannot be written down:
+/// nobody would know that it is to stay.
 pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> {
     let label = &lane.lane.label;
-    let known = known(label, Some(&lane.lane.name), lane.world).await;
+    let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
     let held = known.held()?;
     let deadline = Deadline::after(lane.world.clock.now(), length).min(held.tags.deadline);
-    note(
-        Some(&held.run),
-        Fact::Kept { label: label.clone() },
-        Some(&lane.lane.name),
-        lane.world,
-    )
-    .await;
+    let fact = Fact::Kept { label: label.clone() };
+    if let Err(error) = lane.world.journal.append(&held.run, fact).await {
+        lane.notice(format!("{label} is not kept: {error}"));
+        return None;
+    }
     let dead_man = match lane.world.providers.get(&held.candidate.provider) {
         Some(provider) => provider.dead_man(),
         None => "by `twolane down`".to_owned(),
@@ -307,10 +337,17 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
 
 async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
     match world.journal.entries().await {
-        Ok(entries) => match Holdings::fold(&entries).boxes.remove(label) {
-            Some(held) => Known::Held(Box::new(held)),
-            None => Known::Nothing,
-        },
+        Ok(entries) => {
+            let mut holdings = Holdings::fold(&entries);
+            let Some(held) = holdings.boxes.remove(label) else {
+                return Known::Nothing;
+            };
+            let has_ended = holdings.runs.get(&held.run).is_some_and(|run| run.verdict.is_some());
+            Known::Held {
+                held: Box::new(held),
+                has_died: !has_ended,
+            }
+        }
         Err(error) => {
             world.tell(
                 lane,
@@ -320,6 +357,13 @@ async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
             );
             Known::Unreadable
         }
+    }
+}
+
+async fn known_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Known {
+    match known(label, lane, world).await {
+        Known::Held { held, .. } if held.run != *run => Known::Nothing,
+        known => known,
     }
 }
 

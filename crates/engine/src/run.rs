@@ -23,6 +23,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     open::install_tool,
+    reap::supersede,
     sync::sync,
     time::unless_stopped,
     up::up,
@@ -45,6 +46,7 @@ pub enum CannotRun {
 /// Carries out a plan, and returns how it ended. With the plan of a run whose process died, takes that run up again.
 pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
     begin(plan, world).await?;
+    supersede(plan, world).await;
     let lanes = plan.lanes.iter().map(|lane| one(Lane { plan, lane, world }));
     let verdict = join_all(lanes).await.into_iter().max().unwrap_or(Verdict::Passed);
     end(plan, world, verdict).await;

@@ -164,6 +164,7 @@ async fn a_label_is_free_again_when_its_box_is_gone() {
             label,
             resources: vec![],
             is_final: true,
+            attempts: vec![],
         },
     )
     .await
@@ -257,6 +258,7 @@ async fn twenty_thousand_entries_fold() {
                 label,
                 resources: vec![],
                 is_final: true,
+                attempts: vec![],
             };
             let second = if n % 100 == 0 { began() } else { gone };
             for fact in [intent(&format!("box-{n}"), &run_id), second] {

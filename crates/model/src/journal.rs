@@ -86,6 +86,9 @@ pub enum Fact {
         resources: Vec<Gone>,
         /// Whether nothing of that label can turn up any more: see [`Held::is_final`].
         is_final: bool,
+        /// The attempts that were known when this was found out; none: all. Another process may have begun one since.
+        #[serde(default)]
+        attempts: Vec<Token>,
     },
     /// It could not be destroyed.
     Left {
@@ -136,6 +139,8 @@ pub struct Held {
     pub state: HeldState,
     /// What the provider said of it, once it did.
     pub machine: Option<Machine>,
+    /// Until when an attempt that was not answered is looked for: the latest deadline that any of them carries.
+    pub looked_for: Deadline,
     /// Whether the user wants it to stay until its deadline.
     pub is_kept: bool,
     /// Every attempt that may have made a box: one that was given up for the next candidate may turn up late.
@@ -158,15 +163,25 @@ impl Held {
     /// no attempt is unanswered but for those whose boxes were found, or the deadline has passed.
     pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
         let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
-        is_answered || !can_turn_up_late || found >= self.attempts.len() || self.tags.deadline.is_over(now)
+        is_answered || !can_turn_up_late || found >= self.attempts.len() || self.looked_for.is_over(now)
     }
 
     /// Returns from when on a provider lists all that was made, when new things may be missing from its lists for `lag`.
-    /// Nobody knows when an unanswered attempt made something: it may have been just now.
-    pub fn listed_from(&self, lag: Duration, now: Timestamp) -> Timestamp {
+    /// Nobody knows when an unanswered attempt made something, nor, after its process died, which way the clock went
+    /// since: it may have been just now.
+    pub fn listed_from(&self, lag: Duration, now: Timestamp, has_died: bool) -> Timestamp {
         let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
-        let made = if is_answered { self.made.min(now) } else { now };
+        let made = if is_answered && !has_died {
+            self.made.min(now)
+        } else {
+            now
+        };
         after(made, lag)
+    }
+
+    /// Returns the tokens of all attempts.
+    pub fn tokens(&self) -> Vec<Token> {
+        self.attempts.iter().map(|attempt| attempt.token.clone()).collect()
     }
 
     /// Returns every provider that may have the box, each once.
@@ -244,7 +259,12 @@ impl Holdings {
             }
             Fact::Intent { candidate, tags } => return self.intend(entry, candidate, tags),
             Fact::Refused { label, token, .. } => return self.refuse(entry, label, token),
-            Fact::Gone { label, is_final, .. } => return self.leave(label, *is_final),
+            Fact::Gone {
+                label,
+                is_final,
+                attempts,
+                ..
+            } => return self.leave(label, *is_final, attempts),
             Fact::Extended { label, deadline } => {
                 if let Some(held) = self.boxes.get_mut(label) {
                     held.tags.deadline = *deadline;
@@ -277,11 +297,9 @@ impl Holdings {
     }
 
     fn intend(&mut self, entry: &Entry, candidate: &Candidate, tags: &Tags) {
-        let mut attempts = self
-            .boxes
-            .remove(&tags.label)
-            .map(|held| held.attempts)
-            .unwrap_or_default();
+        let before = self.boxes.remove(&tags.label);
+        let looked_for = before.as_ref().map(|held| held.looked_for);
+        let mut attempts = before.map(|held| held.attempts).unwrap_or_default();
         attempts.retain(|attempt| attempt.token != tags.token);
         attempts.push(Attempt {
             token: tags.token.clone(),
@@ -296,6 +314,7 @@ impl Holdings {
             made: entry.at,
             state: HeldState::Intended,
             machine: None,
+            looked_for: looked_for.unwrap_or(tags.deadline).max(tags.deadline),
             is_kept: false,
             attempts,
         };
@@ -313,11 +332,17 @@ impl Holdings {
         }
     }
 
-    fn leave(&mut self, label: &Label, is_final: bool) {
-        if is_final {
+    fn leave(&mut self, label: &Label, is_final: bool, known: &[Token]) {
+        let Some(held) = self.boxes.get_mut(label) else {
+            return;
+        };
+        let is_new = |attempt: &Attempt| !known.is_empty() && !known.contains(&attempt.token);
+        let has_new = held.attempts.iter().any(is_new);
+        let is_open = |attempt: &Attempt| is_new(attempt) || (!is_final && !attempt.is_answered);
+        held.attempts.retain(is_open);
+        if held.attempts.is_empty() && is_final {
             self.boxes.remove(label);
-        } else if let Some(held) = self.boxes.get_mut(label) {
-            held.attempts.retain(|attempt| !attempt.is_answered);
+        } else if !has_new {
             held.machine = None;
             held.state =
                 HeldState::Unknown("a create call was not answered, and its box may turn up late".to_owned());
@@ -387,15 +412,11 @@ mod tests {
                         label: label(name),
                         why: "500".into(),
                     },
-                    ["gone", name] => Fact::Gone {
+                    ["gone" | "nothing", name, ref attempts @ ..] => Fact::Gone {
                         label: label(name),
                         resources: vec![],
-                        is_final: true,
-                    },
-                    ["nothing", name] => Fact::Gone {
-                        label: label(name),
-                        resources: vec![],
-                        is_final: false,
+                        is_final: words[0] == "gone",
+                        attempts: attempts.iter().map(|attempt| token(attempt)).collect(),
                     },
                     ["extended", name] => Fact::Extended {
                         label: label(name),
@@ -456,6 +477,13 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_began_during_a_destroy_outlives_it() {
+        check("intent aa aws 1, down aa, intent aa gcp 2, gone aa 1", "aa intended gcp");
+        check("intent aa aws 1, down aa, intent aa gcp 2, nothing aa 1", "aa intended aws+gcp");
+        check("intent aa aws 1, down aa, intent aa gcp 2, gone aa 1 2", "");
+    }
+
+    #[test]
     fn an_unanswered_box_that_was_not_found_is_still_looked_for() {
         check(
             "intent aa aws 1, unanswered aa, down aa, nothing aa",
@@ -484,9 +512,10 @@ mod tests {
         let (lag, made): (_, Timestamp) = (Duration::from_secs(60), NOW.parse().unwrap());
         let later = after(made, Duration::from_secs(600));
         let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
-        assert_eq!(refused.listed_from(lag, later), after(made, lag));
+        assert_eq!(refused.listed_from(lag, later, false), after(made, lag));
+        assert_eq!(refused.listed_from(lag, later, true), after(later, lag));
         let unanswered = &story("intent aa aws 1, unanswered aa").boxes[&label("aa")];
-        assert_eq!(unanswered.listed_from(lag, later), after(later, lag));
+        assert_eq!(unanswered.listed_from(lag, later, false), after(later, lag));
         let before = "2026-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(
             refused.listed_from(lag, before),

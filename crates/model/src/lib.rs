@@ -17,6 +17,7 @@ pub mod name;
 pub mod order;
 pub mod plan;
 pub mod reap;
+pub mod receipt;
 pub mod render;
 pub mod report;
 pub mod results;

@@ -1,6 +1,6 @@
 //! The tags that mark a box, and all that was made for it, at its provider.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,65 @@ pub struct Owner {
     pub user: Option<String>,
     /// The host that the run was started on.
     pub host: Option<String>,
+}
+
+impl Owner {
+    /// Tells whether both are of the same repository and of the same branch or pull request, both known.
+    pub fn is_same_change(&self, other: &Self) -> bool {
+        let is_same = |one: &Option<String>, other: &Option<String>| match (one, other) {
+            (Some(one), Some(other)) => tag_value(one) == tag_value(other),
+            _ => false,
+        };
+        is_same(&self.repository, &other.repository) && is_same(&self.reference, &other.reference)
+    }
+}
+
+/// One thing that is known of an owner, such as `user=eve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerIs {
+    part: OwnerPart,
+    value: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnerPart {
+    Repository,
+    Reference,
+    User,
+    Host,
+}
+
+impl OwnerIs {
+    /// Tells whether it is so of an owner.
+    pub fn is_of(&self, owner: &Owner) -> bool {
+        let value = match self.part {
+            OwnerPart::Repository => &owner.repository,
+            OwnerPart::Reference => &owner.reference,
+            OwnerPart::User => &owner.user,
+            OwnerPart::Host => &owner.host,
+        };
+        value.as_ref().is_some_and(|value| tag_value(value) == tag_value(&self.value))
+    }
+}
+
+impl FromStr for OwnerIs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = "write repository=, ref=, user= or host= and a value";
+        let (key, value) = text.split_once('=').ok_or(help)?;
+        let part = match key {
+            "repository" => OwnerPart::Repository,
+            "ref" => OwnerPart::Reference,
+            "user" => OwnerPart::User,
+            "host" => OwnerPart::Host,
+            _ => return Err(help.to_owned()),
+        };
+        if tag_value(value).is_empty() {
+            return Err(help.to_owned());
+        }
+        Ok(Self { part, value: value.to_owned() })
+    }
 }
 
 /// The tags of one box.
@@ -133,6 +192,16 @@ mod tests {
         let mut expected = tags();
         expected.owner.repository = Some("acme-mvm".into());
         assert_eq!(Tags::parse(&tags().pairs()), Some(expected));
+    }
+
+    #[test]
+    fn an_owner_is_known_by_what_its_tags_can_hold() {
+        let owner = Tags::parse(&tags().pairs()).unwrap().owner;
+        let is_of = |text: &str| text.parse::<OwnerIs>().map(|is| is.is_of(&owner));
+        assert_eq!(is_of("repository=acme/Mvm"), Ok(true));
+        assert_eq!(is_of("repository=acme/mvmd"), Ok(false));
+        assert_eq!(is_of("user=eve"), Ok(false));
+        assert!(is_of("colour=red").is_err() && is_of("user=").is_err() && is_of("eve").is_err());
     }
 
     #[test]

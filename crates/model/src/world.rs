@@ -122,6 +122,11 @@ pub trait Provider: Send + Sync {
 pub trait Listing: Send + Sync {
     /// Returns everything that carries our tag, of each kind, in all regions, all pages.
     async fn list(&self) -> Result<Vec<Listed>, ProviderError>;
+
+    /// Returns the moment by the provider's own clock, where its last answer told it: boxes are judged by that.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Says before a run whether it could work.

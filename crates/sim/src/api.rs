@@ -8,12 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use model::{
-    cloud::{CloudApi, Life, Prepared, Sighting},
+    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
     error::{ErrorKind, ProviderError},
     machine::{Listed, ResourceKind, Which},
     name::{Label, ProviderName},
     order::Order,
     tags::{Tags, is_ours},
+    time::Timestamp,
 };
 
 use crate::{
@@ -195,7 +196,7 @@ impl CloudApi for SimApi {
     }
 
     async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        let which = Which::Label(order.tags.label.clone());
+        let which = Which::OfRun(order.tags.label.clone(), order.tags.run.clone());
         let is_there = |thing: &Thing| {
             thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &which)
         };
@@ -242,6 +243,14 @@ impl CloudApi for SimApi {
         Ok(meant.iter().map(|thing| self.listing(thing)).collect())
     }
 
+    fn now(&self) -> Option<Timestamp> {
+        Some(self.cloud.clock.true_now())
+    }
+
+    fn retag(&self) -> Option<&dyn Retag> {
+        Some(self)
+    }
+
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
         match self.cloud.delete(self.process, &listed.id).await {
             Ok(()) if self.has(Bug::TrustsTheFirstOk) => {
@@ -252,5 +261,13 @@ impl CloudApi for SimApi {
             Ok(()) | Err(ErrorKind::NotFound) => Ok(()),
             Err(kind) => Err(self.error(kind, "destroy a box")),
         }
+    }
+}
+
+#[async_trait]
+impl Retag for SimApi {
+    async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        let tagged = self.cloud.tag(&listed.id, tags.pairs()).await;
+        tagged.map_err(|kind| self.error(kind, "move a deadline"))
     }
 }

@@ -53,7 +53,12 @@ struct Inner {
     calls: u64,
     kill_at: Option<u64>,
     is_killed: bool,
+    /// How often the operator's machine goes to sleep at a call, in a million times.
+    sleeps: u64,
 }
+
+/// Longest time for which the operator's machine sleeps.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 impl SimClock {
     /// Makes a clock whose chance comes from `seed`.
@@ -67,6 +72,7 @@ impl SimClock {
             calls: 0,
             kill_at: None,
             is_killed: false,
+            sleeps: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -116,15 +122,23 @@ impl SimClock {
 
     /// Marks a call of the world, at which the process may be killed.
     pub async fn call(&self) {
-        let is_killed = {
+        let (is_killed, sleeps) = {
             let mut inner = self.inner();
             inner.calls += 1;
             inner.is_killed |= inner.kill_at == Some(inner.calls);
-            inner.is_killed
+            (inner.is_killed, inner.sleeps)
         };
+        if sleeps > 0 && self.below(1_000_000) < sleeps {
+            self.skip(self.length(Duration::ZERO, SLEEP_MAX));
+        }
         if is_killed {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Lets the operator's machine go to sleep at a call, so often in a million times.
+    pub fn set_sleeps(&self, sleeps: u64) {
+        self.inner().sleeps = sleeps;
     }
 
     /// Returns how many calls of the world the last process made.
@@ -155,7 +169,7 @@ impl SimClock {
 
     /// Returns the true moment, as the providers' clocks have it.
     pub fn true_now(&self) -> Timestamp {
-        moment(self.elapsed(), SignedDuration::ZERO)
+        true_moment(self.elapsed())
     }
 
     /// Sets the operator's clock off by that much.
@@ -194,6 +208,11 @@ impl SimClock {
             .lock()
             .expect("no code that can panic runs under the lock")
     }
+}
+
+/// Returns the true moment, so long after the simulation began.
+pub fn true_moment(elapsed: Elapsed) -> Timestamp {
+    moment(elapsed, SignedDuration::ZERO)
 }
 
 fn moment(elapsed: Elapsed, skew: SignedDuration) -> Timestamp {

@@ -136,7 +136,15 @@ impl SimCloud {
             tags: Arc::new(new.tags.clone()),
             is_unanswered,
         });
-        let thing = self.make(new, is_late, &faults);
+        let late = if is_late {
+            self.clock.length(Duration::from_secs(1), LATE_MAX)
+        } else {
+            Duration::ZERO
+        };
+        let thing = self.make(new.clone(), late, &faults);
+        if self.clock.happens(faults.create_repeated) {
+            self.make(new, late, &faults);
+        }
         self.clock.call().await;
         if is_unanswered {
             self.clock.pass(Duration::from_secs(60)).await;
@@ -145,16 +153,12 @@ impl SimCloud {
         Ok(thing)
     }
 
-    fn make(&self, new: New, is_late: bool, faults: &Faults) -> Thing {
+    fn make(&self, new: New, late: Duration, faults: &Faults) -> Thing {
         let now = self.clock.elapsed();
         if let Some(first) = self.made_with_token(&new) {
             return first;
         }
-        let from = if is_late {
-            now + self.clock.length(Duration::from_secs(1), LATE_MAX)
-        } else {
-            now
-        };
+        let from = now + late;
         let listed_from = from + self.clock.length(Duration::ZERO, faults.listing_lag);
         let inside = new
             .host_key
@@ -270,7 +274,7 @@ impl SimCloud {
             tags,
             host_key: None,
         };
-        self.make(new, false, &Faults::default());
+        self.make(new, Duration::ZERO, &Faults::default());
         self.things()
             .iter_mut()
             .rev()

@@ -14,6 +14,8 @@ pub struct Faults {
     pub create_unanswered: u64,
     /// A create call is answered with a timeout, and its box turns up later.
     pub create_late: u64,
+    /// A create call arrives twice.
+    pub create_repeated: u64,
     /// A create call is refused, as there is no such box free.
     pub no_capacity: u64,
     /// A call is answered with 429.
@@ -32,8 +34,12 @@ pub struct Faults {
     pub connection_lost: u64,
     /// The journal cannot be written.
     pub journal_fails: u64,
-    /// The operator's clock jumps at a call.
+    /// From then on, for so long, the disk that the journal is on is full.
+    pub disk_full: (Duration, Duration),
+    /// The operator's clock jumps between two processes.
     pub clock_jumps: u64,
+    /// The operator's machine goes to sleep at a call; in a million times.
+    pub sleeps: u64,
     /// A check fails, on the project's account.
     pub check_fails: u64,
     /// A check never ends by itself.
@@ -58,6 +64,7 @@ impl Faults {
         Self {
             create_unanswered: often(400),
             create_late: often(300),
+            create_repeated: often(200),
             no_capacity: often(400),
             rate_limited: often(150),
             unavailable: often(150),
@@ -67,7 +74,9 @@ impl Faults {
             box_dies: often(300),
             connection_lost: often(100),
             journal_fails: often(60),
-            clock_jumps: often(20),
+            disk_full: (long(3600), long(3600)),
+            clock_jumps: often(300),
+            sleeps: often(2000),
             check_fails: often(400),
             check_hangs: often(200),
             stage1_fails: often(300),

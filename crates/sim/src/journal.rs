@@ -87,12 +87,15 @@ impl MemoryJournal {
     }
 
     fn fails(&self) -> bool {
-        let often = self
-            .clouds
-            .values()
-            .next()
-            .map_or(0, |cloud| cloud.faults().journal_fails);
-        self.clock.happens(often)
+        let faults = self.clouds.values().next().map(|cloud| cloud.faults());
+        self.clock.happens(faults.map_or(0, |faults| faults.journal_fails))
+    }
+
+    fn is_full(&self) -> bool {
+        let faults = self.clouds.values().next().map(|cloud| cloud.faults());
+        let (begin, length) = faults.map(|faults| faults.disk_full).unwrap_or_default();
+        let now = self.clock.elapsed();
+        begin <= now && now < begin + length
     }
 
     fn write(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
@@ -136,7 +139,7 @@ fn remains(clouds: &Clouds, label: &model::name::Label, run: &RunId) -> Vec<Stri
 impl Journal for MemoryJournal {
     async fn append(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
         self.clock.call().await;
-        if self.fails() {
+        if self.fails() || self.is_full() {
             self.record.note(Seen::NotWritten { fact });
             return Err(self.broken("write"));
         }

@@ -88,6 +88,11 @@ pub enum Seen {
         /// For what kind of thing; none for all.
         kind: Option<ResourceKind>,
     },
+    /// The user asks a process to destroy boxes, whatever they are.
+    DownAsked {
+        /// Which process.
+        process: u32,
+    },
     /// A delete call arrived at a provider.
     DestroyAsked {
         /// From which process.
@@ -170,6 +175,7 @@ impl Seen {
                 format!("{provider}: create {kind} {}{silent}", name_of(tags))
             }
             Self::Looked { provider, .. } => format!("{provider}: list"),
+            Self::DownAsked { process } => format!("process {process} is asked for a down"),
             Self::DestroyAsked { process, id, tags } => {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }

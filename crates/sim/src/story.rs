@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use engine::{
+    down::down,
+    extend::extend,
     reap,
     run::{CannotRun, run},
 };
@@ -17,6 +19,7 @@ use model::{
     report::Verdict,
     source::Source,
     tags::Owner,
+    time::Deadline,
     world::World,
 };
 
@@ -27,6 +30,9 @@ use crate::{
     record::Seen,
     world::Sim,
 };
+
+/// How long it is quiet, at least: longer than any deadline that was ever set.
+const QUIET_MIN: Duration = Duration::from_secs(5 * 3600 + 1);
 
 /// How often `reap` is called in the quiet, at most.
 const REAPS_MAX: usize = 8;
@@ -71,8 +77,43 @@ enum Act {
     Run,
     /// Another run with the same labels, beside the first.
     Rival,
+    /// Another run with the same labels, beside the first, on another machine.
+    Stranger,
+    /// `twolane extend`, for each box.
+    Extend,
+    /// `twolane down`, for each box.
+    Down,
     /// `twolane reap`.
     Reap,
+    /// A run, and `twolane reap` while it goes on.
+    RunAndReap,
+    /// A run, and `twolane reap` on another machine while it goes on.
+    RunAndReapElsewhere,
+    /// `twolane reap` on another machine.
+    ReapElsewhere,
+}
+
+impl Act {
+    const ALL: [Self; 10] = [
+        Self::Run,
+        Self::Run,
+        Self::Rival,
+        Self::Stranger,
+        Self::Extend,
+        Self::Down,
+        Self::Reap,
+        Self::ReapElsewhere,
+        Self::RunAndReap,
+        Self::RunAndReapElsewhere,
+    ];
+
+    /// Returns the machine on which the second of its two processes lives.
+    fn beside(self) -> usize {
+        match self {
+            Self::Stranger | Self::ReapElsewhere | Self::RunAndReapElsewhere => 1,
+            Self::Run | Self::Rival | Self::Extend | Self::Down | Self::Reap | Self::RunAndReap => 0,
+        }
+    }
 }
 
 impl Story {
@@ -88,7 +129,9 @@ impl Story {
         }
         let mut wrong = Vec::new();
         let calls = self.live(&sim, &plan, &mut wrong);
-        quieten(&sim, &mut wrong);
+        // The first machine burns down: what it left is settled by tags alone.
+        let is_burnt = !self.is_calm && sim.clock.happens(200);
+        quieten(&sim, is_burnt, &mut wrong);
         let seen = sim.record.take();
         wrong.extend(checkers::all(&sim, &seen));
         Told { wrong, calls, seen }
@@ -104,7 +147,7 @@ impl Story {
             sim.clock
                 .skip(sim.clock.length(Duration::ZERO, Duration::from_secs(1800)));
             sim.maybe_jump();
-            let act = [Act::Run, Act::Run, Act::Rival, Act::Reap][sim.clock.below(4) as usize];
+            let act = Act::ALL[sim.clock.below(Act::ALL.len() as u64) as usize];
             let kill_at = sim.clock.happens(600).then(|| 1 + sim.clock.below(150));
             one_life(sim, plan, act, kill_at, self.stop(sim), wrong);
         }
@@ -133,24 +176,32 @@ fn one_life(
     stop: Option<Duration>,
     wrong: &mut Vec<String>,
 ) -> u64 {
-    let (process, world) = sim.process(stop);
-    let other = if act == Act::Rival {
-        rival(sim, plan)
-    } else {
-        plan.clone()
-    };
-    let (second, beside) = sim.process(None);
+    let (process, world) = sim.process(0, stop);
+    let (second, beside) = sim.process(act.beside(), None);
     let life = async {
         match act {
             Act::Run => note_end(sim, plan, run(plan, &world).await),
-            Act::Rival => {
-                let (first, rival) = futures::join!(run(plan, &world), run(&other, &beside));
-                note_end(sim, plan, first);
-                note_end(sim, &other, rival);
+            Act::Rival | Act::Stranger => {
+                let other = rival(sim, plan);
+                let first = async { note_end(sim, plan, run(plan, &world).await) };
+                let second = async { note_end(sim, &other, run(&other, &beside).await) };
+                futures::join!(first, second);
             }
-            Act::Reap => {
-                reap_once(&world).await;
+            Act::Extend => extend_all(sim, plan, &world).await,
+            Act::Down => {
+                sim.record.note(Seen::DownAsked { process });
+                futures::join!(reap_once(&beside), down_all(plan, &world));
             }
+            Act::RunAndReap | Act::RunAndReapElsewhere => {
+                let first = async { note_end(sim, plan, run(plan, &world).await) };
+                let reaping = async {
+                    let some = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
+                    sim.clock.pass(some).await;
+                    reap_once(&beside).await;
+                };
+                futures::join!(first, reaping);
+            }
+            Act::Reap | Act::ReapElsewhere => reap_once(&beside).await,
         }
     };
     let ending = sim.clock.drive(kill_at, life);
@@ -172,7 +223,13 @@ fn rival(sim: &Sim, plan: &Plan) -> Plan {
 fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
     // A run that could not begin made nothing; that is for `nothing_left` to see.
     let Ok(verdict) = ending else { return };
+    let kept = sim.machines.each_ref().map(|machine| machine.disk.holdings());
+    let is_kept = |label: &Label| {
+        let boxes = kept.iter().filter_map(|holdings| holdings.boxes.get(label));
+        boxes.into_iter().any(|held| held.run == plan.run && held.is_kept)
+    };
     let labels = plan.lanes.iter().map(|lane| &lane.label);
+    let labels = labels.filter(|label| !is_kept(label));
     let remains = labels.flat_map(|label| {
         sim.clouds
             .values()
@@ -187,31 +244,52 @@ fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
 }
 
 async fn reap_once(world: &World) {
-    if let Ok(doom) = reap::doom(world).await {
-        reap::destroy(doom.doomed.into_keys(), world).await;
+    if let Ok((picked, _)) = reap::doom(world, false).await {
+        reap::destroy(picked.doomed, world).await;
+    }
+}
+
+async fn extend_all(sim: &Sim, plan: &Plan, world: &World) {
+    for lane in &plan.lanes {
+        let length = sim
+            .clock
+            .length(Duration::from_secs(60), Duration::from_secs(3 * 3600));
+        let deadline = Deadline::after(world.clock.now(), length);
+        // What could not be moved is said, and stands.
+        let _ = extend(&lane.label, deadline, world).await;
+    }
+}
+
+async fn down_all(plan: &Plan, world: &World) {
+    for lane in &plan.lanes {
+        down(&lane.label, None, world).await;
     }
 }
 
 /// The second part: nothing goes wrong any more, and one `reap` after the other settles what is left.
-fn quieten(sim: &Sim, wrong: &mut Vec<String>) {
+fn quieten(sim: &Sim, is_burnt: bool, wrong: &mut Vec<String>) {
     sim.set_faults(Faults::default());
     sim.clock.jump(jiff::SignedDuration::ZERO);
+    let machines = if is_burnt { 1..2 } else { 0..2 };
+    let owned = || machines.clone().map(|machine| sim.machines[machine].disk.holdings());
+    let begin = sim.clock.elapsed();
     for _ in 0..REAPS_MAX {
-        let (process, world) = sim.process(None);
-        let ending = sim.clock.drive(None, reap_once(&world));
-        sim.reap_process(process, false);
-        if ending == Ending::Stuck {
-            wrong.push("the reap in the quiet goes on for ever".to_owned());
-            return;
+        for machine in machines.clone() {
+            let (process, world) = sim.process(machine, None);
+            let ending = sim.clock.drive(None, reap_once(&world));
+            sim.reap_process(process, false);
+            if ending == Ending::Stuck {
+                wrong.push("the reap in the quiet goes on for ever".to_owned());
+                return;
+            }
         }
-        if sim.disk.holdings().boxes.is_empty()
-            && sim.clock.elapsed() > Duration::from_secs(6 * 3600)
-        {
+        let is_over = owned().all(|holdings| holdings.boxes.is_empty());
+        if is_over && sim.clock.elapsed() > begin + QUIET_MIN {
             return;
         }
         sim.clock.skip(Duration::from_secs(2 * 3600));
     }
-    for (label, held) in sim.disk.holdings().boxes {
+    for (label, held) in owned().flat_map(|holdings| holdings.boxes) {
         wrong.push(format!(
             "the journal still holds {label} after all: {:?}",
             held.state
@@ -237,7 +315,11 @@ fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         owner: Owner::default(),
         allow: vec!["203.0.113.7/32".to_owned()],
         operator_key: None,
-        keep: Keep::Never,
+        keep: match sim.clock.below(if is_calm { 1 } else { 5 }) {
+            3 => Keep::Failed(Duration::from_secs(1800)),
+            4 => Keep::Passed,
+            _ => Keep::Never,
+        },
         is_continued: sim.clock.happens(500),
     }
 }

@@ -27,8 +27,17 @@ use crate::{
     remote::SimRemote,
 };
 
-/// Furthest that the operator's clock jumps.
-const JUMP_MAX: i64 = 2 * 3600;
+/// Furthest that the operator's clock jumps. With a TTL of two hours, every deadline still lies later than a late box
+/// turns up: a clock that is further off than that sets deadlines of which nothing can be said.
+const JUMP_MAX: i64 = 90 * 60;
+
+/// What lies on one operator's machine, and outlives its processes.
+#[derive(Clone, Default)]
+pub struct SimMachine {
+    /// The disk with the journal.
+    pub disk: Disk,
+    keys: KeyStore,
+}
 
 /// A world without any network.
 pub struct Sim {
@@ -38,9 +47,8 @@ pub struct Sim {
     pub record: Record,
     /// The providers.
     pub clouds: Clouds,
-    /// The operator's disk.
-    pub disk: Disk,
-    keys: KeyStore,
+    /// The operators' machines. They know nothing of each other.
+    pub machines: [SimMachine; 2],
     faults: Arc<Mutex<Arc<Faults>>>,
     bug: Option<Bug>,
     processes: std::cell::Cell<u32>,
@@ -64,13 +72,11 @@ impl Sim {
             (name, cloud)
         };
         let clouds = Clouds::from([cloud("alpha", true), cloud("beta", false)]);
-        let (disk, keys) = (Disk::default(), KeyStore::default());
         Self {
             clock,
             record,
             clouds,
-            disk,
-            keys,
+            machines: Default::default(),
             faults,
             bug,
             processes: 0.into(),
@@ -79,6 +85,7 @@ impl Sim {
 
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
+        self.clock.set_sleeps(faults.sleeps);
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
     }
 
@@ -115,12 +122,13 @@ impl Sim {
     }
 
     /// Begins a process: the world as it sees it. `stop` is when its user asks it to stop, from now on.
-    pub fn process(&self, stop: Option<Duration>) -> (u32, World) {
+    pub fn process(&self, machine: usize, stop: Option<Duration>) -> (u32, World) {
+        let SimMachine { disk, keys } = &self.machines[machine];
         let process = self.processes.get() + 1;
         self.processes.set(process);
         self.record.note(Seen::Began { process });
         let provider = |cloud: &SimCloud| -> Arc<dyn Provider> {
-            let api = SimApi::new(cloud.clone(), self.keys.clone(), process, self.bug);
+            let api = SimApi::new(cloud.clone(), keys.clone(), process, self.bug);
             Arc::new(Cloud::new(Arc::new(api), Arc::new(self.clock.clone())))
         };
         let providers: BTreeMap<_, _> = self
@@ -129,7 +137,7 @@ impl Sim {
             .map(|(name, cloud)| (name.clone(), provider(cloud)))
             .collect();
         let journal = MemoryJournal {
-            disk: self.disk.clone(),
+            disk: disk.clone(),
             process,
             clock: self.clock.clone(),
             record: self.record.clone(),
@@ -141,7 +149,7 @@ impl Sim {
             providers,
             remote: Arc::new(SimRemote::new(
                 self.clouds.clone(),
-                self.keys.clone(),
+                keys.clone(),
                 self.clock.clone(),
                 self.bug,
             )),
@@ -167,7 +175,9 @@ impl Sim {
         } else {
             Seen::Over { process }
         });
-        self.disk.release(process);
+        for machine in &self.machines {
+            machine.disk.release(process);
+        }
     }
 
     /// Sets the operator's clock off, as often as the faults say.

@@ -1,6 +1,7 @@
 //! What is sent to a box, as text.
 //! Keeps out: sending it, and deciding what should be on the box.
 
+pub mod ci;
 pub mod cloud_init;
 pub mod post_deploy;
 mod shell;

@@ -1,23 +1,25 @@
-//! Tells many stories, or one with all that was seen in it: `seeds FIRST COUNT`, `seeds SEED`.
+//! Tells many stories, or one with all that was seen in it: `seeds FIRST COUNT`, `seeds SEED`. `seeds bugs` says which
+//! checker catches each bug that is put in on purpose; `seeds crashes` kills one run at each call of the world.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
 
-use sim::{Story, Told};
+use sim::{Bug, Story, Told, record::Seen};
 
 fn main() -> io::Result<ExitCode> {
-    let numbers: Vec<u64> = std::env::args()
-        .skip(1)
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let mut out = io::stdout().lock();
-    match numbers[..] {
-        [seed] => one(seed, &mut out),
-        [first, count] => many(first, count, &mut out),
+    match (words.first().map(String::as_str), &numbers[..]) {
+        (Some("bugs"), _) => bugs(&mut out),
+        (Some("crashes"), _) => crashes(&mut out),
+        (_, &[seed]) => one(seed, &mut out),
+        (_, &[first, count]) => many(first, count, &mut out),
         _ => {
-            writeln!(out, "usage: seeds SEED | seeds FIRST COUNT")?;
+            writeln!(out, "usage: seeds SEED | seeds FIRST COUNT | seeds bugs | seeds crashes")?;
             Ok(ExitCode::from(2))
         }
     }
@@ -44,18 +46,63 @@ fn one(seed: u64, out: &mut impl Write) -> io::Result<ExitCode> {
 /// Shows only what is wrong.
 fn many(first: u64, count: u64, out: &mut impl Write) -> io::Result<ExitCode> {
     let began = std::time::Instant::now();
-    let (mut failed, mut seen) = (0, 0);
+    let (mut failed, mut seen, mut processes) = (0, 0, 0);
     for seed in first..first.saturating_add(count) {
         let told = tell(seed);
         seen += told.seen.len();
+        processes += processes_in(&told);
         failed += u64::from(!told.wrong.is_empty());
         report(seed, &told, out)?;
     }
-    let each = count as f64 / began.elapsed().as_secs_f64();
+    let seconds = began.elapsed().as_secs_f64();
     writeln!(
         out,
-        "{count} seeds from {first} on, {failed} failed; {seen} things seen; {each:.0} a second"
+        "{count} seeds from {first} on, {failed} failed; {processes} processes, {seen} things seen; \
+         {:.0} seeds and {:.0} processes a second",
+        count as f64 / seconds,
+        processes as f64 / seconds
     )?;
+    Ok(ended(failed == 0))
+}
+
+fn processes_in(told: &Told) -> usize {
+    let is_process = |(_, seen): &&(_, Seen)| matches!(seen, Seen::Began { .. });
+    told.seen.iter().filter(is_process).count()
+}
+
+/// Says for each bug which checkers catch it, in how many of 1,000 seeds.
+fn bugs(out: &mut impl Write) -> io::Result<ExitCode> {
+    let mut are_caught = true;
+    for bug in Bug::ALL {
+        let (mut caught, mut by) = (0, BTreeSet::new());
+        for seed in 0..1000 {
+            let bug = Some(bug);
+            let wrong = Story { seed, bug, ..Story::default() }.tell().wrong;
+            caught += u32::from(!wrong.is_empty());
+            by.extend(wrong.iter().filter_map(|wrong| Some(wrong.split_once(": ")?.0.to_owned())));
+        }
+        are_caught &= caught > 0;
+        let by = Vec::from_iter(by).join(", ");
+        writeln!(out, "{bug:?}: in {caught} of 1000 seeds, by: {by}")?;
+    }
+    Ok(ended(are_caught))
+}
+
+/// Kills one run at each call of the world in turn.
+fn crashes(out: &mut impl Write) -> io::Result<ExitCode> {
+    let calm = |seed, kill_at| Story { seed, is_calm: true, kill_at, ..Story::default() }.tell();
+    let (mut points, mut failed) = (0, 0);
+    for seed in 0..10 {
+        for kill_at in 1..=calm(seed, None).calls {
+            points += 1;
+            let wrong = calm(seed, Some(kill_at)).wrong;
+            failed += u32::from(!wrong.is_empty());
+            for wrong in wrong {
+                writeln!(out, "seed {seed}, killed at call {kill_at}: {wrong}")?;
+            }
+        }
+    }
+    writeln!(out, "{points} crash points in 10 runs, {failed} failed")?;
     Ok(ended(failed == 0))
 }
 

@@ -1,14 +1,18 @@
-//! A label belongs to one run at a time: no run intends a box under a label that another run's box may still have.
+//! In one journal a label belongs to one run at a time: no run intends a box under a label that another run's box may still have.
 
-use model::journal::{Fact, Holdings};
+use model::journal::{Entry, Fact, Holdings};
 
 use super::Case;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
-    let entries = case.sim.disk.entries();
+    let journals = case.sim.machines.iter().map(|machine| machine.disk.entries());
+    journals.flat_map(|entries| in_journal(&entries)).collect()
+}
+
+fn in_journal(entries: &[Entry]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut holdings = Holdings::default();
-    for entry in &entries {
+    for entry in entries {
         if let Fact::Intent { tags, .. } = &entry.fact
             && holdings.is_taken(&tags.label, &entry.run)
         {

@@ -1,14 +1,17 @@
-//! No process destroys the box of a run that another live process carries out.
+//! No process destroys the box of a run that another live process carries out, on whichever machine, before its
+//! deadline. After that it must not exist, whoever is alive.
 
 use std::collections::BTreeMap;
 
+use model::tags::Tags;
+
 use super::Case;
-use crate::record::Seen;
+use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, seen) in case.seen {
+    for (at, seen) in case.seen {
         match seen {
             Seen::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);
@@ -21,7 +24,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             }
             Seen::DestroyAsked { process, id, tags } => {
                 let holder = tags.get("mvm-run").and_then(|run| holders.get(run));
-                if let Some(holder) = holder.filter(|holder| *holder != process) {
+                let is_overdue =
+                    Tags::parse(tags).is_some_and(|tags| tags.deadline.is_over(true_moment(*at)));
+                if let Some(holder) = holder.filter(|holder| *holder != process && !is_overdue) {
                     wrong.push(format!(
                         "process {process} destroyed {id}, a box of the live process {holder}"
                     ));

@@ -4,6 +4,7 @@ mod answers_are_true;
 mod foreign_is_untouched;
 mod gone_is_gone;
 mod intent_first;
+mod kept_stays;
 mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
@@ -23,11 +24,12 @@ pub struct Case<'a> {
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 9] = [
+pub const ALL: [(&str, Checker); 10] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
     ("intent first", intent_first::check),
+    ("kept stays", kept_stays::check),
     ("a label is one run's", label_is_one_runs::check),
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
