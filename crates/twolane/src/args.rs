@@ -354,6 +354,9 @@ pub(crate) struct ReportArgs {
     /// List the runs that are kept
     #[arg(long, conflicts_with = "run")]
     pub(crate) list: bool,
+    /// Tell what changed from run A to run B, and what got slower
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "list"])]
+    pub(crate) compare: Option<Vec<RunId>>,
 }
 
 /// How a report is printed.
@@ -363,6 +366,12 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+    /// A page for a browser
+    Html,
+    /// For CI systems
+    Junit,
+    /// For a comment or a summary
+    Markdown,
 }
 
 /// `twolane completions`.

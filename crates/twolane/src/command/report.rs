@@ -2,7 +2,10 @@
 
 use std::io;
 
-use model::{name::RunId, report::Report};
+use model::{
+    name::RunId,
+    report::{Changes, Report},
+};
 use serde::Serialize;
 
 use super::Context;
@@ -11,7 +14,7 @@ use crate::{
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
-    show::{record, table::table, text},
+    show::{html::html, junit::junit, markdown::markdown, record, results, table::table, text},
 };
 
 /// Prints a report, or lists the runs.
@@ -19,6 +22,9 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
     let paths = context.paths()?;
     if args.list {
         return list(context, &paths);
+    }
+    if let Some(runs) = &args.compare {
+        return compare(context, args, &paths, runs);
     }
     let run = match &args.run {
         Some(run) => run.clone(),
@@ -29,18 +35,45 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
         })?,
     };
     let report = read(&paths, &run)?;
-    if args.format == Format::Json || context.style.is_json {
-        context.style.document(&report);
-    } else {
-        context.style.result(&text::report(&report, &paths.run(&run)));
+    let text = match args.format {
+        _ if context.style.is_json => None,
+        Format::Json => None,
+        Format::Text => Some(text::report(&report, &paths.run(&run))),
+        Format::Html => Some(html(&report)),
+        Format::Markdown => Some(markdown(&report)),
+        Format::Junit => {
+            let written = junit(&report);
+            Some(written.map_err(|error| Problem::usage("could not write JUnit").because(error))?)
+        }
+    };
+    match text {
+        Some(text) => context.style.result(&text),
+        None => context.style.document(&report),
     }
     Ok(Exit::Passed)
 }
 
-/// Reads the report of a run.
+/// Tells what changed from one run to another.
+fn compare(context: &Context, args: &ReportArgs, paths: &Paths, runs: &[RunId]) -> Result {
+    let [first, second] = runs else {
+        return Err(Problem::usage("could not compare").because("two runs are needed"));
+    };
+    let changes = Changes::between(&read(paths, first)?, &read(paths, second)?);
+    match args.format {
+        Format::Json => context.style.document(&changes),
+        _ if context.style.is_json => context.style.document(&changes),
+        Format::Text => context.style.result(&text::changes(&changes)),
+        Format::Html | Format::Junit | Format::Markdown => {
+            return Err(Problem::usage("could not compare in that format").help("use --format text or json"));
+        }
+    }
+    Ok(Exit::Passed)
+}
+
+/// Reads the report of a run, with what its checks found.
 pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
     let dir = paths.run(run);
-    record::read_report(&dir).map_err(|error| {
+    let mut report = record::read_report(&dir).map_err(|error| {
         let problem = Problem::usage(format!("could not read run {run}"));
         match error.kind() {
             io::ErrorKind::NotFound => problem
@@ -48,7 +81,9 @@ pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
                 .help("twolane report --list shows the runs that are kept"),
             _ => problem.because(format!("{dir}: {error}")),
         }
-    })
+    })?;
+    results::fill(&mut report, &dir);
+    Ok(report)
 }
 
 /// Returns the runs that are kept, oldest first.

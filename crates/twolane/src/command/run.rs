@@ -16,7 +16,7 @@ use crate::{
     planning,
     problem::{Problem, Result},
     project,
-    show::{record, text},
+    show::{github::Job, record, results, text, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
 
@@ -95,21 +95,23 @@ pub(super) fn cannot_run(error: CannotRun) -> Problem {
 pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, verdict: Verdict) -> Exit {
     let mut report = watched.report.report();
     report.verdict = Some(verdict);
-    let shown = text::report(&report, dir);
-    let path = dir.join("report.txt");
-    let written = serde_json::to_vec_pretty(&report)
-        .map_err(std::io::Error::from)
-        .and_then(|json| record::write_whole(&dir.join("report.json"), &json))
-        .and_then(|()| record::write_whole(&path, crate::show::clean::plain(&shown).as_bytes()));
+    results::fill(&mut report, dir);
+    let verdict = report.verdict.unwrap_or(verdict);
+    let written = written::write(&report, dir);
+    if let Some(job) = Job::find() {
+        let plan = record::read_plan(dir).ok();
+        let source = plan.as_ref().and_then(|plan| plan.sources.first());
+        job.tell(context.style, &report, source.map(|source| &*source.path));
+    }
     if !context.style.is_json {
-        context.style.result(&shown);
+        context.style.result(&text::report(&report, dir));
     }
     match written {
-        Ok(()) if context.style.is_json => {}
-        Ok(()) => context.style.result(&format!("\nreport: {path}")),
-        Err(error) => context
-            .style
-            .tell(&format!("warning: could not write the report {path}: {error}")),
+        Ok(_) if context.style.is_json => {}
+        Ok(page) => context.style.result(&format!("\nreport: {page}")),
+        Err(error) => context.style.tell(&format!(
+            "warning: could not write the report into {dir}: {error}"
+        )),
     }
     if let Some(left) = watched.standing.left() {
         context.style.tell(&left);

@@ -1,14 +1,20 @@
 //! Readers of the stream of events, and the two streams that they print to.
 
 pub(crate) mod clean;
+pub(crate) mod github;
+pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod junit;
+pub(crate) mod markdown;
 pub(crate) mod problem;
 pub(crate) mod record;
+pub(crate) mod results;
 pub(crate) mod standing;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
+pub(crate) mod written;
 
 use std::sync::Arc;
 

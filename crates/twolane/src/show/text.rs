@@ -8,7 +8,8 @@ use model::{
     check::Outcome,
     event::{Event, Happening, Step},
     machine::Gone,
-    report::{CheckReport, LaneReport, Report, Verdict},
+    report::{Changes, CheckReport, LaneReport, Report, Verdict},
+    results::{Severity, TestResult},
     source::Synced,
     time::show_length,
 };
@@ -18,6 +19,11 @@ use super::{
     record::log_path,
     table::table,
 };
+
+/// Failing tests of a check that are listed.
+const TESTS_MAX: usize = 50;
+/// Findings of a check that are listed.
+const FINDINGS_MAX: usize = 30;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -290,6 +296,46 @@ pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
     text
 }
 
+/// Returns what changed from run to run for people.
+pub(crate) fn changes(changes: &Changes) -> String {
+    let name = |at: usize| {
+        let run = changes.runs[at].as_ref().map_or("?", |run| run.as_str());
+        let verdict = changes.verdicts[at].map_or("not ended", |verdict| verdict.words());
+        format!("{run}: {verdict}, {}", show_seconds(changes.seconds[at]))
+    };
+    let mut text = format!("from {}\nto   {}\n", name(0), name(1));
+    for (title, is_slower) in [("slower", true), ("faster", false)] {
+        let rows: Vec<Vec<String>> = changes
+            .times
+            .iter()
+            .filter(|change| change.is_slower() == is_slower)
+            .map(|change| {
+                let [before, after] = change.seconds.map(show_seconds);
+                vec![change.lane.clone(), plain(&safe(&change.what)), before, after]
+            })
+            .collect();
+        if !rows.is_empty() {
+            text.push_str(&format!("\n{BOLD}{title}{BOLD:#}\n"));
+            text.push_str(&table(&["lane", "what", "from", "to"], rows));
+            text.push('\n');
+        }
+    }
+    if !changes.outcomes.is_empty() {
+        let word = |outcome: &Option<String>| outcome.clone().unwrap_or_else(|| "not there".to_owned());
+        let rows = changes.outcomes.iter().map(|change| {
+            let [before, after] = [&change.outcomes[0], &change.outcomes[1]].map(word);
+            vec![change.lane.clone(), plain(&safe(&change.what)), before, after]
+        });
+        text.push_str(&format!("\n{BOLD}ended otherwise{BOLD:#}\n"));
+        text.push_str(&table(&["lane", "what", "from", "to"], rows));
+        text.push('\n');
+    }
+    if changes.times.is_empty() && changes.outcomes.is_empty() {
+        text.push_str("\nnothing changed\n");
+    }
+    text
+}
+
 fn lane_text(name: &str, lane: &LaneReport, run_dir: &Utf8Path) -> String {
     let verdict = match lane.verdict {
         Some(verdict) => paint(verdict_style(verdict), verdict.words()),
@@ -326,6 +372,9 @@ fn lane_text(name: &str, lane: &LaneReport, run_dir: &Utf8Path) -> String {
     }
     lines.push(String::new());
     lines.extend(indented(&checks(&lane.checks), &check_styles(&lane.checks)));
+    for check in &lane.checks {
+        lines.extend(found(check));
+    }
     for check in lane.checks.iter().filter(|check| check.outcome.is_failure()) {
         lines.push(format!(
             "  output of {}: {}",
@@ -359,6 +408,68 @@ fn checks(checks: &[CheckReport]) -> String {
         ]
     });
     table(&["check", "outcome", "time", "why"], rows)
+}
+
+/// Returns what a check found: failing tests first, then findings.
+fn found(check: &CheckReport) -> Vec<String> {
+    let results = &check.results;
+    let Some(words) = results.words() else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!("  {BOLD}{}{BOLD:#}: {words}", check.name)];
+    let bad: Vec<&TestResult> = results.bad_tests().collect();
+    for test in bad.iter().take(TESTS_MAX) {
+        let place = test
+            .place
+            .as_ref()
+            .map_or(String::new(), |place| format!(" at {place}"));
+        lines.push(format!(
+            "    {BAD}{}{BAD:#} {} {}{}",
+            test.outcome.word(),
+            safe(&test.suite),
+            safe(&test.name),
+            safe(&place)
+        ));
+        lines.extend(
+            test.message
+                .as_ref()
+                .map(|message| format!("      {}", safe(message))),
+        );
+    }
+    lines.extend(more(bad.len(), TESTS_MAX, "tests"));
+    for finding in results.findings.iter().take(FINDINGS_MAX) {
+        let style = match finding.severity {
+            Severity::Error => BAD,
+            Severity::Warning => ODD,
+        };
+        let code = finding
+            .code
+            .as_ref()
+            .map_or(String::new(), |code| format!(" [{code}]"));
+        let place = finding
+            .place
+            .as_ref()
+            .map_or(String::new(), |place| format!("{place}: "));
+        lines.push(format!(
+            "    {style}{}{style:#}{}: {}{}",
+            finding.severity.word(),
+            safe(&code),
+            safe(&place),
+            safe(&finding.message)
+        ));
+    }
+    lines.extend(more(results.findings.len(), FINDINGS_MAX, "findings"));
+    lines.extend(
+        results
+            .notes
+            .iter()
+            .map(|note| format!("    note: {}", safe(note))),
+    );
+    lines
+}
+
+fn more(number: usize, shown: usize, what: &str) -> Option<String> {
+    (number > shown).then(|| format!("    and {} more {what}", number - shown))
 }
 
 fn check_styles(checks: &[CheckReport]) -> Vec<Style> {
@@ -456,7 +567,8 @@ pub(crate) fn show_seconds(seconds: f64) -> String {
     show_length(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-fn copied(synced: &Synced) -> String {
+/// Tells what a copy did.
+pub(crate) fn copied(synced: &Synced) -> String {
     format!(
         "{} files, {} sent, {} deleted, {}",
         synced.files,

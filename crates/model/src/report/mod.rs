@@ -1,5 +1,7 @@
 //! Events → report and verdict.
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use crate::{
     source::Synced,
     time::{Deadline, Timestamp, between},
 };
+
+pub use self::changes::{Changes, OutcomeChange, TimeChange};
 
 /// How a lane or a run ended, best first: the worst one of its parts counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

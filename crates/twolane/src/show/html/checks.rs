@@ -1,0 +1,93 @@
+//! Every check with what it found and the end of its output, folded.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html as markup};
+use model::{
+    report::{CheckReport, Report},
+    results::{CheckResults, Severity, Tally, TestResult},
+};
+
+use super::{
+    findings, line, outcome,
+    room::{Room, escaped_length, output},
+    text,
+};
+use crate::show::text::show_seconds;
+
+/// Shows all checks.
+pub(super) fn checks(report: &Report, room: &mut Room) -> Markup {
+    markup! {
+        section aria-labelledby="checks" {
+            h2 id="checks" { "Checks" }
+            @for (name, lane) in &report.lanes {
+                h3 { (line(name)) }
+                @for check in &lane.checks { (one(check, room)) }
+            }
+        }
+    }
+}
+
+fn one(check: &CheckReport, room: &mut Room) -> Markup {
+    let results = &check.results;
+    markup! {
+        details {
+            summary {
+                b { (line(&check.name)) } " " (outcome(&check.outcome))
+                @if let Some(seconds) = check.seconds { ", " (show_seconds(seconds)) }
+                @if let Some(words) = results.words() { span.dim { "; " (words) } }
+            }
+            p { code { (line(&check.run)) } }
+            @if !results.notes.is_empty() { ul { @for note in &results.notes { li { (text(note)) } } } }
+            (findings(&results.findings, Severity::Warning, room))
+            @if !results.last_lines.is_empty() {
+                @if results.earlier_lines > 0 {
+                    p.dim { "The last " (results.last_lines.len()) " of " (results.earlier_lines + results.last_lines.len() as u64) " lines:" }
+                }
+                (output("output of the check", &results.last_lines.join("\n"), room))
+            }
+            (suites(results, room))
+        }
+    }
+}
+
+fn suites(results: &CheckResults, room: &mut Room) -> Markup {
+    let mut suites: BTreeMap<&str, Vec<&TestResult>> = BTreeMap::new();
+    for test in &results.tests {
+        suites.entry(&test.suite).or_default().push(test);
+    }
+    markup! {
+        @for (name, tests) in suites { (suite(name, &tests, room)) }
+        @if !results.unnamed.is_empty() { p.dim { "Without a name: " (results.unnamed.words()) "." } }
+    }
+}
+
+fn suite(name: &str, tests: &[&TestResult], room: &mut Room) -> Markup {
+    let mut tally = Tally::default();
+    tests.iter().for_each(|test| tally.add(test.outcome));
+    let mut sorted = tests.to_vec();
+    sorted.sort_by_key(|test| test.outcome);
+    let lines: Vec<String> = sorted.iter().map(|test| test_line(test)).collect();
+    let shown = lines.join("\n");
+    markup! {
+        details {
+            summary { @if name.is_empty() { "tests" } @else { (line(name)) } ": " (tally.words()) }
+            @if room.take(escaped_length(&shown)) {
+                pre tabindex="0" role="region" aria-label={ "tests of " (line(name)) } { (shown) }
+            } @else {
+                p.dim { "Left out, as the page would be too big; report.json has them all." }
+            }
+        }
+    }
+}
+
+fn test_line(test: &TestResult) -> String {
+    let time = test
+        .seconds
+        .map_or(String::new(), |seconds| format!("  {seconds:.3} s"));
+    let message = match &test.message {
+        Some(message) if !test.outcome.is_bad() => format!("  ({})", line(message)),
+        _ => String::new(),
+    };
+    format!("{:<7} {}{time}{message}", test.outcome.word(), line(&test.name))
+}

@@ -1,0 +1,212 @@
+//! A report as one page that needs nothing beside it: no script, no outside resource.
+//! Whatever a box wrote stands escaped; how much of it the page holds is bounded.
+
+mod checks;
+mod lanes;
+mod room;
+mod timeline;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
+use model::{
+    check::Outcome,
+    report::{LaneReport, Report, Verdict},
+    results::{Finding, Severity, TestResult},
+};
+
+use self::room::{Room, output};
+use super::{
+    clean::{clean, plain},
+    text::show_seconds,
+};
+
+/// Nothing is loaded, whatever gets into the page.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+/// Failing tests that are shown with their output.
+const TESTS_MAX: usize = 500;
+/// Failing tests whose output is open from the start.
+const OPEN_MAX: usize = 5;
+
+/// Returns the page.
+pub(crate) fn html(report: &Report) -> String {
+    let run = report.run.as_ref().map_or("?", |run| run.as_str());
+    let verdict = report.verdict.map_or("not ended", |verdict| verdict.words());
+    let mut room = Room::default();
+    markup! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                link rel="icon" href="data:,";
+                title { (line(&report.project)) ": " (verdict) " – run " (run) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                a.skip href="#main" { "Skip to the report" }
+                (head(report, run))
+                main id="main" {
+                    (failures(report, &mut room))
+                    (lanes::lanes(report))
+                    (timeline::timeline(report))
+                    (checks::checks(report, &mut room))
+                }
+                footer { p.dim { "Made by twolane " (line(&report.version)) "." } }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn head(report: &Report, run: &str) -> Markup {
+    markup! {
+        header {
+            h1 { (line(&report.project)) ": " (verdict(report.verdict)) }
+            p.dim {
+                "Run " code { (run) }
+                @if let Some(began) = report.began {
+                    ", began " time datetime=(began) { (format!("{began:.0}")) }
+                }
+                ", took " (show_seconds(report.seconds())) "."
+            }
+            @if !report.notices.is_empty() {
+                ul { @for notice in &report.notices { li { (line(notice)) } } }
+            }
+        }
+    }
+}
+
+/// What failed, with why: the first thing that people look for.
+fn failures(report: &Report, room: &mut Room) -> Markup {
+    let parts: Vec<Markup> = report
+        .lanes
+        .iter()
+        .filter_map(|(name, lane)| lane_failures(name, lane, room))
+        .collect();
+    markup! {
+        @if !parts.is_empty() {
+            section aria-labelledby="failed" {
+                h2 id="failed" { "What did not pass" }
+                @for part in parts { (part) }
+            }
+        }
+    }
+}
+
+fn lane_failures(name: &str, lane: &LaneReport, room: &mut Room) -> Option<Markup> {
+    let failed: Vec<_> = lane
+        .checks
+        .iter()
+        .filter(|check| {
+            check.outcome.is_failure()
+                || matches!(check.outcome, Outcome::Unknown { .. })
+                || check.results.bad_tests().next().is_some()
+        })
+        .collect();
+    if failed.is_empty() && lane.failure.is_none() && lane.left.is_none() {
+        return None;
+    }
+    Some(markup! {
+        h3 { (line(name)) }
+        @if let Some(why) = &lane.failure {
+            p.bad { "The lane could not go on: " (text(why)) }
+            @if let Some(help) = &lane.help { p { "What to do: " (text(help)) } }
+        }
+        @if let Some(left) = &lane.left { p.bad { "The box is still there: " (text(left)) } }
+        @for check in failed {
+            h4 { (line(&check.name)) " " (outcome(&check.outcome))
+                @if let Some(words) = check.results.words() { span.dim { ": " (words) } }
+            }
+            @for (at, test) in check.results.bad_tests().take(TESTS_MAX).enumerate() {
+                (failed_test(test, at < OPEN_MAX, room))
+            }
+            (more(check.results.bad_tests().count(), TESTS_MAX, "tests"))
+            (findings(&check.results.findings, Severity::Error, room))
+            @if check.results.words().is_none() {
+                (output("output of the check", &check.results.last_lines.join("\n"), room))
+            }
+        }
+    })
+}
+
+fn failed_test(test: &TestResult, is_open: bool, room: &mut Room) -> Markup {
+    markup! {
+        details open[is_open] {
+            summary {
+                span.bad { "✗ " (test.outcome.word()) } " " span.dim { (line(&test.suite)) } " " b { (line(&test.name)) }
+                @if let Some(place) = &test.place { " at " code { (line(&place.to_string())) } }
+                @if let Some(message) = &test.message { br; (line(message)) }
+            }
+            (output("output of the test", &test.output, room))
+        }
+    }
+}
+
+/// Shows the findings of a severity.
+fn findings(all: &[Finding], severity: Severity, room: &mut Room) -> Markup {
+    let class = match severity {
+        Severity::Error => "bad",
+        Severity::Warning => "odd",
+    };
+    markup! {
+        @for finding in all.iter().filter(|finding| finding.severity == severity) {
+            @if room.take(finding.detail.len() + finding.message.len() + 300) {
+                details {
+                    summary {
+                        span class=(class) { (severity.word()) }
+                        @if let Some(code) = &finding.code { " " code { (line(code)) } }
+                        @if let Some(place) = &finding.place { " at " code { (line(&place.to_string())) } }
+                        ": " (line(&finding.message))
+                    }
+                    (output("the whole finding", &finding.detail, room))
+                }
+            }
+        }
+    }
+}
+
+fn more(number: usize, shown: usize, what: &str) -> Markup {
+    markup! {
+        @if number > shown { p.dim { "and " (number - shown) " more " (what) "; report.json has them all" } }
+    }
+}
+
+fn verdict(verdict: Option<Verdict>) -> Markup {
+    let (class, sign, words) = match verdict {
+        Some(Verdict::Passed) => ("good", "✓", Verdict::Passed.words()),
+        Some(Verdict::Interrupted) => ("odd", "◼", Verdict::Interrupted.words()),
+        Some(other) => ("bad", "✗", other.words()),
+        None => ("odd", "…", "not ended"),
+    };
+    markup! { span.verdict class=(class) { span aria-hidden="true" { (sign) " " } (words) } }
+}
+
+fn outcome(outcome: &Outcome) -> Markup {
+    let (class, sign) = match outcome {
+        Outcome::Passed => ("good", "✓"),
+        Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => ("bad", "✗"),
+        Outcome::Skipped { .. } | Outcome::NotRun => ("odd", "–"),
+    };
+    markup! {
+        span class=(class) { span aria-hidden="true" { (sign) " " } (outcome.word()) }
+        @if let Some(reason) = outcome.reason() { ": " (text(reason)) }
+    }
+}
+
+/// Returns text as one line that shows what it says.
+fn line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
+    lines.join(" ")
+}
+
+/// Returns text of any length, its lines kept apart.
+fn text(text: &str) -> Markup {
+    let mut lines = text.lines().map(line);
+    markup! {
+        (lines.next().unwrap_or_default())
+        @for line in lines { br; (line) }
+    }
+}

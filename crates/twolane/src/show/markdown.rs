@@ -1,0 +1,239 @@
+//! A report as Markdown, as GitHub and others show it. Whatever a box wrote stands escaped or in a code block.
+
+use std::fmt::Write;
+
+use model::{
+    check::Outcome,
+    report::{CheckReport, LaneReport, Report},
+    results::{Finding, TestResult},
+};
+
+use super::{
+    clean::{clean, plain},
+    text::show_seconds,
+};
+
+/// Failing tests whose output is shown.
+const TESTS_MAX: usize = 30;
+/// Findings of a check that are shown.
+const FINDINGS_MAX: usize = 30;
+/// How much of an output is shown, in bytes: its end.
+const OUTPUT_MAX: usize = 6 * 1024;
+
+/// Returns the report as Markdown, well under the 1 MiB that GitHub takes.
+pub(crate) fn markdown(report: &Report) -> String {
+    let mut text = String::new();
+    let run = report.run.as_ref().map_or("?", |run| run.as_str());
+    let verdict = report.verdict.map_or("not ended", |verdict| verdict.words());
+    put(
+        &mut text,
+        format_args!(
+            "## {}: {verdict}\n\nRun `{run}`, {}.\n",
+            escape(&report.project),
+            show_seconds(report.seconds())
+        ),
+    );
+    for notice in &report.notices {
+        put(&mut text, format_args!("\n> {}\n", escape(notice)));
+    }
+    put(
+        &mut text,
+        format_args!("\n| lane | check | outcome | time | found |\n| --- | --- | --- | ---: | --- |\n"),
+    );
+    for (name, lane) in &report.lanes {
+        lane_rows(&mut text, name, lane);
+    }
+    for (name, lane) in &report.lanes {
+        lane_details(&mut text, name, lane);
+    }
+    text
+}
+
+fn lane_rows(text: &mut String, name: &str, lane: &LaneReport) {
+    for check in &lane.checks {
+        let time = check.seconds.map_or(String::new(), show_seconds);
+        let found = [check.outcome.reason().map(str::to_owned), check.results.words()];
+        let found: Vec<String> = found.into_iter().flatten().map(|part| escape(&part)).collect();
+        put(
+            text,
+            format_args!(
+                "| {} | {} | {} {} | {time} | {} |\n",
+                escape(name),
+                escape(&check.name),
+                sign(&check.outcome),
+                check.outcome.word(),
+                found.join("; ")
+            ),
+        );
+    }
+}
+
+fn lane_details(text: &mut String, name: &str, lane: &LaneReport) {
+    if let Some(why) = &lane.failure {
+        put(
+            text,
+            format_args!("\n### {} could not go on\n\n{}\n", escape(name), block(why)),
+        );
+        if let Some(help) = &lane.help {
+            put(text, format_args!("\n{}\n", escape(help)));
+        }
+    }
+    if let Some(left) = &lane.left {
+        put(
+            text,
+            format_args!(
+                "\n> The box of {} is still there: {}\n",
+                escape(name),
+                escape(left)
+            ),
+        );
+    }
+    for check in &lane.checks {
+        check_details(text, name, check);
+    }
+}
+
+fn check_details(text: &mut String, lane: &str, check: &CheckReport) {
+    let bad: Vec<&TestResult> = check.results.bad_tests().collect();
+    let findings = &check.results.findings;
+    let is_unexplained = check.outcome.is_failure() && bad.is_empty() && findings.is_empty();
+    if bad.is_empty() && findings.is_empty() && !is_unexplained {
+        return;
+    }
+    put(
+        text,
+        format_args!("\n### {}: {}\n\n", escape(lane), escape(&check.name)),
+    );
+    for test in bad.iter().take(TESTS_MAX) {
+        test_details(text, test);
+    }
+    left_out(text, bad.len(), TESTS_MAX, "tests");
+    for finding in findings.iter().take(FINDINGS_MAX) {
+        put(text, format_args!("- {}\n", finding_line(finding)));
+    }
+    left_out(text, findings.len(), FINDINGS_MAX, "findings");
+    if is_unexplained {
+        put(
+            text,
+            format_args!("{}\n", block(&check.results.last_lines.join("\n"))),
+        );
+    }
+}
+
+fn test_details(text: &mut String, test: &TestResult) {
+    let place = test
+        .place
+        .as_ref()
+        .map_or(String::new(), |place| format!(" at {place}"));
+    let message = test
+        .message
+        .as_ref()
+        .map_or(String::new(), |message| format!("<br>{}", html(message)));
+    put(
+        text,
+        format_args!(
+            "<details><summary>{} {} <b>{}</b>{}{message}</summary>\n\n{}\n\n</details>\n",
+            html(test.outcome.word()),
+            html(&test.suite),
+            html(&test.name),
+            html(&place),
+            block(&test.output)
+        ),
+    );
+}
+
+fn finding_line(finding: &Finding) -> String {
+    let code = finding
+        .code
+        .as_ref()
+        .map_or(String::new(), |code| format!(" {}", escape(code)));
+    let place = finding
+        .place
+        .as_ref()
+        .map_or(String::new(), |place| format!(" {}", escape(&place.to_string())));
+    format!(
+        "**{}**{code}{place}: {}",
+        finding.severity.word(),
+        escape(&finding.message)
+    )
+}
+
+fn left_out(text: &mut String, number: usize, shown: usize, what: &str) {
+    if number > shown {
+        put(text, format_args!("\nand {} more {what}\n", number - shown));
+    }
+}
+
+fn sign(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "✅",
+        Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => "❌",
+        Outcome::Skipped { .. } | Outcome::NotRun => "⚪",
+    }
+}
+
+/// Returns text as one line in which nothing is markup.
+fn escape(text: &str) -> String {
+    let line = one_line(text);
+    let mut escaped = String::with_capacity(line.len());
+    for c in line.chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '|' | '!' | '~' | '@' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Returns text as one line for an HTML element.
+fn html(text: &str) -> String {
+    maud::Render::render(&one_line(text)).into_string()
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
+    lines.join(" ")
+}
+
+/// Returns text in a code block whose fence is longer than any in the text.
+fn block(text: &str) -> String {
+    let cut = text.len().saturating_sub(OUTPUT_MAX);
+    let text = &text[text.ceil_char_boundary(cut)..];
+    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
+    let mut fence = 3;
+    for line in &lines {
+        let run = line.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        fence = fence.max(run + 1);
+    }
+    let fence = "`".repeat(fence);
+    format!("{fence}text\n{}\n{fence}", lines.join("\n"))
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments) {
+    // Writing into a `String` can not fail.
+    let _ = text.write_fmt(arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_box_wrote_is_markup() {
+        assert_eq!(
+            escape("a|b <img> `c` [d](e)\nf"),
+            "a\\|b &lt;img&gt; \\`c\\` \\[d\\]\\(e\\) f"
+        );
+        assert_eq!(html("<b>\"&"), "&lt;b&gt;&quot;&amp;");
+        assert_eq!(
+            block("a ```` b\n</details>"),
+            "`````text\na ```` b\n</details>\n`````"
+        );
+    }
+}
