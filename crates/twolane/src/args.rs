@@ -341,6 +341,8 @@ pub(crate) struct RenderArgs {
 pub(crate) enum Rendered {
     /// The user-data, with a stand-in for the host key
     CloudInit,
+    /// The script that writes stage 2's files on the box; the secret is made there
+    PostDeploy,
 }
 
 /// `twolane report`.

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use model::{
     name::Token,
     plan::{LanePlan, Plan},
-    render::cloud_init,
+    render::{cloud_init, post_deploy},
     tags::Tags,
     time::{Deadline, Timestamp},
     world::Keys,
@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
     };
     let (what, text) = match args.what {
         Rendered::CloudInit => ("cloud-init", user_data(&plan, lane)?),
+        Rendered::PostDeploy => ("post-deploy", post_deploy::bundle(&stage2(&plan, lane))),
     };
     if context.style.is_json {
         context.style.document(&Document {
@@ -52,6 +53,12 @@ pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
         context.style.raw(text.as_bytes());
     }
     Ok(Exit::Passed)
+}
+
+fn stage2(plan: &Plan, lane: &LanePlan) -> Vec<post_deploy::File> {
+    let mut files = post_deploy::deploy_files(plan);
+    files.extend(post_deploy::check_files(plan, lane));
+    files
 }
 
 fn user_data(plan: &Plan, lane: &LanePlan) -> Result<String> {
