@@ -12,26 +12,26 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// What all test projects install: the same as the sample, so that one base image serves all.
-pub const SYSTEM: &str = r#"
+pub(crate) const SYSTEM: &str = r#"
 [system]
 packages = ["build-essential"]
 rust     = { toolchain = "stable", components = ["clippy", "rustfmt"], from = "operator" }
 "#;
 
 /// A project and the state directory of its runs.
-pub struct Bench {
+pub(crate) struct Bench {
     root: TempDir,
     project: PathBuf,
 }
 
 impl Bench {
     /// Makes a project that consists of a `twolane.toml` and one file.
-    pub fn new(lanes: &str) -> Self {
+    pub(crate) fn new(lanes: &str) -> Self {
         Self::with_system(SYSTEM, lanes)
     }
 
     /// Makes a project whose boxes are prepared in another way.
-    pub fn with_system(system: &str, lanes: &str) -> Self {
+    pub(crate) fn with_system(system: &str, lanes: &str) -> Self {
         let root = short_dir();
         let project = root.path().join("project");
         fs::create_dir(&project).unwrap();
@@ -43,7 +43,7 @@ impl Bench {
     }
 
     /// Works in a project that is there.
-    pub fn at(project: PathBuf) -> Self {
+    pub(crate) fn at(project: PathBuf) -> Self {
         Self {
             root: short_dir(),
             project,
@@ -51,12 +51,12 @@ impl Bench {
     }
 
     /// Returns the state directory.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.root.path().join("s")
     }
 
     /// Makes a twolane command. Its images are kept between tests, everything else is this bench's own.
-    pub fn twolane(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn twolane(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_twolane"));
         command
             .args([
@@ -78,7 +78,7 @@ impl Bench {
 
     /// Runs a command to its end; returns its exit code and what it printed.
     #[track_caller]
-    pub fn output(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn output(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.twolane(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (
@@ -88,7 +88,7 @@ impl Bench {
     }
 
     /// Starts a command whose events are read while it runs.
-    pub fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let log = fs::File::create(self.root.path().join("stderr.log")).unwrap();
         let mut command = self.twolane(&[&["--json"], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -102,7 +102,7 @@ impl Bench {
     }
 
     /// Returns the paths of all files under the runs' directory that end so.
-    pub fn files_ending(&self, end: &str) -> Vec<PathBuf> {
+    pub(crate) fn files_ending(&self, end: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut dirs = vec![self.state().join("runs")];
         while let Some(dir) = dirs.pop() {
@@ -119,7 +119,7 @@ impl Bench {
     }
 
     /// Returns the processes that have the state directory in their command line, but for twolane's own.
-    pub fn processes(&self) -> Vec<(u32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         let state = self.state();
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -138,7 +138,7 @@ impl Bench {
     /// Asserts that no process, no overlay and no box directory is left. Helpers that end by themselves once their
     /// box is gone are given the time to notice.
     #[track_caller]
-    pub fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         wait_until("no process of the box is left", || {
             self.processes().iter().all(|(_, text)| !text.contains("qemu"))
         });
@@ -163,19 +163,19 @@ impl Drop for Bench {
 }
 
 /// A twolane that runs.
-pub struct Running {
+pub(crate) struct Running {
     /// Its process.
-    pub child: Child,
+    pub(crate) child: Child,
     events: BufReader<ChildStdout>,
     /// All events so far.
-    pub seen: Vec<Value>,
+    pub(crate) seen: Vec<Value>,
     log: PathBuf,
 }
 
 impl Running {
     /// Reads events until one is as wanted, and returns it. Panics when the run ends before.
     #[track_caller]
-    pub fn until(&mut self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&mut self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let Some(event) = self.next() else {
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
@@ -189,13 +189,13 @@ impl Running {
     }
 
     /// Reads events to the end, and returns how the process ended.
-    pub fn finish(mut self) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn finish(mut self) -> (ExitStatus, Vec<Value>) {
         while self.next().is_some() {}
         (self.child.wait().unwrap(), self.seen)
     }
 
     /// Sends the process a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()
@@ -213,13 +213,13 @@ impl Running {
 }
 
 /// Tells whether an event is of that kind.
-pub fn is(event: &Value, kind: &str) -> bool {
+pub(crate) fn is(event: &Value, kind: &str) -> bool {
     event["event"] == kind
 }
 
 /// Waits until something holds. The bound only ends a test that would hang.
 #[track_caller]
-pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..600 {
         if holds() {
             return;
