@@ -1,7 +1,7 @@
 //! No process destroys the box of a run that another live process carries out, on whichever machine, before its
-//! deadline. After that it must not exist, whoever is alive.
+//! deadline. After that it must not exist, whoever is alive. A `down` is the user's word, and goes before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::tags::Tags;
 
@@ -10,6 +10,7 @@ use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
+    let mut downs = BTreeSet::new();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         match seen {
@@ -22,7 +23,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Seen::Ended { run, .. } => {
                 holders.remove(run.as_str());
             }
-            Seen::DestroyAsked { process, id, tags } => {
+            Seen::DownAsked { process } => {
+                downs.insert(*process);
+            }
+            Seen::DestroyAsked { process, id, tags } if !downs.contains(process) => {
                 let holder = tags.get("mvm-run").and_then(|run| holders.get(run));
                 let is_overdue =
                     Tags::parse(tags).is_some_and(|tags| tags.deadline.is_over(true_moment(*at)));
