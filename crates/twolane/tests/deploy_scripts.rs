@@ -391,3 +391,53 @@ fn units_do_not_get_less_hardened() {
         );
     }
 }
+
+#[test]
+fn checks_can_be_repeated_on_the_box() {
+    let dir = TempDir::new().unwrap();
+    let checks = [
+        ("good", "echo \"it's $PWD\"", "", "60"),
+        ("bad", "exit 3", "", "60"),
+        ("unmet", "true", "file:nothing", "60"),
+        ("hangs", "sleep 1000", "", "1"),
+    ];
+    let mut env = format!("CHECKS_DIR='{}'\nCHECKS={}\n", dir.path().display(), checks.len());
+    for (index, (name, run, needs, seconds)) in checks.iter().enumerate() {
+        let number = index + 1;
+        let run = run.replace('\'', r"'\''");
+        env += &format!(
+            "CHECK_{number}_NAME='{name}'\nCHECK_{number}_RUN='{run}'\nCHECK_{number}_NEEDS='{needs}'\nCHECK_{number}_SECONDS='{seconds}'\n"
+        );
+    }
+    fs::write(dir.path().join("checks.env"), env).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new("bash")
+            .arg(repository().join("ops/ephemeral/run-tests.sh"))
+            .args(arguments)
+            .env("TWOLANE_LIB", dir.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, text) = run(&["--continue"]);
+    assert_eq!(code, 1, "{text}");
+    for line in [
+        "passed   good",
+        "failed   bad",
+        "skipped  unmet: there is no nothing",
+        "timeout  hangs",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} in\n{text}");
+    }
+    assert!(text.contains(&format!("it's {}", dir.path().display())), "{text}");
+    let (code, text) = run(&[]);
+    assert!(
+        code == 1 && !text.contains("unmet"),
+        "it stops at the first that fails:\n{text}"
+    );
+    assert_eq!(run(&["good"]).0, 0);
+    assert_eq!(run(&["no such check"]).0, 2);
+}
