@@ -107,6 +107,6 @@ fn wanted(lane: &Lane<'_>) -> Vec<String> {
         .iter()
         .flat_map(|check| check.junit.iter().chain(&check.artifacts));
     named
-        .map(|path| format!("{}/{path}", source.remote_dir()))
+        .map(|path| format!("{}/./{path}", source.remote_dir()))
         .collect()
 }
