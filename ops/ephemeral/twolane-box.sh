@@ -16,7 +16,7 @@
 #   journal UNIT LINES [CURSOR]         with a cursor: what came after it; the last line is `-- cursor: CURSOR`
 #   boot-id
 #
-# What systemd calls: run-command, mark-stopped, record.
+# What systemd calls: run-command, run-recorded, mark-stopped, record.
 # Exit status: 0 done, 1 not done (the reason on standard error), 2 wrong usage.
 set -euo pipefail
 export LC_ALL=C
@@ -167,6 +167,8 @@ start() { # RUN CHECK SECONDS DIR NEED…
 }
 
 launch() { # RUN CHECK SECONDS DIR; $dir, $unit and $run_as are set
+    local how=(run-command "$dir/command")
+    [ "$run_as" != root ] || how=(run-recorded "$1" "$2")
     systemd-run --quiet --collect --unit="$unit" --service-type=exec \
         --description="twolane check $2 of run $1" \
         --property=User="$run_as" \
@@ -181,13 +183,23 @@ launch() { # RUN CHECK SECONDS DIR; $dir, $unit and $run_as are set
         --property=ExecStopPost="+$SELF record $1 $2" \
         --setenv=CI=true --setenv=TERM=dumb \
         --setenv=TWOLANE_RUN="$1" --setenv=TWOLANE_CHECK="$2" \
-        /bin/bash -l "$SELF" run-command "$dir/command" </dev/null {lock}>&-
+        /bin/bash -l "$SELF" "${how[@]}" </dev/null {lock}>&-
 }
 
 # In the unit, as the user, after the login shell's own files: those set the PATH anew.
 run_command() { # FILE
     unset LC_ALL
     PATH=$HOME/.cargo/bin:$PATH exec /bin/bash "$1"
+}
+
+# What root runs may have systemd read all its units again, which forgets what it was to call after this one.
+run_recorded() { # RUN CHECK
+    local dir unit code=0
+    use_check "$1" "$2"
+    (run_command "$dir/command") || code=$?
+    SERVICE_RESULT=$([ "$code" = 0 ] && echo success || echo exit-code) EXIT_CODE=exited EXIT_STATUS=$code \
+        record "$1" "$2"
+    exit "$code"
 }
 
 # systemd calls this before it stops the unit. With a main process there still, somebody else
@@ -357,6 +369,7 @@ use-host-key) use_host_key ;;
 journal) need 2 "$@" && journal "$@" ;;
 boot-id) boot_id ;;
 run-command) need 1 "$@" && run_command "$@" ;;
+run-recorded) need 2 "$@" && run_recorded "$@" ;;
 mark-stopped) need 2 "$@" && mark_stopped "$@" ;;
 record) need 2 "$@" && record "$@" ;;
 *) usage "no such command: $command" ;;
