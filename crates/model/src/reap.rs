@@ -64,26 +64,27 @@ pub fn pick(
     now: impl Fn(&ProviderName) -> Timestamp,
 ) -> Picked {
     let mut picked = Picked::default();
-    let mut doomed: BTreeMap<(Label, RunId), Doomed> = BTreeMap::new();
+    let mut doomed = BTreeMap::new();
+    let mut groups: BTreeMap<(Label, RunId), Vec<(ProviderName, Listed, Tags)>> = BTreeMap::new();
     for (provider, listed) in listed {
-        // Damaged tags: it is ours, and nothing says until when. A person has to look.
-        let Some(tags) = listed.tags.clone() else {
-            picked.unreadable.push((provider, listed));
+        match listed.tags.clone() {
+            Some(tags) => {
+                let group = groups.entry((tags.label.clone(), tags.run.clone())).or_default();
+                group.push((provider, listed, tags));
+            }
+            // Damaged tags: it is ours, and nothing says until when. A person has to look.
+            None => picked.unreadable.push((provider, listed)),
+        }
+    }
+    for (key, group) in groups {
+        let Some(why) = why_doomed(&group, known, &now) else {
+            picked.spared += group.len();
             continue;
         };
-        let Some(why) = why_doomed(&tags, known, now(&provider)) else {
-            picked.spared += 1;
-            continue;
-        };
-        let new = Doomed {
-            label: tags.label.clone(),
-            run: tags.run.clone(),
-            owner: tags.owner,
-            why,
-            things: Vec::new(),
-        };
-        let doomed = doomed.entry((tags.label, tags.run)).or_insert(new);
-        doomed.things.push((provider, listed));
+        let (label, run) = key.clone();
+        let owner = group[0].2.owner.clone();
+        let things = group.into_iter().map(|(provider, listed, _)| (provider, listed)).collect();
+        doomed.insert(key, Doomed { label, run, owner, why, things });
     }
     for (label, held) in orphans(&known.holdings, &known.alive, now) {
         let why = format!("its run {} was left unfinished", held.run);
@@ -100,8 +101,16 @@ pub fn pick(
     picked
 }
 
-fn why_doomed(tags: &Tags, known: &Known, now: Timestamp) -> Option<String> {
-    if tags.deadline.is_over(now) {
+/// Says why what is listed of one label and run is to be destroyed, if it is. What an earlier attempt left may have an
+/// earlier deadline than the box: it goes with the box, as both have the same name.
+fn why_doomed(
+    group: &[(ProviderName, Listed, Tags)],
+    known: &Known,
+    now: impl Fn(&ProviderName) -> Timestamp,
+) -> Option<String> {
+    let (_, _, tags) = group.iter().max_by_key(|(_, _, tags)| tags.deadline)?;
+    let is_overdue = group.iter().all(|(provider, _, tags)| tags.deadline.is_over(now(provider)));
+    if is_overdue {
         return Some(format!("its deadline was {}", tags.deadline.moment()));
     }
     let has_ended = known.ended.contains(&tags.run) && !known.alive.contains(&tags.run);
@@ -305,6 +314,12 @@ mod tests {
     #[test]
     fn boxes_of_the_same_name_are_told_apart_by_their_run() {
         check("m1 run=a overdue, m1 run=b", "", "m1/a");
+    }
+
+    #[test]
+    fn what_is_left_of_an_earlier_attempt_goes_with_the_box() {
+        check("disk m1 run=a overdue, m1 run=a", "", "");
+        check("disk m1 run=a overdue, m1 run=a overdue", "", "m1/a");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use model::{
     name::{Label, RunId},
+    tags::OwnerIs,
     time::parse_length,
 };
 
@@ -108,6 +109,8 @@ pub(crate) enum Command {
     Fetch(LabelArgs),
     /// Destroy a box, or all of them, and confirm that it is gone
     Down(DownArgs),
+    /// Destroy what is overdue or was left, on every provider; its last line is for a monitoring system
+    Reap(ReapArgs),
     /// List the boxes
     Ls,
     /// Log in to a box, or run a command on it
@@ -178,9 +181,21 @@ pub(crate) struct InitArgs {
     /// What to start from
     #[arg(long, default_value = "rust")]
     pub(crate) preset: Preset,
-    /// Overwrite the twolane.toml that is there
+    /// Write a scheduled job that runs `twolane reap` in this CI system, and no twolane.toml
+    #[arg(long, value_name = "SYSTEM", conflicts_with = "preset")]
+    pub(crate) ci: Option<CiSystem>,
+    /// Overwrite what is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// A CI system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiSystem {
+    /// GitHub Actions
+    Github,
+    /// GitLab CI
+    Gitlab,
 }
 
 /// What `init` starts from.
@@ -256,6 +271,20 @@ pub(crate) struct DownArgs {
     /// Destroy every box that was made from this machine
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `twolane reap`.
+#[derive(Debug, Args)]
+pub(crate) struct ReapArgs {
+    /// Only show what would be destroyed, and why
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only boxes of this owner: repository, ref, user or host, such as user=eve; all of them, if there are several
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) owner: Vec<OwnerIs>,
+    /// Only at this provider
+    #[arg(long, env = "PROVIDER", value_name = "NAME")]
+    pub(crate) provider: Option<String>,
 }
 
 /// `twolane ssh`.
@@ -374,6 +403,8 @@ pub(crate) enum Format {
     Junit,
     /// For a comment or a summary
     Markdown,
+    /// Every resource that the run made, and when its provider said that it is gone; JSON
+    Receipt,
 }
 
 /// `twolane completions`.

@@ -111,7 +111,7 @@ async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<String>)>> 
             alive.insert(run.clone());
         }
     }
-    let orphans = orphans(&holdings, &alive, Timestamp::now());
+    let orphans = orphans(&holdings, &alive, |_| Timestamp::now());
     let of = |run: &RunId| -> Vec<String> {
         orphans
             .iter()

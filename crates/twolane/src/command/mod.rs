@@ -14,6 +14,7 @@ mod ls;
 mod man;
 mod plan;
 mod providers;
+mod reap;
 mod render;
 mod report;
 mod run;
@@ -90,6 +91,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Smoke(args) => smoke::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
+        Command::Reap(args) => reap::run(&context, &args),
         Command::Ls => ls::run(&context),
         Command::Ssh(args) => ssh::run(&context, &args),
         Command::Logs(args) => logs::run(&context, &args),

@@ -4,7 +4,9 @@ use std::io;
 
 use model::{
     name::RunId,
+    receipt::Receipt,
     report::{Changes, Report},
+    world::Journal,
 };
 use serde::Serialize;
 
@@ -14,6 +16,7 @@ use crate::{
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
+    world::{block_on, journal},
     show::{html::html, junit::junit, markdown::markdown, record, results, table::table, text},
 };
 
@@ -34,10 +37,13 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
                 .help("twolane run makes one")
         })?,
     };
+    if args.format == Format::Receipt {
+        return receipt(context, &paths, &run);
+    }
     let report = read(&paths, &run)?;
     let text = match args.format {
         _ if context.style.is_json => None,
-        Format::Json => None,
+        Format::Json | Format::Receipt => None,
         Format::Text => Some(text::report(&report, &paths.run(&run))),
         Format::Html => Some(html(&report)),
         Format::Markdown => Some(markdown(&report)),
@@ -53,6 +59,17 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
     Ok(Exit::Passed)
 }
 
+/// Prints what the run made, and when its providers said that it is gone.
+fn receipt(context: &Context, paths: &Paths, run: &RunId) -> Result {
+    let entries = block_on(async { Ok(journal(paths)?.entries().await?) })?;
+    let receipt = Receipt::of(run, &entries).ok_or_else(|| {
+        Problem::usage(format!("could not write the receipt of run {run}"))
+            .because("the journal does not know that run")
+    })?;
+    context.style.document(&receipt);
+    Ok(Exit::Passed)
+}
+
 /// Tells what changed from one run to another.
 fn compare(context: &Context, args: &ReportArgs, paths: &Paths, runs: &[RunId]) -> Result {
     let [first, second] = runs else {
@@ -63,7 +80,7 @@ fn compare(context: &Context, args: &ReportArgs, paths: &Paths, runs: &[RunId]) 
         Format::Json => context.style.document(&changes),
         _ if context.style.is_json => context.style.document(&changes),
         Format::Text => context.style.result(&text::changes(&changes)),
-        Format::Html | Format::Junit | Format::Markdown => {
+        Format::Html | Format::Junit | Format::Markdown | Format::Receipt => {
             return Err(Problem::usage("could not compare in that format").help("use --format text or json"));
         }
     }

@@ -1,0 +1,120 @@
+//! End to end on `local`: twolane is killed, as by `kill -9`, at one moment of a run after the other, and what it leaves
+//! is gone after `twolane reap`. `cargo nextest run --profile e2e`.
+
+mod e2e_support;
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use e2e_support::{Bench, Running, is, wait_until};
+
+const LANE: &str = r#"
+[lanes.only]
+boxes = ["local"]
+ttl = "30m"
+checks = [{ name = "check", run = "true" }]
+"#;
+
+/// When twolane is killed.
+enum Moment {
+    /// As soon as it tells that.
+    Told(&'static str),
+    /// As soon as a file or directory of its box is there.
+    There(&'static str),
+    /// As soon as QEMU has been started: the journal does not know yet.
+    Qemu,
+}
+
+const MOMENTS: [Moment; 12] = [
+    Moment::Told("run-began"),
+    Moment::Told("lane-began"),
+    Moment::Told("step-began"),
+    Moment::Told("candidate-tried"),
+    Moment::There(""),
+    Moment::There("vm"),
+    Moment::There("vm/box.json"),
+    Moment::There("vm/disk.qcow2"),
+    Moment::Qemu,
+    Moment::Told("machine-up"),
+    Moment::Told("step-ended"),
+    Moment::Told("stage1"),
+];
+
+#[test]
+fn a_killed_twolane_leaves_nothing_that_reap_does_not_find() {
+    for (number, moment) in MOMENTS.iter().enumerate() {
+        let bench = Bench::new(LANE);
+        let mut run = bench.start(&["run"]);
+        reach(moment, &bench, &mut run);
+        run.child.kill().unwrap();
+        let status = run.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "moment {number}: the run was over before");
+        let ports = ports(&bench);
+
+        let (code, output) = bench.output(&["reap"]);
+        assert_eq!(code, 0, "moment {number}: {output}");
+        assert!(output.contains("left=0"), "moment {number}: {output}");
+        wait_until("no process of the box is left", || bench.processes().is_empty());
+        bench.assert_nothing_left();
+        for port in ports {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its port is free");
+        }
+        let (code, output) = bench.output(&["reap", "--dry-run"]);
+        assert_eq!(code, 0, "{output}");
+        assert!(output.contains("doomed=0"), "moment {number}: {output}");
+        assert_eq!(temporary(&bench), Vec::<PathBuf>::new(), "moment {number}");
+    }
+}
+
+/// Waits for the moment, as closely as can be.
+fn reach(moment: &Moment, bench: &Bench, run: &mut Running) {
+    match moment {
+        Moment::Told(kind) => {
+            run.until(kind, |event| is(event, kind));
+        }
+        Moment::There(path) => at_once(|| box_dirs(bench).iter().any(|dir| dir.join(path).exists())),
+        Moment::Qemu => at_once(|| {
+            let processes = bench.processes();
+            processes.iter().any(|(_, text)| text.starts_with("qemu-system"))
+        }),
+    }
+}
+
+/// Waits until something holds, looking as often as it can.
+fn at_once(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(600), "the moment never came");
+        thread::yield_now();
+    }
+}
+
+fn box_dirs(bench: &Bench) -> Vec<PathBuf> {
+    let entries = fs::read_dir(bench.state().join("boxes")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// Returns the ports at which the boxes' SSH servers answer.
+fn ports(bench: &Bench) -> Vec<u16> {
+    let read = |dir: PathBuf| {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("vm/box.json")).ok()?).ok()?;
+        u16::try_from(record["port"].as_u64()?).ok()
+    };
+    box_dirs(bench).into_iter().filter_map(read).collect()
+}
+
+/// Returns what lies in the state directory and belongs to nothing that is kept.
+fn temporary(bench: &Bench) -> Vec<PathBuf> {
+    let is_kept = |name: &str| {
+        name.starts_with("journal.") || ["boxes", "runs", "lock", "runs-locks"].contains(&name)
+    };
+    let entries = fs::read_dir(bench.state()).unwrap().flatten();
+    let names = entries.filter(|entry| !is_kept(&entry.file_name().to_string_lossy()));
+    names.map(|entry| entry.path()).collect()
+}
