@@ -8,7 +8,7 @@ use quick_xml::{
 
 use super::{
     CheckResults, Place, TestOutcome, TestResult,
-    text::{End, failure, short},
+    text::{End, Room, failure, short},
 };
 
 /// Suites that may lie inside each other.
@@ -56,6 +56,7 @@ struct File {
     open: Vec<Element>,
     suites: Vec<Suite>,
     case: Option<Case>,
+    room: Room,
     has_root: bool,
 }
 
@@ -235,7 +236,9 @@ impl File {
             suite.own += 1;
             suite.all += 1;
         }
-        results.add_test(case.finish());
+        let mut test = case.finish();
+        test.output = self.room.keep(test.output);
+        results.add_test(test);
     }
 
     fn end_suite(&mut self) -> Result<(), String> {

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::{
-    CheckResults, Place, TestOutcome, TestResult,
-    text::{End, failure, short},
+    CheckResults, Place, TESTS_MAX, TestOutcome, TestResult,
+    text::{End, Room, failure, short},
 };
 
 /// The binaries that are read, one after the other.
@@ -24,7 +24,8 @@ struct Section {
     index: HashMap<String, usize>,
     /// The failed test whose output is being read.
     output: Option<(String, End)>,
-    outputs: HashMap<String, End>,
+    outputs: HashMap<String, String>,
+    room: Room,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Libtest {
         }
         for mut test in section.tests {
             if let Some(output) = section.outputs.remove(&test.name) {
-                test.output = output.finish();
+                test.output = output;
             }
             if test.outcome == TestOutcome::Failed {
                 (test.place, test.message) = failure(&test.output);
@@ -179,6 +180,7 @@ impl Section {
 
     fn close_output(&mut self) {
         if let Some((name, output)) = self.output.take() {
+            let output = self.room.keep(output.finish());
             self.outputs.insert(name, output);
         }
     }
@@ -192,6 +194,10 @@ impl Section {
                 known.outcome = outcome;
                 known.seconds = seconds.or(known.seconds);
             }
+            return;
+        }
+        // More are only counted, by the numbers at the end.
+        if self.tests.len() == TESTS_MAX {
             return;
         }
         self.index.insert(name.clone(), self.tests.len());

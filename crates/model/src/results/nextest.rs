@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    CheckResults, TestOutcome, TestResult,
-    text::{End, failure, short},
+    CheckResults, TESTS_MAX, TestOutcome, TestResult,
+    text::{End, Room, failure, short},
 };
 
 /// The run that is being read.
@@ -14,6 +14,7 @@ pub(super) struct Nextest {
     tests: Vec<TestResult>,
     index: HashMap<(String, String), usize>,
     output: Option<(usize, End)>,
+    room: Room,
 }
 
 impl Nextest {
@@ -29,7 +30,7 @@ impl Nextest {
             return true;
         }
         match status(line) {
-            Some(test) => self.add(test),
+            Some(test) => self.add(test, results),
             None => {
                 if let Some((_, output)) = &mut self.output {
                     output.push(line.strip_prefix("    ").unwrap_or(line));
@@ -49,9 +50,13 @@ impl Nextest {
         }
     }
 
-    fn add(&mut self, test: TestResult) {
+    fn add(&mut self, test: TestResult, results: &mut CheckResults) {
         self.close_output();
         let is_bad = test.outcome.is_bad();
+        if self.tests.len() == TESTS_MAX {
+            results.unnamed.add(test.outcome);
+            return;
+        }
         let key = (test.suite.clone(), test.name.clone());
         let at = match self.index.get(&key) {
             // Another try: the last one counts.
@@ -84,7 +89,7 @@ impl Nextest {
             if message.is_some() && test.message.is_none() {
                 test.message = message;
             }
-            test.output = output;
+            test.output = self.room.keep(output);
         }
     }
 }

@@ -74,6 +74,32 @@ impl End {
     }
 }
 
+/// How much of the outputs of all tests together is kept, in bytes.
+const OUTPUTS_MAX: usize = 32 << 20;
+
+/// What is left for the outputs of tests.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(OUTPUTS_MAX)
+    }
+}
+
+impl Room {
+    /// Returns the output, or that it is left out.
+    pub(super) fn keep(&mut self, output: String) -> String {
+        match self.0.checked_sub(output.len()) {
+            Some(left) => {
+                self.0 = left;
+                output
+            }
+            None => "[left out: too much was written by tests that failed]".to_owned(),
+        }
+    }
+}
+
 /// Adds a line to text whose beginning is kept.
 pub(super) fn push_detail(detail: &mut String, line: &str) {
     if detail.len() + line.len() < DETAIL_MAX {

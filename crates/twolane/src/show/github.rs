@@ -74,7 +74,6 @@ fn annotations(report: &Report, prefix: &Utf8Path) -> Vec<String> {
 }
 
 fn of_check(lines: &mut Vec<String>, title: &str, check: &CheckReport, prefix: &Utf8Path) {
-    let before = lines.len();
     for test in check.results.bad_tests() {
         let message = test.message.as_deref().unwrap_or(test.outcome.word());
         let title = format!("{title}: {} {}", test.suite, test.name);
@@ -92,7 +91,9 @@ fn of_check(lines: &mut Vec<String>, title: &str, check: &CheckReport, prefix: &
         let message = format!("{}{code}", finding.message);
         lines.push(command(kind, finding.place.as_ref(), prefix, title, &message));
     }
-    if lines.len() == before && check.outcome.is_failure() {
+    let results = &check.results;
+    let is_explained = results.bad_tests().next().is_some() || results.count(Severity::Error) > 0;
+    if check.outcome.is_failure() && !is_explained {
         let why = check.outcome.reason().unwrap_or(check.outcome.word());
         lines.push(command("error", None, prefix, title, why));
     }

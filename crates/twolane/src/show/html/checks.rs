@@ -56,29 +56,41 @@ fn suites(results: &CheckResults, room: &mut Room) -> Markup {
     for test in &results.tests {
         suites.entry(&test.suite).or_default().push(test);
     }
+    let number = suites.len();
+    let shown: Vec<Markup> = suites
+        .into_iter()
+        .map_while(|(name, tests)| suite(name, &tests, room))
+        .collect();
     markup! {
-        @for (name, tests) in suites { (suite(name, &tests, room)) }
+        @for suite in &shown { (suite) }
+        @if number > shown.len() {
+            p.dim { (number - shown.len()) " more suites are left out, as the page would be too big; report.json has them all." }
+        }
         @if !results.unnamed.is_empty() { p.dim { "Without a name: " (results.unnamed.words()) "." } }
     }
 }
 
-fn suite(name: &str, tests: &[&TestResult], room: &mut Room) -> Markup {
+fn suite(name: &str, tests: &[&TestResult], room: &mut Room) -> Option<Markup> {
     let mut tally = Tally::default();
     tests.iter().for_each(|test| tally.add(test.outcome));
     let mut sorted = tests.to_vec();
     sorted.sort_by_key(|test| test.outcome);
     let lines: Vec<String> = sorted.iter().map(|test| test_line(test)).collect();
     let shown = lines.join("\n");
-    markup! {
-        details {
-            summary { @if name.is_empty() { "tests" } @else { (line(name)) } ": " (tally.words()) }
-            @if room.take(escaped_length(&shown)) {
-                pre tabindex="0" role="region" aria-label={ "tests of " (line(name)) } { (shown) }
-            } @else {
-                p.dim { "Left out, as the page would be too big; report.json has them all." }
+    let name = line(name);
+    let frame = 300 + 2 * escaped_length(&name);
+    room.take(frame).then(|| {
+        markup! {
+            details {
+                summary { @if name.is_empty() { "tests" } @else { (name) } ": " (tally.words()) }
+                @if room.take(escaped_length(&shown)) {
+                    pre tabindex="0" role="region" aria-label={ "tests of " (name) } { (shown) }
+                } @else {
+                    p.dim { "Left out, as the page would be too big; report.json has them all." }
+                }
             }
         }
-    }
+    })
 }
 
 fn test_line(test: &TestResult) -> String {

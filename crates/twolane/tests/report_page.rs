@@ -1,0 +1,275 @@
+//! Reports of runs that were written down: every format, hostile names, a great many tests, and the page in a real browser.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const FIRST: &str = "20260102-030405-abcd";
+const SECOND: &str = "20260103-030405-abcd";
+const CARGO_TEST: &str = include_str!("../../model/src/results/recorded/cargo-test.txt");
+const CLIPPY: &str = include_str!("../../model/src/results/recorded/clippy.txt");
+const HOSTILE: &str = r#"<testsuite tests="2"><testcase name="&lt;script&gt;alert(1)&lt;/script&gt;" classname="x&quot;&gt;&lt;img src=http://127.0.0.1:9/a&gt;">
+<failure message="&lt;/pre&gt;&lt;script src='//127.0.0.1:9/b'&gt;">```&#10;&lt;/details&gt;&#27;[31m</failure></testcase><testcase name="fine"/></testsuite>"#;
+
+struct Place {
+    temp: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            temp: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn run_dir(&self, run: &str) -> PathBuf {
+        self.temp.path().join("runs").join(run)
+    }
+
+    fn write(&self, path: &Path, bytes: impl AsRef<[u8]>) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Writes down a run of one lane: `unit` prints `log` and ends with `code`, `junit` passes and has written `junit`.
+    fn record(&self, run: &str, log: &str, code: u8, junit: &str) {
+        let dir = self.run_dir(run);
+        let minute = json!({"secs": 60, "nanos": 0});
+        let outcome = match code {
+            0 => json!({"outcome": "passed"}),
+            _ => json!({"outcome": "failed", "how": format!("exit code {code}")}),
+        };
+        let verdict = if code == 0 { "passed" } else { "failed" };
+        let events = [
+            json!({"event": "run-began", "run": run, "project": "demo", "version": "0"}),
+            json!({"event": "lane-began", "label": "demo-fast-1", "need": "none", "checks": [
+                {"name": "unit", "slug": "unit", "run": "cargo test", "timeout": minute},
+                {"name": "junit", "slug": "junit", "run": "true", "timeout": minute, "junit": "target/junit.xml"},
+            ]}),
+            json!({"event": "step-began", "step": "up"}),
+            json!({"event": "step-ended", "step": "up", "failure": null}),
+            json!({"event": "step-began", "step": "checks"}),
+            json!({"event": "check-began", "check": "unit"}),
+            json!({"event": "check-ended", "check": "unit", "outcome": outcome, "seconds": 10.0 + f64::from(code)}),
+            json!({"event": "check-began", "check": "junit"}),
+            json!({"event": "check-ended", "check": "junit", "outcome": {"outcome": "passed"}, "seconds": 1.0}),
+            json!({"event": "step-ended", "step": "checks", "failure": null}),
+            json!({"event": "collected", "files": ["fast/artifacts//home/mvm/demo/target/junit.xml"], "missing": []}),
+            json!({"event": "lane-ended", "verdict": verdict}),
+            json!({"event": "run-ended", "verdict": verdict}),
+        ];
+        let lines = events.into_iter().enumerate().map(|(at, mut event)| {
+            event["v"] = json!(1);
+            event["at"] = json!(format!("2026-01-02T03:04:{:02}Z", at * 2));
+            if !event["event"].as_str().unwrap().starts_with("run-") {
+                event["lane"] = json!("fast");
+            }
+            format!("{event}\n")
+        });
+        self.write(&dir.join("events.jsonl"), lines.collect::<String>());
+        self.write(&dir.join("fast/checks/unit.log"), log);
+        self.write(&dir.join("fast/artifacts/home/mvm/demo/target/junit.xml"), junit);
+    }
+
+    #[track_caller]
+    fn report(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_twolane"))
+            .arg("report")
+            .args(arguments)
+            .env("TWOLANE_STATE_DIR", self.temp.path())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.report(&[arguments, &["--format", "json"]].concat())).unwrap()
+    }
+}
+
+#[test]
+fn every_format_tells_which_test_failed_and_why() {
+    let place = Place::new();
+    place.record(FIRST, CARGO_TEST, 101, HOSTILE);
+    for format in ["text", "json", "html", "junit", "markdown"] {
+        let report = place.report(&["--format", format]);
+        for wanted in [
+            "adds",
+            "sums differ",
+            "crates/alpha/src/lib.rs",
+            "no such box",
+            "alert",
+        ] {
+            assert!(report.contains(wanted), "no {wanted:?} in {format}:\n{report}");
+        }
+        assert!(!report.contains('\x1b'), "{format}");
+    }
+    let mut read = model::results::CheckResults::default();
+    model::results::read_junit(&place.report(&["--format", "junit"]), &mut read).unwrap();
+    assert_eq!(read.tally().words(), "5 failed, 6 passed, 2 ignored");
+    for format in ["html", "markdown"] {
+        let report = place.report(&["--format", format]);
+        assert!(
+            !report.contains("<script") && !report.contains("<img"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_junit_file_that_can_not_be_trusted_fails_its_check() {
+    let passed = "running 1 test\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+    for (junit, verdict) in [
+        (
+            r#"<testsuite tests="1"><testcase name="a"/></testsuite>"#,
+            "passed",
+        ),
+        (
+            r#"<testsuite tests="2"><testcase name="a"/></testsuite>"#,
+            "failed",
+        ),
+        (r#"<testsuite tests="1"><testcase name="a"/>"#, "failed"),
+        ("", "failed"),
+    ] {
+        let place = Place::new();
+        place.record(FIRST, passed, 0, junit);
+        let report = place.json(&[]);
+        assert_eq!(report["verdict"], verdict, "{junit}");
+        assert_eq!(
+            report["lanes"]["fast"]["checks"][1]["outcome"], verdict,
+            "{junit}"
+        );
+    }
+}
+
+#[test]
+fn a_great_many_tests_make_a_page_that_a_browser_can_open() {
+    let place = Place::new();
+    let mut log = "running 100000 tests\n".to_owned();
+    for number in 0..100_000 {
+        let outcome = if number % 100 == 0 { "FAILED" } else { "ok" };
+        log.push_str(&format!(
+            "test some::module::with::a::long::name::<tests>::number_{number:06} ... {outcome}\n"
+        ));
+    }
+    log.push_str("\nfailures:\n\n");
+    for number in (0..100_000).step_by(100) {
+        log.push_str(&format!(
+            "---- some::module::with::a::long::name::<tests>::number_{number:06} stdout ----\n"
+        ));
+        log.push_str(&"<&\"'>".repeat(4_000));
+        log.push('\n');
+    }
+    log.push_str("\ntest result: FAILED. 99000 passed; 1000 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n");
+    place.record(FIRST, &log, 101, r#"<testsuite/>"#);
+    let page = place.report(&["--format", "html"]);
+    assert!(page.len() < 20_000_000, "{} bytes", page.len());
+    assert!(page.contains("1000 failed, 99000 passed"));
+}
+
+#[test]
+fn two_runs_are_compared() {
+    let place = Place::new();
+    place.record(FIRST, CARGO_TEST, 101, HOSTILE);
+    place.record(SECOND, CLIPPY, 0, HOSTILE);
+    let changes = place.json(&["--compare", FIRST, SECOND]);
+    let what: Vec<&str> = changes["outcomes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|change| change["what"].as_str())
+        .collect();
+    assert!(
+        what.contains(&"check unit") && what.contains(&"check unit: alpha tests::adds"),
+        "{what:?}"
+    );
+    assert_eq!(changes["times"][0]["seconds"], json!([111.0, 10.0]));
+    let text = place.report(&["--compare", FIRST, SECOND]);
+    assert!(text.contains("faster") && text.contains("not there"), "{text}");
+}
+
+/// Loads the page as a phone would show it, and tells what can be seen of it.
+const HARNESS: &str = r#"<!doctype html><meta charset="utf-8">
+<iframe id="frame" src="page.html" style="border:0;width:360px;height:640px"></iframe><pre id="out"></pre>
+<script>
+onload = () => {
+  const page = frame.contentDocument;
+  page.querySelectorAll("details").forEach(it => it.open = true);
+  console.error("control");
+  out.textContent = JSON.stringify({
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    background: getComputedStyle(page.body).backgroundColor,
+    requests: frame.contentWindow.performance.getEntriesByType("resource").length,
+    scripts: page.scripts.length,
+    unnamed: [...page.querySelectorAll("section, article, [role=region]")]
+      .filter(it => !it.getAttribute("aria-label") && !it.getAttribute("aria-labelledby")).length,
+    headings: page.querySelectorAll("h1").length,
+  });
+};
+</script>"#;
+
+fn chromium(profile: &Path, arguments: &[&str]) -> Option<Output> {
+    let started = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+        ])
+        .args(["--enable-logging=stderr", "--disable-background-networking"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(arguments)
+        .output();
+    match started {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("could not start chromium: {error}"),
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_fits_a_phone_and_follows_the_scheme() {
+    let place = Place::new();
+    place.record(FIRST, &format!("{CARGO_TEST}\n{CLIPPY}"), 101, HOSTILE);
+    let dir = place.temp.path();
+    place.write(&dir.join("page.html"), place.report(&["--format", "html"]));
+    place.write(&dir.join("harness.html"), HARNESS);
+    let url = |name: &str| format!("file://{}", dir.join(name).display());
+    for (scheme, background) in [(0, "rgb(15, 18, 22)"), (1, "rgb(255, 255, 255)")] {
+        let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
+        let Some(output) = chromium(
+            &dir.join("profile"),
+            &[&scheme, "--dump-dom", &url("harness.html")],
+        ) else {
+            let text = b"SKIPPED: no chromium is installed, so the page is not looked at in a browser\n";
+            std::io::stderr().write_all(text).unwrap();
+            return;
+        };
+        let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let seen = dom
+            .split_once("<pre id=\"out\">")
+            .and_then(|(_, rest)| rest.split_once("</pre>"))
+            .unwrap_or_else(|| panic!("{dom}\n{errors}"))
+            .0;
+        let seen: Value =
+            serde_json::from_str(seen).unwrap_or_else(|error| panic!("{error}: {seen}\n{errors}"));
+        let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 0, "unnamed": 0, "headings": 1});
+        assert_eq!(seen, expected);
+        let told: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(told.len() == 1 && told[0].contains("\"control\""), "{told:?}");
+    }
+    let printed = dir.join("page.pdf");
+    let print = format!("--print-to-pdf={}", printed.display());
+    chromium(&dir.join("profile"), &[&print, &url("page.html")]).unwrap();
+    assert!(fs::read(printed).unwrap().starts_with(b"%PDF-"));
+}
