@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(unanswered.listed_from(lag, later, false), after(later, lag));
         let before = "2026-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(
-            refused.listed_from(lag, before),
+            refused.listed_from(lag, before, false),
             after(before, lag),
             "the clock was set back"
         );
