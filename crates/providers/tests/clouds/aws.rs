@@ -109,6 +109,7 @@ impl Hooks for Bench {
     fn plant_foreign(&self, label: &Label) {
         self.fake.api().plant(
             label.as_str(),
+            "eu-central-1",
             &BTreeMap::from([("team".to_owned(), "other".to_owned())]),
         );
     }

@@ -243,6 +243,17 @@ async fn a_create_that_is_never_answered_is_found() {
 }
 
 #[tokio::test]
+async fn answers_that_come_late_are_waited_for() {
+    let bench = Bench::new().await;
+    bench.fake.set_latency(Duration::from_millis(50));
+    bench.up("box-1").await.unwrap();
+    bench.assert_one("box-1");
+    assert_eq!(bench.fake.count("POST /v1/servers"), 1);
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn every_other_call_may_be_lost_late_or_garbage() {
     for call in [
         "GET /v1/servers",

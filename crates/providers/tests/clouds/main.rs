@@ -6,4 +6,5 @@ mod fakes;
 mod aws;
 mod gcp;
 mod hetzner;
+mod moto;
 mod orders;

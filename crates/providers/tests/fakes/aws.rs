@@ -22,8 +22,6 @@ use super::{
 /// The key that is accepted, by its id.
 pub(crate) const KEY_ID: &str = "AKIDEXAMPLE";
 
-const REGIONS: [&str; 3] = ["us-east-1", "eu-central-1", "ap-south-1"];
-
 /// Type, cores, whether it is bare metal, whether it can nest, architecture.
 const TYPES: [(&str, u32, bool, bool, &str); 7] = [
     ("c8i.xlarge", 4, false, true, "x86_64"),
@@ -51,6 +49,8 @@ pub(crate) struct Behaviour {
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
     pub(crate) page_max: usize,
+    /// The regions that the account has.
+    pub(crate) regions: Vec<String>,
     /// How many of the next calls are over the limit.
     pub(crate) throttled: u32,
 }
@@ -58,7 +58,8 @@ pub(crate) struct Behaviour {
 /// The cloud.
 pub(crate) struct Aws {
     clock: TestClock,
-    model: Option<Arc<Model>>,
+    /// What requests are held to.
+    pub(crate) model: Option<Arc<Model>>,
     pub(crate) behaviour: Behaviour,
     things: BTreeMap<String, Thing>,
     /// The instance and the parameters of each client token.
@@ -91,6 +92,9 @@ impl Aws {
                 dies_of: None,
                 disk_stays: false,
                 page_max: 1000,
+                regions: ["us-east-1", "eu-central-1", "ap-south-1"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 throttled: 0,
             },
             things: BTreeMap::new(),
@@ -100,12 +104,12 @@ impl Aws {
     }
 
     /// Makes an instance, a volume and a group with these tags.
-    pub(crate) fn plant(&mut self, name: &str, tags: &BTreeMap<String, String>) {
+    pub(crate) fn plant(&mut self, name: &str, region: &str, tags: &BTreeMap<String, String>) {
         let mut tags = tags.clone();
         tags.insert("Name".to_owned(), name.to_owned());
-        let instance = self.add("i", "eu-central-1", &tags, BTreeMap::new(), "");
-        self.add("vol", "eu-central-1", &tags, BTreeMap::new(), &instance);
-        self.add("sg", "eu-central-1", &tags, BTreeMap::new(), "vpc-1");
+        let instance = self.add("i", region, &tags, BTreeMap::new(), "");
+        self.add("vol", region, &tags, BTreeMap::new(), &instance);
+        self.add("sg", region, &tags, BTreeMap::new(), "vpc-1");
     }
 
     /// Returns the names of all that is there, by kind.
@@ -471,10 +475,12 @@ impl Aws {
             ),
             "GetConsoleOutput" => answer(&action, &json!({"output": "WyAgICAwLjBdIExpbnV4\nCg=="})),
             "DescribeRegions" => {
-                let rows = REGIONS
-                    .into_iter()
+                let rows: Vec<_> = self
+                    .behaviour
+                    .regions
+                    .iter()
                     .map(|name| json!({"regionName": name}))
-                    .collect::<Vec<_>>();
+                    .collect();
                 answer(&action, &json!({ "regionInfo": rows }))
             }
             "DescribeVpcs" => answer(

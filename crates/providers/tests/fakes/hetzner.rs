@@ -60,7 +60,8 @@ pub(crate) struct Behaviour {
 /// The cloud.
 pub(crate) struct Hetzner {
     clock: TestClock,
-    spec: Option<Arc<Spec>>,
+    /// What requests and answers are held to.
+    pub(crate) spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
     next_id: u64,
     lists: BTreeMap<&'static str, BTreeMap<u64, Thing>>,

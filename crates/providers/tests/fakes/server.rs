@@ -2,7 +2,11 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -111,6 +115,8 @@ struct Shared<A> {
     faults: Mutex<Vec<(String, String, Fault)>>,
     calls: Mutex<Vec<Call>>,
     mistakes: Mutex<Vec<String>>,
+    /// How long an answer takes, in milliseconds.
+    latency: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,6 +131,7 @@ impl<A: Api> Fake<A> {
             faults: Mutex::default(),
             calls: Mutex::default(),
             mistakes: Mutex::default(),
+            latency: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -133,6 +140,12 @@ impl<A: Api> Fake<A> {
         let router = Router::new().fallback(serve_one::<A>).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         Self { url, shared, server }
+    }
+
+    /// From now on each answer takes so long, in real time.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        let milliseconds = u64::try_from(latency.as_millis()).expect("a short time");
+        self.shared.latency.store(milliseconds, Ordering::Relaxed);
     }
 
     /// Gives access to the cloud behind the API.
@@ -204,6 +217,7 @@ async fn serve_one<A: Api>(State(shared): State<Arc<Shared<A>>>, request: Reques
         body,
     };
     lock(&shared.calls).push(call.clone());
+    tokio::time::sleep(Duration::from_millis(shared.latency.load(Ordering::Relaxed))).await;
     let fault = shared.take_fault(&call);
     let cut = || io::Error::new(io::ErrorKind::ConnectionReset, "cut");
     match fault {
