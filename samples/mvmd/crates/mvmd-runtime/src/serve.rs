@@ -77,7 +77,7 @@ pub fn ask_socket(path: &Path, request: &Message) -> io::Result<Message> {
 /// Listens at a socket in the file system, in place of whoever listened there before.
 pub fn listen_socket(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => UnixListener::bind(path),
     }
 }
