@@ -441,3 +441,47 @@ fn checks_can_be_repeated_on_the_box() {
     assert_eq!(run(&["good"]).0, 0);
     assert_eq!(run(&["no such check"]).0, 2);
 }
+
+#[test]
+fn fronts_call_twolane_and_print_how_to_go_on() {
+    let dir = TempDir::new().unwrap();
+    let fake = dir.path().join("twolane");
+    let text = "#!/bin/bash\ncase \"$*\" in\n*'--json ls'*) echo '[{\"label\": \"a-1\", \"address\": \"127.0.0.1:4711\"}]' ;;\n*) echo \"called: $*\" ;;\nesac\n";
+    fs::write(&fake, text).unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    let front = |name: &str, variables: &[(&str, &str)]| {
+        let output = Command::new("bash")
+            .arg(repository().join("ops/ephemeral").join(name))
+            .current_dir(dir.path())
+            .env("TWOLANE", &fake)
+            .env_remove("LABEL")
+            .env_remove("SSH_PUBKEY")
+            .env_remove("PROJECT")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = front(
+        "up.sh",
+        &[("LABEL", "a-1"), ("SSH_PUBKEY", "ssh-ed25519 AAAA me")],
+    );
+    assert!(text.contains("up live-kvm\n"), "{text}");
+    assert!(
+        text.contains("\n  ssh -p 4711 mvm@127.0.0.1 'bash ~/smoke-mvmd.sh'\n"),
+        "{text}"
+    );
+    assert!(text.contains("'bash ~/run-tests.sh --continue'\n"), "{text}");
+    let text = front("up.sh", &[("LABEL", "a-1"), ("LANE", "other")]);
+    assert!(
+        text.contains("up other\n") && text.contains("twolane ssh a-1 'bash ~/smoke-mvmd.sh'\n"),
+        "{text}"
+    );
+    assert_eq!(front("down.sh", &[("LABEL", "a-1")]), "called: down a-1\n");
+    assert_eq!(front("down.sh", &[("LABEL", "")]), "called: down --all\n");
+}
