@@ -56,6 +56,9 @@ pub struct Picked {
     pub spared: usize,
 }
 
+/// What a provider lists, with its tags read.
+type Tagged = (ProviderName, Listed, Tags);
+
 /// Picks what is to be destroyed: what is overdue, and what a run left that is known to have ended. Never what a live
 /// run has, nor what its user keeps, before its deadline. `now` is each provider's clock where it tells one.
 pub fn pick(
@@ -65,7 +68,7 @@ pub fn pick(
 ) -> Picked {
     let mut picked = Picked::default();
     let mut doomed = BTreeMap::new();
-    let mut groups: BTreeMap<(Label, RunId), Vec<(ProviderName, Listed, Tags)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Label, RunId), Vec<Tagged>> = BTreeMap::new();
     for (provider, listed) in listed {
         match listed.tags.clone() {
             Some(tags) => {
