@@ -80,7 +80,10 @@ pub async fn down_own(lane: &Lane<'_>) -> Departure {
     let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
     let known = match known_of_run(label, run, name, lane.world).await {
         // This process is the one that carries the run out.
-        Known::Held { held, .. } => Known::Held { held, has_died: false },
+        Known::Held { held, .. } => Known::Held {
+            held,
+            has_died: false,
+        },
         known => known,
     };
     let which = Which::OfRun(label.clone(), run.clone());
@@ -111,7 +114,12 @@ async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, 
             Err(error) => failures.push(error.to_string()),
         }
     }
-    if matches!(known, Known::Unreadable) && world.providers.values().any(|provider| provider.can_turn_up_late()) {
+    if matches!(known, Known::Unreadable)
+        && world
+            .providers
+            .values()
+            .any(|provider| provider.can_turn_up_late())
+    {
         let why = "the journal cannot be read, so that nobody knows whether a create call was left without an answer";
         failures.push(why.to_owned());
     }
@@ -342,7 +350,10 @@ async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
             let Some(held) = holdings.boxes.remove(label) else {
                 return Known::Nothing;
             };
-            let has_ended = holdings.runs.get(&held.run).is_some_and(|run| run.verdict.is_some());
+            let has_ended = holdings
+                .runs
+                .get(&held.run)
+                .is_some_and(|run| run.verdict.is_some());
             Known::Held {
                 held: Box::new(held),
                 has_died: !has_ended,

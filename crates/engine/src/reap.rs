@@ -37,7 +37,8 @@ pub async fn survey(world: &World) -> Survey {
         .providers
         .iter()
         .filter_map(|(name, provider)| Some((name, provider.listing()?)));
-    let answers = join_all(asked.map(|(name, listing)| async move { (name, listing, listing.list().await) })).await;
+    let answers =
+        join_all(asked.map(|(name, listing)| async move { (name, listing, listing.list().await) })).await;
     let mut survey = Survey::default();
     for (name, listing, answer) in answers {
         survey.clocks.extend(listing.now().map(|now| (name.clone(), now)));
@@ -68,11 +69,17 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
         failures,
     } = survey(world).await;
     let tags = listed.iter().filter_map(|(_, listed)| listed.tags.as_ref());
-    let listed_runs = tags.map(|tags| tags.run.clone()).filter(|run| before.runs.contains_key(run));
+    let listed_runs = tags
+        .map(|tags| tags.run.clone())
+        .filter(|run| before.runs.contains_key(run));
     note_alive(listed_runs.collect(), is_look, &mut alive, world).await?;
     // Read again now that nobody else takes those runs up.
     let holdings = Holdings::fold(&world.journal.entries().await?);
-    let ended = before.runs.into_keys().filter(|run| !alive.contains(run)).collect();
+    let ended = before
+        .runs
+        .into_keys()
+        .filter(|run| !alive.contains(run))
+        .collect();
     let known = Known {
         holdings,
         alive,
@@ -126,7 +133,10 @@ pub(crate) async fn supersede(plan: &Plan, world: &World) {
             let text = match departure {
                 Departure::Gone(_) => format!("box {} of the older run {} is gone", doomed.label, doomed.run),
                 Departure::Left { why } => {
-                    format!("box {} of the older run {} may still be there: {why}", doomed.label, doomed.run)
+                    format!(
+                        "box {} of the older run {} may still be there: {why}",
+                        doomed.label, doomed.run
+                    )
                 }
             };
             world.tell(None, Event::Notice { text });

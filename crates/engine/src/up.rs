@@ -53,9 +53,7 @@ pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
             why: refusal.why.clone(),
         });
         fell.push(format!("{candidate}: {}", refusal.why));
-        if !is_last
-            && let Departure::Left { why } = down_own(lane).await
-        {
+        if !is_last && let Departure::Left { why } = down_own(lane).await {
             return Err(Refusal::new(format!(
                 "{candidate} fell away, and its box could not be destroyed: {why}"
             )));

@@ -181,7 +181,10 @@ impl Held {
 
     /// Returns the tokens of all attempts.
     pub fn tokens(&self) -> Vec<Token> {
-        self.attempts.iter().map(|attempt| attempt.token.clone()).collect()
+        self.attempts
+            .iter()
+            .map(|attempt| attempt.token.clone())
+            .collect()
     }
 
     /// Returns every provider that may have the box, each once.
@@ -478,8 +481,14 @@ mod tests {
 
     #[test]
     fn an_attempt_that_began_during_a_destroy_outlives_it() {
-        check("intent aa aws 1, down aa, intent aa gcp 2, gone aa 1", "aa intended gcp");
-        check("intent aa aws 1, down aa, intent aa gcp 2, nothing aa 1", "aa intended aws+gcp");
+        check(
+            "intent aa aws 1, down aa, intent aa gcp 2, gone aa 1",
+            "aa intended gcp",
+        );
+        check(
+            "intent aa aws 1, down aa, intent aa gcp 2, nothing aa 1",
+            "aa intended aws+gcp",
+        );
         check("intent aa aws 1, down aa, intent aa gcp 2, gone aa 1 2", "");
     }
 

@@ -86,8 +86,20 @@ pub fn pick(
         };
         let (label, run) = key.clone();
         let owner = group[0].2.owner.clone();
-        let things = group.into_iter().map(|(provider, listed, _)| (provider, listed)).collect();
-        doomed.insert(key, Doomed { label, run, owner, why, things });
+        let things = group
+            .into_iter()
+            .map(|(provider, listed, _)| (provider, listed))
+            .collect();
+        doomed.insert(
+            key,
+            Doomed {
+                label,
+                run,
+                owner,
+                why,
+                things,
+            },
+        );
     }
     for (label, held) in orphans(&known.holdings, &known.alive, now) {
         let why = format!("its run {} was left unfinished", held.run);
@@ -112,7 +124,9 @@ fn why_doomed(
     now: impl Fn(&ProviderName) -> Timestamp,
 ) -> Option<String> {
     let (_, _, tags) = group.iter().max_by_key(|(_, _, tags)| tags.deadline)?;
-    let is_overdue = group.iter().all(|(provider, _, tags)| tags.deadline.is_over(now(provider)));
+    let is_overdue = group
+        .iter()
+        .all(|(provider, _, tags)| tags.deadline.is_over(now(provider)));
     if is_overdue {
         return Some(format!("its deadline was {}", tags.deadline.moment()));
     }
@@ -202,10 +216,19 @@ mod tests {
             let is_disk = words[0] == "disk";
             let label = words[usize::from(is_disk)];
             let tags = (label != "damaged").then(|| {
-                tags(label, value("run=").unwrap(), words.contains(&"overdue"), value("ref="))
+                tags(
+                    label,
+                    value("run=").unwrap(),
+                    words.contains(&"overdue"),
+                    value("ref="),
+                )
             });
             Listed {
-                kind: if is_disk { ResourceKind::Disk } else { ResourceKind::Machine },
+                kind: if is_disk {
+                    ResourceKind::Disk
+                } else {
+                    ResourceKind::Machine
+                },
                 id: label.to_owned(),
                 region: "here".into(),
                 tags,
@@ -236,14 +259,20 @@ mod tests {
                     },
                     tags: tags(label, run.as_str(), line.ends_with("overdue"), None),
                 },
-                ["kept", label] => Fact::Kept { label: Label::new(label).unwrap() },
+                ["kept", label] => Fact::Kept {
+                    label: Label::new(label).unwrap(),
+                },
                 ["ended"] => {
                     known.ended.insert(run.clone());
-                    Fact::RunEnded { verdict: Verdict::Passed }
+                    Fact::RunEnded {
+                        verdict: Verdict::Passed,
+                    }
                 }
                 ["alive"] => {
                     known.alive.insert(run.clone());
-                    Fact::RunBegan { project: "mvm".into() }
+                    Fact::RunBegan {
+                        project: "mvm".into(),
+                    }
                 }
                 _ => panic!("no such line: {line}"),
             };
@@ -258,7 +287,10 @@ mod tests {
     }
 
     fn names(doomed: &[Doomed]) -> String {
-        let names: Vec<String> = doomed.iter().map(|it| format!("{}/{}", it.label, it.run)).collect();
+        let names: Vec<String> = doomed
+            .iter()
+            .map(|it| format!("{}/{}", it.label, it.run))
+            .collect();
         names.join(" ")
     }
 
@@ -300,7 +332,11 @@ mod tests {
     #[test]
     fn box_that_is_kept_stays_until_its_deadline() {
         check("m1 run=a", "up m1 run=a, kept m1 run=a, ended run=a", "");
-        check("m1 run=a overdue", "up m1 run=a overdue, kept m1 run=a overdue, ended run=a", "m1/a");
+        check(
+            "m1 run=a overdue",
+            "up m1 run=a overdue, kept m1 run=a overdue, ended run=a",
+            "m1/a",
+        );
     }
 
     #[test]

@@ -202,7 +202,11 @@ impl BoxReceipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{candidate::Candidate, machine::Machine, tags::{Owner, Tags}};
+    use crate::{
+        candidate::Candidate,
+        machine::Machine,
+        tags::{Owner, Tags},
+    };
 
     fn label() -> Label {
         Label::new("m1").unwrap()
@@ -212,8 +216,12 @@ mod tests {
         let label = label();
         let why = "503".to_owned();
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["begin"] => Fact::RunBegan { project: "mvm".into() },
-            ["end"] => Fact::RunEnded { verdict: Verdict::Passed },
+            ["begin"] => Fact::RunBegan {
+                project: "mvm".into(),
+            },
+            ["end"] => Fact::RunEnded {
+                verdict: Verdict::Passed,
+            },
             ["intent", token] => Fact::Intent {
                 candidate: Candidate {
                     provider: ProviderName::new("aws").unwrap(),
@@ -247,11 +255,19 @@ mod tests {
             ["left"] => Fact::Left { label, why },
             ["gone", id] => Fact::Gone {
                 label,
-                resources: vec![Gone { kind: ResourceKind::Machine, id: id.into() }],
+                resources: vec![Gone {
+                    kind: ResourceKind::Machine,
+                    id: id.into(),
+                }],
                 is_final: true,
                 attempts: vec![],
             },
-            ["nothing"] => Fact::Gone { label, resources: vec![], is_final: false, attempts: vec![] },
+            ["nothing"] => Fact::Gone {
+                label,
+                resources: vec![],
+                is_final: false,
+                attempts: vec![],
+            },
             _ => panic!("no such line: {line}"),
         }
     }
@@ -268,7 +284,13 @@ mod tests {
         let receipt = Receipt::of(&RunId::new("r1").unwrap(), &entries).unwrap();
         let all = receipt.boxes.iter().flat_map(|it| &it.resources);
         let shown: Vec<String> = all
-            .map(|made| format!("{}:{}", made.id, made.gone.map_or("-".into(), |at| at.as_second().to_string())))
+            .map(|made| {
+                format!(
+                    "{}:{}",
+                    made.id,
+                    made.gone.map_or("-".into(), |at| at.as_second().to_string())
+                )
+            })
             .collect();
         assert_eq!(shown.join(" "), resources, "{story}");
         assert_eq!(receipt.is_settled, is_settled, "{story}");
@@ -285,7 +307,13 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_is_open_until_it_is_settled() {
         let receipt = check("begin, intent t1, unanswered, nothing", "", false);
-        assert!(receipt.boxes[0].left.as_ref().unwrap().contains("may turn up late"));
+        assert!(
+            receipt.boxes[0]
+                .left
+                .as_ref()
+                .unwrap()
+                .contains("may turn up late")
+        );
         check("begin, intent t1, unanswered, nothing, gone i-9", "i-9:4", true);
         let killed = check("begin, intent t1", "", false);
         assert_eq!(killed.boxes[0].asked[0].answer, Answer::Unknown);

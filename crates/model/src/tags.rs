@@ -63,7 +63,9 @@ impl OwnerIs {
             OwnerPart::User => &owner.user,
             OwnerPart::Host => &owner.host,
         };
-        value.as_ref().is_some_and(|value| tag_value(value) == tag_value(&self.value))
+        value
+            .as_ref()
+            .is_some_and(|value| tag_value(value) == tag_value(&self.value))
     }
 }
 
@@ -83,7 +85,10 @@ impl FromStr for OwnerIs {
         if tag_value(value).is_empty() {
             return Err(help.to_owned());
         }
-        Ok(Self { part, value: value.to_owned() })
+        Ok(Self {
+            part,
+            value: value.to_owned(),
+        })
     }
 }
 

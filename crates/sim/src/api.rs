@@ -124,7 +124,9 @@ impl SimApi {
             }
             Which::Label(label) => is_ours(&thing.tags) && is_of(thing, label),
             Which::OfRun(label, run) => {
-                is_ours(&thing.tags) && is_of(thing, label) && thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str())
+                is_ours(&thing.tags)
+                    && is_of(thing, label)
+                    && thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str())
             }
         }
     }
@@ -201,11 +203,7 @@ impl CloudApi for SimApi {
             thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &which)
         };
         let (label, kind) = (&order.tags.label, ResourceKind::Disk);
-        if self
-            .look_for(Some(label), Some(kind), is_there)
-            .await?
-            .is_empty()
-        {
+        if self.look_for(Some(label), Some(kind), is_there).await?.is_empty() {
             self.make(order, ResourceKind::Disk).await?;
         }
         Ok(Prepared::default())

@@ -109,7 +109,9 @@ impl SimBox {
 
     /// Returns what becomes of every check that was started.
     pub fn checks(&self) -> impl Iterator<Item = (&str, &SimCheck)> {
-        self.checks.iter().map(|((_, slug), check)| (slug.as_str(), check))
+        self.checks
+            .iter()
+            .map(|((_, slug), check)| (slug.as_str(), check))
     }
 
     /// Answers a call of the box's tool, as `ops/ephemeral/twolane-box.sh` does.

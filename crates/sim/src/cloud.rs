@@ -319,7 +319,9 @@ impl SimCloud {
     pub fn checks(&self) -> Vec<(String, SimCheck)> {
         let insides = self.insides();
         let checks = insides.values().flat_map(SimBox::checks);
-        checks.map(|(slug, check)| (slug.to_owned(), check.clone())).collect()
+        checks
+            .map(|(slug, check)| (slug.to_owned(), check.clone()))
+            .collect()
     }
 
     fn insides(&self) -> MutexGuard<'_, BTreeMap<IpAddr, SimBox>> {

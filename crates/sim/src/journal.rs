@@ -88,7 +88,8 @@ impl MemoryJournal {
 
     fn fails(&self) -> bool {
         let faults = self.clouds.values().next().map(|cloud| cloud.faults());
-        self.clock.happens(faults.map_or(0, |faults| faults.journal_fails))
+        self.clock
+            .happens(faults.map_or(0, |faults| faults.journal_fails))
     }
 
     fn is_full(&self) -> bool {

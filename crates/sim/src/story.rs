@@ -271,7 +271,11 @@ fn quieten(sim: &Sim, is_burnt: bool, wrong: &mut Vec<String>) {
     sim.set_faults(Faults::default());
     sim.clock.jump(jiff::SignedDuration::ZERO);
     let machines = if is_burnt { 1..2 } else { 0..2 };
-    let owned = || machines.clone().map(|machine| sim.machines[machine].disk.holdings());
+    let owned = || {
+        machines
+            .clone()
+            .map(|machine| sim.machines[machine].disk.holdings())
+    };
     let begin = sim.clock.elapsed();
     for _ in 0..REAPS_MAX {
         for machine in machines.clone() {

@@ -4,11 +4,21 @@ use sim::Story;
 
 #[test]
 fn no_seed_leaks_a_box() {
-    let count = std::env::var("TWOLANE_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(100);
+    let count = std::env::var("TWOLANE_SEEDS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(100);
     let wrong: Vec<String> = (0..count)
         .flat_map(|seed| {
-            let wrong = Story { seed, ..Story::default() }.tell().wrong;
-            wrong.into_iter().map(move |wrong| format!("seed {seed}: {wrong} (cargo run -p sim --bin seeds -- {seed})"))
+            let wrong = Story {
+                seed,
+                ..Story::default()
+            }
+            .tell()
+            .wrong;
+            wrong
+                .into_iter()
+                .map(move |wrong| format!("seed {seed}: {wrong} (cargo run -p sim --bin seeds -- {seed})"))
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

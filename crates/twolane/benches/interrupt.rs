@@ -35,7 +35,10 @@ fn main() {
     println!("| SIGTERM when | to the destroy request | to the end |");
     println!("| --- | --- | --- |");
     for (name, sign) in MOMENTS {
-        let dir = tempfile::Builder::new().prefix("tl").tempdir_in("/tmp").expect("a directory in /tmp");
+        let dir = tempfile::Builder::new()
+            .prefix("tl")
+            .tempdir_in("/tmp")
+            .expect("a directory in /tmp");
         fs::write(dir.path().join("twolane.toml"), CONFIG).expect("a file in it");
         let mut child = Command::new(env!("CARGO_BIN_EXE_twolane"))
             .args(["--json", "--state-dir"])
@@ -48,13 +51,22 @@ fn main() {
             .stderr(Stdio::null())
             .spawn()
             .expect("twolane starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains(sign)), "the run ended before {name}");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"))
+            .lines()
+            .map_while(Result::ok);
+        assert!(
+            lines.any(|line| line.contains(sign)),
+            "the run ended before {name}"
+        );
         let start = Instant::now();
         let pid = child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "could not signal {pid}");
-        let is_down = |line: &String| line.contains(r#""event":"step-began""#) && line.contains(r#""step":"down""#);
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "could not signal {pid}"
+        );
+        let is_down =
+            |line: &String| line.contains(r#""event":"step-began""#) && line.contains(r#""step":"down""#);
         assert!(lines.any(|line| is_down(&line)), "no destroy request at {name}");
         let asked = start.elapsed();
         lines.for_each(drop);

@@ -58,7 +58,10 @@ impl Place {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let (stdout, stderr) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
+        let (stdout, stderr) = (
+            output.stdout,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
         let stdout = String::from_utf8(stdout).unwrap();
         assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
         stdout
@@ -73,7 +76,10 @@ fn last_line(output: &str) -> &str {
 #[test]
 fn nothing_to_reap_is_a_success() {
     let output = Place::new().run(&["reap"], 0);
-    assert_eq!(output.trim(), "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=0 unasked=0");
+    assert_eq!(
+        output.trim(),
+        "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=0 unasked=0"
+    );
 }
 
 #[test]
@@ -83,11 +89,17 @@ fn overdue_boxes_go_and_others_stay() {
     place.plant("new-live-1", "eve", 3600);
     let output = place.run(&["reap"], 0);
     assert!(output.contains("old-live-1: its deadline was "), "{output}");
-    assert_eq!(last_line(&output), "reap ok doomed=0 gone=1 left=0 unreadable=0 spared=1 unasked=0");
+    assert_eq!(
+        last_line(&output),
+        "reap ok doomed=0 gone=1 left=0 unreadable=0 spared=1 unasked=0"
+    );
     assert!(!place.box_dir("old-live-1").exists());
     assert!(place.box_dir("new-live-1").exists());
     let again = place.run(&["reap"], 0);
-    assert_eq!(again.trim(), "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=1 unasked=0");
+    assert_eq!(
+        again.trim(),
+        "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=1 unasked=0"
+    );
 }
 
 #[test]
@@ -95,8 +107,14 @@ fn a_dry_run_shows_and_destroys_nothing() {
     let place = Place::new();
     place.plant("old-live-1", "eve", -60);
     let output = place.run(&["reap", "--dry-run"], 0);
-    assert!(output.contains("would destroy: box old-live-1 at local"), "{output}");
-    assert_eq!(last_line(&output), "reap ok doomed=1 gone=0 left=0 unreadable=0 spared=0 unasked=0");
+    assert!(
+        output.contains("would destroy: box old-live-1 at local"),
+        "{output}"
+    );
+    assert_eq!(
+        last_line(&output),
+        "reap ok doomed=1 gone=0 left=0 unreadable=0 spared=0 unasked=0"
+    );
     assert!(place.box_dir("old-live-1").exists());
 }
 
@@ -125,7 +143,10 @@ fn json_tells_the_same() {
 #[test]
 fn a_scheduled_job_is_written_once() {
     let place = Place::new();
-    for (system, path) in [("github", ".github/workflows/twolane-reap.yml"), ("gitlab", ".gitlab/twolane-reap.yml")] {
+    for (system, path) in [
+        ("github", ".github/workflows/twolane-reap.yml"),
+        ("gitlab", ".gitlab/twolane-reap.yml"),
+    ] {
         place.run(&["init", "--ci", system], 0);
         let job = fs::read_to_string(place.0.path().join("work").join(path)).unwrap();
         assert!(job.contains("twolane reap"), "{job}");

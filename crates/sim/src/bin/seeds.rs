@@ -19,7 +19,10 @@ fn main() -> io::Result<ExitCode> {
         (_, &[seed]) => one(seed, &mut out),
         (_, &[first, count]) => many(first, count, &mut out),
         _ => {
-            writeln!(out, "usage: seeds SEED | seeds FIRST COUNT | seeds bugs | seeds crashes")?;
+            writeln!(
+                out,
+                "usage: seeds SEED | seeds FIRST COUNT | seeds bugs | seeds crashes"
+            )?;
             Ok(ExitCode::from(2))
         }
     }
@@ -77,9 +80,19 @@ fn bugs(out: &mut impl Write) -> io::Result<ExitCode> {
         let (mut caught, mut by) = (0, BTreeSet::new());
         for seed in 0..1000 {
             let bug = Some(bug);
-            let wrong = Story { seed, bug, ..Story::default() }.tell().wrong;
+            let wrong = Story {
+                seed,
+                bug,
+                ..Story::default()
+            }
+            .tell()
+            .wrong;
             caught += u32::from(!wrong.is_empty());
-            by.extend(wrong.iter().filter_map(|wrong| Some(wrong.split_once(": ")?.0.to_owned())));
+            by.extend(
+                wrong
+                    .iter()
+                    .filter_map(|wrong| Some(wrong.split_once(": ")?.0.to_owned())),
+            );
         }
         are_caught &= caught > 0;
         let by = Vec::from_iter(by).join(", ");
@@ -90,7 +103,15 @@ fn bugs(out: &mut impl Write) -> io::Result<ExitCode> {
 
 /// Kills one run at each call of the world in turn.
 fn crashes(out: &mut impl Write) -> io::Result<ExitCode> {
-    let calm = |seed, kill_at| Story { seed, is_calm: true, kill_at, ..Story::default() }.tell();
+    let calm = |seed, kill_at| {
+        Story {
+            seed,
+            is_calm: true,
+            kill_at,
+            ..Story::default()
+        }
+        .tell()
+    };
     let (mut points, mut failed) = (0, 0);
     for seed in 0..10 {
         for kill_at in 1..=calm(seed, None).calls {

@@ -8,7 +8,12 @@ use crate::record::{Seen, outcomes};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut wrong = leftovers(case);
-    let checks: Vec<_> = case.sim.clouds.values().flat_map(|cloud| cloud.checks()).collect();
+    let checks: Vec<_> = case
+        .sim
+        .clouds
+        .values()
+        .flat_map(|cloud| cloud.checks())
+        .collect();
     let has_passed = |slug: &str| checks.iter().any(|(of, check)| of == slug && check.has_passed());
     for (slug, outcome) in outcomes(case.seen) {
         if *outcome == Outcome::Passed && !has_passed(slug) {

@@ -47,7 +47,11 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 let (key, now) = ((tags.label.clone(), tags.run.clone()), true_moment(*at));
                 let is_overdue = moved.get(&key).is_some_and(|deadline| deadline.is_over(now));
                 if kept.contains(&key) && !is_overdue && !tags.deadline.is_over(now) {
-                    wrong.push(format!("{id} was destroyed, and {} is kept until {}", tags.label, tags.deadline.moment()));
+                    wrong.push(format!(
+                        "{id} was destroyed, and {} is kept until {}",
+                        tags.label,
+                        tags.deadline.moment()
+                    ));
                 }
             }
             _ => {}

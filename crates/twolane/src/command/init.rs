@@ -68,7 +68,9 @@ fn write_job(context: &Context, args: &InitArgs, root: &Utf8Path, system: CiSyst
     if context.style.is_json {
         context.style.document(&WrittenJob { path: &path });
     } else {
-        context.style.result(&format!("wrote {path}; next: {}", ci.next()));
+        context
+            .style
+            .result(&format!("wrote {path}; next: {}", ci.next()));
     }
     Ok(Exit::Passed)
 }

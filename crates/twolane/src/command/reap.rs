@@ -84,10 +84,22 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
             failures.retain(|failure| failure.provider.as_str() == name);
         }
         let boxes = if args.dry_run {
-            doomed.into_iter().map(|doomed| Row { doomed, end: End::Doomed }).collect()
+            doomed
+                .into_iter()
+                .map(|doomed| Row {
+                    doomed,
+                    end: End::Doomed,
+                })
+                .collect()
         } else {
             let ended = destroy(doomed, &watched.world).await;
-            ended.into_iter().map(|(doomed, end)| Row { doomed, end: end.into() }).collect()
+            ended
+                .into_iter()
+                .map(|(doomed, end)| Row {
+                    doomed,
+                    end: end.into(),
+                })
+                .collect()
         };
         watched.finish();
         let reaped = Reaped {
@@ -171,7 +183,9 @@ impl Reaped {
 
 impl Row {
     fn text(&self) -> String {
-        let Doomed { label, why, things, .. } = &self.doomed;
+        let Doomed {
+            label, why, things, ..
+        } = &self.doomed;
         let what: Vec<String> = things
             .iter()
             .map(|(provider, listed)| format!("{} {} at {provider}", listed.kind, listed.id))
@@ -233,8 +247,16 @@ mod tests {
 
     #[test]
     fn the_last_line_is_for_a_monitoring_system() {
-        let gone = || row(End::Gone { resources: Vec::new() });
-        let left = || row(End::Left { left_because: "403".to_owned() });
+        let gone = || {
+            row(End::Gone {
+                resources: Vec::new(),
+            })
+        };
+        let left = || {
+            row(End::Left {
+                left_because: "403".to_owned(),
+            })
+        };
         let line = "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=2 unasked=0";
         check(vec![], &[], Exit::Passed, line);
         let line = "reap ok doomed=1 gone=1 left=0 unreadable=0 spared=2 unasked=0";

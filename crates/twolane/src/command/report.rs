@@ -16,8 +16,8 @@ use crate::{
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
-    world::{block_on, journal},
     show::{html::html, junit::junit, markdown::markdown, record, results, table::table, text},
+    world::{block_on, journal},
 };
 
 /// Prints a report, or lists the runs.

@@ -52,7 +52,10 @@ mod tests {
         let words =
             |words: &[&str]| command(&words.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ");
         assert_eq!(words(&["ls | wc"]), "ls | wc");
-        assert_eq!(words(&["sh", "-c", "echo a; exit 7"]), "'sh' '-c' 'echo a; exit 7'");
+        assert_eq!(
+            words(&["sh", "-c", "echo a; exit 7"]),
+            "'sh' '-c' 'echo a; exit 7'"
+        );
         assert_eq!(words(&[]), "");
     }
 }

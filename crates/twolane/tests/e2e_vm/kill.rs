@@ -1,8 +1,6 @@
 //! End to end on `local`: twolane is killed, as by `kill -9`, at one moment of a run after the other, and what it leaves
 //! is gone after `twolane reap`. `cargo nextest run --profile e2e`.
 
-mod e2e_support;
-
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
@@ -12,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use e2e_support::{Bench, Running, is, wait_until};
+use crate::support::{Bench, Running, is, wait_until};
 
 const LANE: &str = r#"
 [lanes.only]
@@ -54,7 +52,11 @@ fn a_killed_twolane_leaves_nothing_that_reap_does_not_find() {
         reach(moment, &bench, &mut run);
         run.child.kill().unwrap();
         let status = run.child.wait().unwrap();
-        assert_eq!(status.signal(), Some(9), "moment {number}: the run was over before");
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "moment {number}: the run was over before"
+        );
         let ports = ports(&bench);
 
         let (code, output) = bench.output(&["reap"]);
@@ -90,20 +92,27 @@ fn reach(moment: &Moment, bench: &Bench, run: &mut Running) {
 fn at_once(holds: impl Fn() -> bool) {
     let began = std::time::Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(600), "the moment never came");
+        assert!(
+            began.elapsed() < Duration::from_secs(600),
+            "the moment never came"
+        );
         thread::yield_now();
     }
 }
 
 fn box_dirs(bench: &Bench) -> Vec<PathBuf> {
-    let entries = fs::read_dir(bench.state().join("boxes")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(bench.state().join("boxes"))
+        .into_iter()
+        .flatten()
+        .flatten();
     entries.map(|entry| entry.path()).collect()
 }
 
 /// Returns the ports at which the boxes' SSH servers answer.
 fn ports(bench: &Bench) -> Vec<u16> {
     let read = |dir: PathBuf| {
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("vm/box.json")).ok()?).ok()?;
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.join("vm/box.json")).ok()?).ok()?;
         u16::try_from(record["port"].as_u64()?).ok()
     };
     box_dirs(bench).into_iter().filter_map(read).collect()
@@ -111,9 +120,8 @@ fn ports(bench: &Bench) -> Vec<u16> {
 
 /// Returns what lies in the state directory and belongs to nothing that is kept.
 fn temporary(bench: &Bench) -> Vec<PathBuf> {
-    let is_kept = |name: &str| {
-        name.starts_with("journal.") || ["boxes", "runs", "lock", "runs-locks"].contains(&name)
-    };
+    let is_kept =
+        |name: &str| name.starts_with("journal.") || ["boxes", "runs", "lock", "runs-locks"].contains(&name);
     let entries = fs::read_dir(bench.state()).unwrap().flatten();
     let names = entries.filter(|entry| !is_kept(&entry.file_name().to_string_lossy()));
     names.map(|entry| entry.path()).collect()

@@ -1,11 +1,9 @@
 //! Stage 2 end to end on `local`: four daemons in a real VM, a microVM's output back through all of them, and what
 //! happens to them when a deploy changes something or goes wrong. One box for all of it, as booting one takes minutes.
 
-mod e2e_support;
-
 use std::{fs, path::Path, process::Command};
 
-use e2e_support::{Bench, is};
+use crate::support::{Bench, is};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,11 +1,9 @@
 //! End to end on `local`: real VMs, real cloud-init, real sshd, rsync and systemd.
 //! `cargo nextest run --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
-mod e2e_support;
-
 use std::{fs, path::PathBuf, process::Command};
 
-use e2e_support::{Bench, is, wait_until};
+use crate::support::{Bench, is, wait_until};
 use serde_json::Value;
 
 fn outcomes(events: &[Value]) -> Vec<String> {
@@ -211,7 +209,7 @@ mirror = "http://10.0.2.2:9"
 firecracker = { version = "v1.14.1", sha256 = { x86_64 = "0000000000000000000000000000000000000000000000000000000000000000" } }
 "#;
     let bench = Bench::with_system(
-        &format!("{}{firecracker}", e2e_support::SYSTEM),
+        &format!("{}{firecracker}", crate::support::SYSTEM),
         "[lanes.only]\nboxes = [\"local\"]\nchecks = [{ name = \"a\", run = \"true\" }]\n",
     );
     let (code, text) = bench.output(&["run"]);
