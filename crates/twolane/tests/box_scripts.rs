@@ -41,7 +41,8 @@ fn has(tool: &str) -> bool {
         .status
         .success();
     if !found {
-        writeln!(std::io::stderr(), "NOT TESTED: {tool} is not installed").unwrap();
+        let line = format!("NOT TESTED: {tool} is not installed\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     found
 }
