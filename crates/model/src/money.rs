@@ -49,13 +49,8 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cents = (self.micros + 5_000) / 10_000;
         if self.micros > 0 && cents < 10 {
-            return write!(
-                f,
-                "{}.{:03} {}",
-                self.micros / 1_000_000,
-                self.micros % 1_000_000 / 1000,
-                self.currency
-            );
+            let millis = (self.micros + 500) / 1000;
+            return write!(f, "{}.{:03} {}", millis / 1000, millis % 1000, self.currency);
         }
         write!(f, "{}.{:02} {}", cents / 100, cents % 100, self.currency)
     }

@@ -124,16 +124,19 @@ impl Ended {
     }
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "plan",
     "doctor",
     "run",
     "attach",
     "up",
+    "deploy",
     "test",
+    "smoke",
     "fetch",
     "down",
+    "reap",
     "ls",
     "ssh",
     "logs",

@@ -143,7 +143,7 @@ fn without_flags_the_file_and_the_providers_defaults_hold() {
         &[
             "mvm-no-kvm-7f3a 3600s: hetzner cx43 in nbg1",
             "mvm-live-7f3b 7200s: gcp n2-standard-4 in us-central1-a, aws c8i.xlarge in us-east-1, aws c5.metal in eu-west-1 with 60 GiB",
-            "mvm-any-7f3c 3600s: aws c8i in r, gcp n2 in r, hetzner cx23 in r",
+            "mvm-any-7f3c 7200s: aws c8i in r, gcp n2 in r, hetzner cx23 in r",
         ],
     );
 }
@@ -166,7 +166,7 @@ fn a_flag_counts_more_than_the_file() {
     );
     check(
         "any --provider local",
-        &["mvm-any-7f3a 3600s: local 2x4g in here"],
+        &["mvm-any-7f3a 7200s: local 2x4g in here"],
     );
 }
 

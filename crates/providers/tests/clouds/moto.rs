@@ -196,7 +196,7 @@ async fn boxes_come_and_go_at_moto() {
     assert_eq!(refusal.kind, model::error::ErrorKind::NoKvm);
     let help = refusal.help.unwrap();
     assert!(
-        help.contains("c7i.xlarge"),
+        help.contains("c8i.xlarge"),
         "it asks moto, whose list of types is the real one: {help}"
     );
 }
