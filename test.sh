@@ -55,8 +55,13 @@ scripts() {
     shellcheck "${files[@]}"
 }
 
-sample() {
-    cd samples/mvm
+samples() {
+    local sample
+    for sample in samples/mvm samples/mvmd; do (one_sample "$sample"); done
+}
+
+one_sample() {
+    cd "$1"
     cargo fmt --all --check
     cargo clippy --locked --offline --workspace --all-targets -- -D warnings
     cargo test --locked --offline --workspace
@@ -96,7 +101,7 @@ phase format format
 phase lints lints
 phase scripts scripts
 phase dependencies dependencies
-phase sample sample
+phase samples samples
 phase tests tests
 phase "end to end" end_to_end
 
