@@ -350,11 +350,9 @@ impl Hetzner {
         if self.lists["servers"].len() >= self.behaviour.servers_max {
             return failure(403, "resource_limit_exceeded", "server limit exceeded");
         }
-        let has_key = |name: &Value| {
-            self.lists["ssh_keys"]
-                .values()
-                .any(|key| key.value["name"] == *name)
-        };
+        // Keys are named by name or by id.
+        let is_named = |key: &Thing, name: &Value| key.value["name"] == *name || key.value["id"] == *name;
+        let has_key = |name: &Value| self.lists["ssh_keys"].values().any(|key| is_named(key, name));
         if body["ssh_keys"]
             .as_array()
             .is_some_and(|keys| !keys.iter().all(has_key))
