@@ -12,6 +12,9 @@ use model::{error::RemoteError, name::Label, world::Keys};
 
 use crate::failure;
 
+/// What the directory is called in which keys are made.
+const HALF_MADE: &str = ".ssh-";
+
 /// The directory of one box's keys.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyDir {
@@ -57,7 +60,7 @@ impl KeyDir {
         let parent = self.dir.parent().unwrap_or(&self.dir);
         fs::create_dir_all(parent).map_err(|error| here("make", parent, &error))?;
         let temp = tempfile::Builder::new()
-            .prefix(".ssh-")
+            .prefix(HALF_MADE)
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(|error| here("make a directory in", parent, &error))?;
@@ -87,16 +90,25 @@ impl KeyDir {
         write_private(&self.dir.join("known_hosts"), &lines)
     }
 
-    /// Deletes the keys.
+    /// Deletes the keys, and what a process that was killed while it made them left half-made.
     pub(crate) fn forget(&self) -> Result<(), RemoteError> {
-        match fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(here("delete", &self.dir, &error)),
-            _ => {
-                // Kept when something else lies there.
-                let _ = self.dir.parent().map(fs::remove_dir);
-                Ok(())
+        let parent = self.dir.parent().unwrap_or(&self.dir);
+        let beside = parent.read_dir_utf8().into_iter().flatten().flatten();
+        let half_made = beside.filter(|entry| entry.file_name().starts_with(HALF_MADE));
+        for dir in half_made
+            .map(|entry| entry.path().to_owned())
+            .chain([self.dir.clone()])
+        {
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(here("delete", &dir, &error));
+                }
+                _ => {}
             }
         }
+        // Kept when something else lies there.
+        let _ = fs::remove_dir(parent);
+        Ok(())
     }
 
     fn config_text(&self) -> Result<String, RemoteError> {
@@ -274,6 +286,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = key_dir(&temp);
         dir.keys().unwrap();
+        fs::create_dir(temp.path().join("boxes/m1/.ssh-half")).unwrap();
         dir.forget().unwrap();
         dir.forget().unwrap();
         assert!(!temp.path().join("boxes/m1").exists());
