@@ -2,7 +2,7 @@
 
 use model::{
     error::RemoteError,
-    name::Label,
+    machine::Machine,
     render::{TWOLANE_BOX, TWOLANE_BOX_PATH},
     world::{Command, World},
 };
@@ -24,8 +24,10 @@ pub async fn install_tool(world: &World, link: &Link) -> Result<(), RemoteError>
 
 /// Has the box make itself a new host key, as everybody on the box can read the first one in its user-data.
 /// Both keys count until the new one is in use, so that a crash in between locks nobody out.
-pub async fn renew_host_key(label: &Label, world: &World, link: &Link) -> Result<(), RemoteError> {
-    let first = world.remote.keys(label).await?.host_public;
+pub async fn renew_host_key(machine: &Machine, world: &World, link: &Link) -> Result<(), RemoteError> {
+    let label = &machine.label;
+    let sent = world.remote.keys(label).await?.host_public;
+    let first = machine.host_key.clone().unwrap_or(sent);
     let made = link.run(world, &tool(["new-host-key"])).await?;
     let new = String::from_utf8_lossy(&made).trim().to_owned();
     world.remote.pin(label, &[first, new.clone()]).await?;

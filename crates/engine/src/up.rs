@@ -95,7 +95,7 @@ async fn attempt(
         machine: machine.clone(),
     });
     link.aim(Target::root_of(&machine));
-    lane.step(Step::Connect, connect(lane, link)).await?;
+    lane.step(Step::Connect, connect(lane, &machine, link)).await?;
     prepare(lane, link).await?;
     Ok(machine)
 }
@@ -119,7 +119,7 @@ async fn prepare(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn connect(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+async fn connect(lane: &Lane<'_>, machine: &Machine, link: &Link) -> Result<(), Refusal> {
     link.connect(lane.world, BOOT_MAX)
         .await
         .map_err(|error| match error {
@@ -132,7 +132,7 @@ async fn connect(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     crate::open::install_tool(lane.world, link)
         .await
         .map_err(Refusal::of_candidate)?;
-    crate::open::renew_host_key(&lane.lane.label, lane.world, link)
+    crate::open::renew_host_key(machine, lane.world, link)
         .await
         .map_err(Refusal::of_candidate)
 }
@@ -163,6 +163,15 @@ async fn create(
     });
     match ask(lane, provider, &order).await {
         Ok(machine) => {
+            if let Some(host_key) = &machine.host_key {
+                // Told by the provider over its own API: the key that was sent was replaced.
+                let keys = std::slice::from_ref(host_key);
+                lane.world
+                    .remote
+                    .pin(&machine.label, keys)
+                    .await
+                    .map_err(Refusal::of_candidate)?;
+            }
             note(
                 lane,
                 Fact::Up {
