@@ -37,7 +37,7 @@ const MOMENTS: [Moment; 12] = [
     Moment::There(""),
     Moment::There("vm"),
     Moment::There("vm/box.json"),
-    Moment::There("vm/disk.qcow2"),
+    Moment::There("vm/overlay.qcow2"),
     Moment::Qemu,
     Moment::Told("machine-up"),
     Moment::Told("step-ended"),
