@@ -118,10 +118,11 @@ fn ports(bench: &Bench) -> Vec<u16> {
     box_dirs(bench).into_iter().filter_map(read).collect()
 }
 
-/// Returns what lies in the state directory and belongs to nothing that is kept.
+/// Returns what lies in the state directory and belongs to nothing that is kept. `c` holds the sockets of shared
+/// connections: what a killed process left there is swept by a later connection.
 fn temporary(bench: &Bench) -> Vec<PathBuf> {
     let is_kept =
-        |name: &str| name.starts_with("journal.") || ["boxes", "runs", "lock", "runs-locks"].contains(&name);
+        |name: &str| name.starts_with("journal.") || ["boxes", "c", "runs", "lock", "runs-locks"].contains(&name);
     let entries = fs::read_dir(bench.state()).unwrap().flatten();
     let names = entries.filter(|entry| !is_kept(&entry.file_name().to_string_lossy()));
     names.map(|entry| entry.path()).collect()
