@@ -121,8 +121,9 @@ fn ports(bench: &Bench) -> Vec<u16> {
 /// Returns what lies in the state directory and belongs to nothing that is kept. `c` holds the sockets of shared
 /// connections: what a killed process left there is swept by a later connection.
 fn temporary(bench: &Bench) -> Vec<PathBuf> {
-    let is_kept =
-        |name: &str| name.starts_with("journal.") || ["boxes", "c", "runs", "lock", "runs-locks"].contains(&name);
+    let is_kept = |name: &str| {
+        name.starts_with("journal.") || ["boxes", "c", "runs", "lock", "runs-locks"].contains(&name)
+    };
     let entries = fs::read_dir(bench.state()).unwrap().flatten();
     let names = entries.filter(|entry| !is_kept(&entry.file_name().to_string_lossy()));
     names.map(|entry| entry.path()).collect()
