@@ -116,8 +116,9 @@ fn serve(dir: &Utf8Path, keys: &Utf8Path, more: &str) -> (Child, u16) {
     let config = dir.join("sshd_config");
     let host_key = keys.join("host_key");
     let authorized = dir.join("authorized");
+    // A home of its own: what a login shell does by somebody's start-up files is none of the test's business.
     let text = format!(
-        "ListenAddress 127.0.0.1\nHostKey {host_key}\nAuthorizedKeysFile {authorized}\nStrictModes no\n\
+        "SetEnv HOME={dir}\nListenAddress 127.0.0.1\nHostKey {host_key}\nAuthorizedKeysFile {authorized}\nStrictModes no\n\
          UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\n\
          PermitRootLogin prohibit-password\nUseDNS no\n{more}\n"
     );
