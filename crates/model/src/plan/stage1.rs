@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use super::{LanePlan, Plan};
 use crate::{
     config::{self, RustFrom},
-    render::cloud_init::{Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User},
+    render::cloud_init::{
+        Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User, WORK_USER,
+    },
     tags::Tags,
     world::Keys,
 };
-
-/// The user that checks run as; it is always there and may always log in.
-const WORK_USER: &str = "mvm";
 
 impl Plan {
     /// Returns what the user-data of the lane's box is made of.

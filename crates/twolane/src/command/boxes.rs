@@ -10,14 +10,16 @@ use model::{
     plan::Plan,
     reap::orphans,
     time::Timestamp,
-    world::{Journal, Target, World},
+    world::{Clock as _, Journal, Target, World},
 };
 
 use super::Context;
 use crate::{
+    clock::Clock,
     paths::Paths,
     problem::{Problem, Result},
     show::record,
+    world::journal,
 };
 
 /// How long a box is called.
@@ -124,4 +126,14 @@ async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<String>)>> 
         .map(|run| (run.clone(), of(run)))
         .filter(|(_, labels)| !labels.is_empty())
         .collect())
+}
+
+/// Returns a run of its own on a box that is there, with the box: what an earlier run left there stays apart.
+pub(crate) async fn run_on(context: &Context, paths: &Paths, label: &Label) -> Result<(Plan, Machine)> {
+    let journal = journal(paths)?;
+    notice_unfinished(context, paths, &*journal).await?;
+    let held = held(&*journal, label).await?;
+    let mut plan = plan_of(paths, &held)?;
+    plan.run = RunId::generate(Timestamp::now(), Clock.random());
+    Ok((plan, machine(held)?))
 }

@@ -9,34 +9,25 @@ use futures::future::{Either, select};
 use model::{
     config,
     event::{Event, Step},
-    name::RunId,
     plan::{LanePlan, Plan},
     report::{Report, Verdict},
-    time::Timestamp,
-    world::{Clock as _, World},
+    world::World,
 };
 
 use super::{Context, boxes, run::cannot_run};
 use crate::{
     args::DeployArgs,
-    clock::Clock,
     exit::Exit,
     problem::{Problem, Result},
     show::record,
-    world::{Watched, block_on, cannot_write, journal},
+    world::{Watched, block_on, cannot_write},
 };
 
 /// Deploys. The box stays, whatever comes of it.
 pub(crate) fn run(context: &Context, args: &DeployArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let journal = journal(&paths)?;
-        boxes::notice_unfinished(context, &paths, &*journal).await?;
-        let held = boxes::held(&*journal, &args.label).await?;
-        drop(journal);
-        let mut plan = boxes::plan_of(&paths, &held)?;
-        let machine = boxes::machine(held)?;
-        plan.run = RunId::generate(Timestamp::now(), Clock.random());
+        let (plan, machine) = boxes::run_on(context, &paths, &args.label).await?;
         let Some(lane) = plan.lanes.first() else {
             return Err(Problem::usage("could not find the box's lane"));
         };

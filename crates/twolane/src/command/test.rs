@@ -11,12 +11,10 @@ use model::{
     check::Check,
     config,
     event::{Event, Step},
-    name::RunId,
     plan::{LanePlan, Plan},
     report::Report,
     report::Verdict,
-    time::Timestamp,
-    world::{Clock as _, World},
+    world::World,
 };
 
 use super::{
@@ -25,24 +23,16 @@ use super::{
 };
 use crate::{
     args::TestArgs,
-    clock::Clock,
     problem::{Problem, Result},
     show::record,
-    world::{Watched, block_on, cannot_write, journal},
+    world::{Watched, block_on, cannot_write},
 };
 
 /// Runs the checks. The box stays.
 pub(crate) fn run(context: &Context, args: &TestArgs) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let journal = journal(&paths)?;
-        boxes::notice_unfinished(context, &paths, &*journal).await?;
-        let held = boxes::held(&*journal, &args.label).await?;
-        drop(journal);
-        let mut plan = boxes::plan_of(&paths, &held)?;
-        let machine = boxes::machine(held)?;
-        // A run of its own: what an earlier one left of its checks on the box stays apart.
-        plan.run = RunId::generate(Timestamp::now(), Clock.random());
+        let (mut plan, machine) = boxes::run_on(context, &paths, &args.label).await?;
         plan.is_continued = args.is_continued;
         for lane in &mut plan.lanes {
             lane.checks = chosen(&lane.checks, &args.checks)?;
