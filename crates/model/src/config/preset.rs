@@ -112,6 +112,7 @@ pub(super) fn check(name: &str) -> Option<Check> {
         "deny" => vec![
             Need::Program("cargo-deny".to_owned()),
             Need::File("deny.toml".to_owned()),
+            Need::AdvisoryDb,
         ],
         "audit" => vec![
             Need::Program("cargo-audit".to_owned()),

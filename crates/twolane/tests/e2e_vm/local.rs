@@ -18,7 +18,13 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
     let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../samples/mvm");
     let bench = Bench::at(sample);
     let (status, events) = bench.start(&["run"]).finish();
-    assert_eq!(status.code(), Some(0), "{:#?}", outcomes(&events));
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "{:#?}\n{}",
+        outcomes(&events),
+        bench.output(&["report"]).1
+    );
 
     let gate = events
         .iter()
