@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     fs::{self, Metadata},
     io,
     os::unix::ffi::OsStrExt,
@@ -50,6 +51,17 @@ pub enum Why {
     LeftOut,
     /// It is neither a file, a directory nor a link.
     Special,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ignored => "git ignores it",
+            Self::OwnRepository => "it is a git repository of its own, and no submodule",
+            Self::LeftOut => "it can be made anew, and there is no git that says otherwise",
+            Self::Special => "it is neither a file, a directory nor a link",
+        })
+    }
 }
 
 /// Returns what is not copied of the tree at `path`, sorted; a directory stands for all that is in it.

@@ -372,6 +372,8 @@ pub(crate) enum Rendered {
     CloudInit,
     /// The script that writes stage 2's files on the box; the secret is made there
     PostDeploy,
+    /// The daemons' configuration, with stand-ins for what is made on the box
+    Configs,
 }
 
 /// `twolane report`.

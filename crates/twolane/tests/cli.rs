@@ -406,6 +406,80 @@ fn what_is_rendered_is_for_cloud_init() {
     assert!(text.contains("demo-live-"), "{text}");
 }
 
+const DAEMONS: &str = r#"
+[project]
+name = "demo"
+
+[deploy]
+configs = ["ops/ephemeral/configs/gateway.toml.j2", "etc/own.toml.j2"]
+
+[lanes.fast]
+boxes = ["local"]
+deploy = true
+checks = [{ name = "hello", run = "true" }]
+"#;
+
+#[test]
+fn configurations_are_rendered_without_a_secret() {
+    let place = Place::with_config(DAEMONS);
+    place
+        .run(&["render", "configs"])
+        .code(2)
+        .says("there is no etc/own.toml.j2");
+
+    place.write("etc/own.toml.j2", "on = \"{{ hostname }}\"\n");
+    let text = place.run(&["render", "configs"]).code(0).stdout();
+    assert!(text.contains("# --- /etc/mvmd/gateway.toml\n"), "{text}");
+    assert!(text.contains("on = \"NAME-OF-THE-BOX\"\n"), "{text}");
+
+    place.write("etc/own.toml.j2", "on = \"{{ secret }}\"\n");
+    place.run(&["render", "configs"]).code(2).says("etc/own.toml.j2");
+    place.write("etc/own.toml.j2", "{% if hostname %}on = true{% endif %}\n");
+    place
+        .run(&["render", "configs"])
+        .code(2)
+        .says("`{%` cannot be used here");
+    Place::with_config(TWO_LANES)
+        .run(&["render", "configs"])
+        .code(2)
+        .says("there is no configuration to render");
+}
+
+#[test]
+fn what_stays_behind_is_listed_on_request() {
+    let place = Place::with_config(TWO_LANES);
+    place.write("node_modules/a/b.js", "");
+    place.write("kept.txt", "");
+    let quiet = place.run(&["plan"]).code(0).stdout();
+    assert!(!quiet.contains("node_modules"), "{quiet}");
+    let listed = place.run(&["plan", "-v"]).code(0).stdout();
+    assert!(listed.contains("stays here: node_modules"), "{listed}");
+    assert!(!listed.contains("kept.txt"), "{listed}");
+    let document = place.run(&["plan", "-v", "--json"]).code(0).json();
+    assert_eq!(document["left_behind"][0]["path"], "node_modules", "{document}");
+}
+
+#[test]
+fn a_source_that_is_missing_is_named_before_anything_is_made() {
+    let place = Place::with_config(
+        "[project]\nname = \"demo\"\n[sources]\na = { path = \"../nowhere\" }\nb = { path = \"twolane.toml\" }\n\
+         [lanes.fast]\nboxes = [\"local\"]\nchecks = [{ name = \"hello\", run = \"true\" }]\n",
+    );
+    let before = place.paths();
+    for command in ["plan", "run"] {
+        let ended = place
+            .run(&[command])
+            .code(2)
+            .says("source `a`: there is no directory");
+        assert!(
+            ended.stderr().contains("source `b`: there is no directory"),
+            "{}",
+            ended.stderr()
+        );
+    }
+    assert_eq!(place.paths(), before);
+}
+
 #[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let place = Place::new();

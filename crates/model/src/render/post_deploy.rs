@@ -1,6 +1,8 @@
 //! What stage 2 brings to a box: `post-deploy.sh`, what it reads from `[deploy]`, and the files that a project need not
 //! have itself. Keeps out: sending it, and the sources.
 
+use minijinja::{Environment, UndefinedBehavior, context};
+
 use super::quote;
 use crate::{
     check::Check,
@@ -95,6 +97,47 @@ pub fn bundle(files: &[File]) -> String {
         let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
         script + &format!("\nput {} {path} <<'{end}'\n{text}\n{end}\n", file.mode)
     })
+}
+
+/// Returns the configuration files as the box will have them, each with where it will lie. `read` returns the text of
+/// a template by its path in a source; what no source has is looked for among the built-in ones, as on the box. The
+/// secret and the host name, which only the box knows, are stand-ins.
+pub fn configs(plan: &Plan, read: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, String> {
+    let deploy = &plan.deploy;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let values = context! { hmac_secret => "MADE-ON-THE-BOX", hostname => "NAME-OF-THE-BOX" };
+    let one = |path: &String| {
+        let text = read(path)
+            .or_else(|| built_in(path).map(str::to_owned))
+            .ok_or_else(|| {
+                format!("there is no {path}, neither in a source nor among twolane's own files")
+            })?;
+        // The box has no template engine, and knows variables alone.
+        if let Some(mark) = ["{%", "{#"].into_iter().find(|mark| text.contains(mark)) {
+            return Err(format!(
+                "{path}: `{mark}` cannot be used here: a template knows `{{{{ name }}}}` alone"
+            ));
+        }
+        let rendered = environment.render_str(&text, &values);
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let name = name.strip_suffix(".j2").unwrap_or(name);
+        match rendered {
+            // The engine drops the newline at the end.
+            Ok(text) => Ok((format!("{}/{name}", deploy.config_dir), text + "\n")),
+            Err(error) => Err(format!("{path}: {error} (there are: hmac_secret, hostname)")),
+        }
+    };
+    deploy.configs.iter().map(one).collect()
+}
+
+/// Returns what the binary holds under a path of `[deploy]`.
+fn built_in(path: &str) -> Option<&'static str> {
+    let within = path.strip_prefix("ops/ephemeral/")?;
+    BUILT_IN
+        .iter()
+        .find(|(known, _)| *known == within)
+        .map(|(_, text)| *text)
 }
 
 /// Returns the command that carries stage 2 out.
@@ -228,8 +271,7 @@ mod tests {
                 .map(|unit| format!("{UNITS_IN}/{unit}.service")),
         );
         for path in named {
-            let has = |(known, _): &(&str, &str)| format!("ops/ephemeral/{known}") == path;
-            assert!(BUILT_IN.iter().any(has), "{path}");
+            assert!(built_in(&path).is_some(), "{path}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     args::RunArgs,
     exit::Exit,
     planning::{self, Providers},
-    problem::Result,
+    problem::{Problem, Result},
     project::{self, Project},
     show::{stream::Style, table::table},
     world::providers,
@@ -28,7 +28,10 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         &providers,
         planning::Look::Quick,
     )?;
-    let shown = Shown::of(&planned.plan, &planned.refused, &providers);
+    let mut shown = Shown::of(&planned.plan, &planned.refused, &providers);
+    if context.style.verbosity > 0 {
+        shown.left_behind = Some(left_behind(&planned.plan)?);
+    }
     if context.style.is_json {
         context.style.document(&shown);
         return Ok(Exit::Passed);
@@ -43,6 +46,32 @@ struct Shown<'a> {
     plan: &'a Plan,
     candidates: Vec<Priced<'a>>,
     refused: &'a [Refused],
+    /// With `-v` only: it takes a walk through the sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_behind: Option<Vec<LeftBehind<'a>>>,
+}
+
+/// Something in a source's directory that is not copied.
+#[derive(Serialize)]
+struct LeftBehind<'a> {
+    source: &'a str,
+    path: String,
+    why: String,
+}
+
+fn left_behind(plan: &Plan) -> Result<Vec<LeftBehind<'_>>> {
+    let mut all = Vec::new();
+    for source in &plan.sources {
+        let left = remote::left_behind(source.path.as_std_path()).map_err(|error| {
+            Problem::usage(format!("could not look through the source {}", source.path)).because(error)
+        })?;
+        all.extend(left.into_iter().map(|left| LeftBehind {
+            source: &source.name,
+            path: left.path.display().to_string(),
+            why: left.why.to_string(),
+        }));
+    }
+    Ok(all)
 }
 
 #[derive(Serialize)]
@@ -74,6 +103,7 @@ impl<'a> Shown<'a> {
             plan,
             candidates: plan.lanes.iter().flat_map(of_lane).collect(),
             refused,
+            left_behind: None,
         }
     }
 }
@@ -86,6 +116,12 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
     style.result(&format!("project {} from {origin}", plan.project));
     for source in &plan.sources {
         style.result(&format!("source  {} from {}", source.name, source.path));
+    }
+    for left in shown.left_behind.iter().flatten() {
+        style.result(&format!(
+            "        stays here: {} of {}: {}",
+            left.path, left.source, left.why
+        ));
     }
     let rows = shown.candidates.iter().map(|priced| {
         let (estimated, worst) = costs(priced);

@@ -1,5 +1,7 @@
 //! `twolane render`: exactly what would be sent to a box. Only the keys are stand-ins, as each box gets its own.
 
+use std::fs;
+
 use camino::Utf8PathBuf;
 use model::{
     name::Token,
@@ -42,6 +44,7 @@ pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
     let (what, text) = match args.what {
         Rendered::CloudInit => ("cloud-init", user_data(&plan, lane)?),
         Rendered::PostDeploy => ("post-deploy", post_deploy::bundle(&stage2(&plan, lane))),
+        Rendered::Configs => ("configs", configs(&plan)?),
     };
     if context.style.is_json {
         context.style.document(&Document {
@@ -59,6 +62,30 @@ fn stage2(plan: &Plan, lane: &LanePlan) -> Vec<post_deploy::File> {
     let mut files = post_deploy::deploy_files(plan);
     files.extend(post_deploy::check_files(plan, lane));
     files
+}
+
+/// Returns the configuration files one after the other, each under a line with its path.
+fn configs(plan: &Plan) -> Result<String> {
+    let read = |path: &str| {
+        plan.sources
+            .iter()
+            .find_map(|source| fs::read_to_string(source.path.join(path)).ok())
+    };
+    let files = post_deploy::configs(plan, read).map_err(|why| {
+        Problem::usage("could not render the configuration of [deploy]")
+            .because(why)
+            .help("correct the template, or `configs` of [deploy]")
+    })?;
+    if files.is_empty() {
+        return Err(
+            Problem::usage("there is no configuration to render").because("[deploy] names no `configs`")
+        );
+    }
+    let texts: Vec<String> = files
+        .iter()
+        .map(|(path, text)| format!("# --- {path}\n{text}"))
+        .collect();
+    Ok(texts.join("\n"))
 }
 
 fn user_data(plan: &Plan, lane: &LanePlan) -> Result<String> {
