@@ -256,7 +256,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         mut sighting: Sighting,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let end = self.in_time(self.api.up_max());
+        let end = self.in_time(self.api.up_max(&order.candidate.instance_type));
         let unseen_end = self.in_time(self.api.listing_lag() + LOST_MAX);
         let mut attempt = 0;
         loop {
@@ -265,7 +265,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 return Ok(machine);
             }
             if between(self.clock.now(), end).is_zero() {
-                return Err(self.too_slow(&sighting));
+                return Err(self.too_slow(order, &sighting));
             }
             progress.report(
                 &format!("box {} is {}", sighting.listed.id, sighting.listed.state),
@@ -315,12 +315,12 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             .filter(|_| !is_key_missing))
     }
 
-    fn too_slow(&self, sighting: &Sighting) -> ProviderError {
+    fn too_slow(&self, order: &Order, sighting: &Sighting) -> ProviderError {
         let cause = format!(
             "box {} was still {} after {} minutes",
             sighting.listed.id,
             sighting.listed.state,
-            self.api.up_max().as_secs() / 60
+            self.api.up_max(&order.candidate.instance_type).as_secs() / 60
         );
         self.error(ErrorKind::NoCapacity, "bring a box up", cause)
     }

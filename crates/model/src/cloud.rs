@@ -56,8 +56,8 @@ pub trait CloudApi: Send + Sync {
     /// Returns how long a new thing may be missing from the provider's lists.
     fn listing_lag(&self) -> Duration;
 
-    /// Returns how long a box may take from its create call to its address.
-    fn up_max(&self) -> Duration {
+    /// Returns how long a box of that type may take from its create call to its address.
+    fn up_max(&self, _instance_type: &str) -> Duration {
         Duration::from_secs(10 * 60)
     }
 

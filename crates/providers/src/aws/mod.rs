@@ -596,7 +596,7 @@ impl CloudApi for Aws {
     }
 
     /// Bare metal takes its time.
-    fn up_max(&self) -> Duration {
+    fn up_max(&self, _instance_type: &str) -> Duration {
         Duration::from_secs(20 * 60)
     }
 
