@@ -3,6 +3,7 @@
 
 pub mod ci;
 pub mod cloud_init;
+pub mod own_firewall;
 pub mod post_deploy;
 mod shell;
 
