@@ -10,4 +10,4 @@ pub mod hetzner;
 pub mod http;
 pub mod local;
 
-pub use environment::{Environment, Known, from_environment};
+pub use environment::{Environment, Known, from_environment, this_machine};

@@ -10,8 +10,10 @@ use camino::Utf8Path;
 use model::{
     candidate::Candidate,
     config::RustFrom,
+    error::ProviderError,
+    lane::KvmNeed,
     name::{ProviderName, RunId},
-    plan::{self, Asked, Defaults, Facts, Plan, PlanMistake, Price, Refused},
+    plan::{self, Asked, Defaults, Facts, Judge, Plan, PlanMistake, Price, Refused},
     time::Timestamp,
     world::{Clock as _, Provider},
 };
@@ -29,8 +31,20 @@ use crate::{
 pub(crate) struct Planned {
     /// The plan.
     pub(crate) plan: Plan,
-    /// Candidates that are too dear.
+    /// Candidates that cannot serve their lane, or are too dear.
     pub(crate) refused: Vec<Refused>,
+    /// Why it is not to be carried out: a lane has no candidate left.
+    pub(crate) problem: Option<Problem>,
+}
+
+impl Planned {
+    /// Returns the plan where it is to be carried out.
+    pub(crate) fn able(self) -> Result<Self> {
+        match self.problem {
+            Some(problem) => Err(problem),
+            None => Ok(self),
+        }
+    }
 }
 
 /// How closely this machine is looked at.
@@ -42,8 +56,34 @@ pub(crate) enum Look {
     Whole,
 }
 
-/// The providers, by name.
-pub(crate) type Providers = BTreeMap<ProviderName, Arc<dyn Provider>>;
+/// A provider that is known here.
+pub(crate) struct Known {
+    /// It. While something is missing it is only to be looked at: its defaults, its prices, what it can do.
+    pub(crate) provider: Arc<dyn Provider>,
+    /// What is missing to use it, and where to get that.
+    pub(crate) missing: Option<ProviderError>,
+}
+
+/// All providers that are known here, by name.
+pub(crate) type Providers = BTreeMap<ProviderName, Known>;
+
+/// Returns those that can be used.
+pub(crate) fn usable(providers: &Providers) -> BTreeMap<ProviderName, Arc<dyn Provider>> {
+    let usable = providers.iter().filter(|(_, known)| known.missing.is_none());
+    usable
+        .map(|(name, known)| (name.clone(), known.provider.clone()))
+        .collect()
+}
+
+/// Returns why a provider can give no such box, as far as that is known without a call.
+fn unable(candidate: &Candidate, need: KvmNeed, providers: &Providers) -> Option<ProviderError> {
+    let known = providers.get(&candidate.provider)?;
+    // What no credentials would change is said first.
+    known
+        .provider
+        .refuse(&candidate.instance_type, need)
+        .or_else(|| known.missing.clone())
+}
 
 /// Returns what the flags of `run` and `plan` ask for.
 pub(crate) fn asked(args: &RunArgs) -> Result<Asked> {
@@ -87,12 +127,19 @@ fn public_key(given: &str) -> Result<String> {
 pub(crate) fn plan(project: &Project, asked: &Asked, providers: &Providers, look: Look) -> Result<Planned> {
     let facts = facts(project, providers, look)?;
     let mut plan = plan::plan(&project.config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
-    let price = |candidate: &Candidate| price(candidate, providers);
-    let refused = plan::refuse_dear(&mut plan, &price).map_err(|mistakes| cannot_plan(&mistakes))?;
+    let judge = Judge {
+        unable: &|candidate, need| unable(candidate, need, providers),
+        price: &|candidate| price(candidate, providers),
+    };
+    let (refused, mistakes) = plan::refuse(&mut plan, &judge);
     if look == Look::Quick {
         plan.toolchain = None;
     }
-    Ok(Planned { plan, refused })
+    Ok(Planned {
+        plan,
+        refused,
+        problem: (!mistakes.is_empty()).then(|| cannot_plan(&mistakes)),
+    })
 }
 
 /// Returns what is known of the price of a candidate.
@@ -103,7 +150,7 @@ pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
     }
     let prices = providers
         .get(&candidate.provider)
-        .and_then(|provider| provider.prices());
+        .and_then(|known| known.provider.prices());
     match prices.and_then(|prices| prices.hourly(&candidate.instance_type, &candidate.region)) {
         Some((amount, _)) if amount.micros == 0 => Price::Free,
         Some((amount, day)) => Price::Hourly { amount, day },
@@ -130,9 +177,9 @@ fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> 
         Look::Whole => Some(toolchain::find(dir)?),
         Look::Quick => Some(toolchain::unseen()),
     };
-    let defaults = |provider: &Arc<dyn Provider>| Defaults {
-        instance_type: provider.default_instance_type().to_owned(),
-        region: provider.default_region().to_owned(),
+    let defaults = |known: &Known| Defaults {
+        instance_type: known.provider.default_instance_type().to_owned(),
+        region: known.provider.default_region().to_owned(),
     };
     Ok(Facts {
         run: RunId::generate(Timestamp::now(), Clock.random()),
@@ -141,7 +188,7 @@ fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> 
         missing,
         providers: providers
             .iter()
-            .map(|(name, provider)| (name.clone(), defaults(provider)))
+            .map(|(name, known)| (name.clone(), defaults(known)))
             .collect(),
         offers: Vec::new(),
         owner: match look {
@@ -177,16 +224,23 @@ fn certificates(path: &Utf8Path) -> Result<Vec<String>> {
 
 fn cannot_plan(mistakes: &[PlanMistake]) -> Problem {
     let mut problem = match mistakes {
-        [one] => Problem::usage(one.message.clone()),
+        [one] => one
+            .because
+            .iter()
+            .fold(Problem::usage(one.message.clone()), Problem::because),
         several => several.iter().fold(
             Problem::usage("what was asked for cannot be"),
-            |problem, mistake| problem.because(&mistake.message),
+            |problem, mistake| match mistake.because.is_empty() {
+                true => problem.because(&mistake.message),
+                false => problem.because(format!("{}: {}", mistake.message, mistake.because.join("; "))),
+            },
         ),
     };
-    let helps: Vec<&str> = mistakes
+    let mut helps: Vec<&str> = mistakes
         .iter()
         .filter_map(|mistake| mistake.help.as_deref())
         .collect();
+    helps.dedup();
     if !helps.is_empty() {
         problem.help = Some(helps.join("\n"));
     }

@@ -1,6 +1,7 @@
 //! The real world for the engine, and those who watch what happens in it.
 
 use std::{
+    env,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,22 +11,28 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     config,
+    error::ProviderError,
     event::Happening,
+    lane::KvmNeed,
     name::ProviderName,
     report::Report,
     world::{Events, Files, Provider, World},
 };
 
 use ::providers::{
+    Environment,
     equinix::Equinix,
+    from_environment,
     local::{self, Acceleration, Image, Local, LocalSettings, Programs},
+    this_machine,
 };
+use engine::cloud::Cloud;
 
 use crate::{
     clock::Clock,
     command::Context,
     paths::Paths,
-    planning::Providers,
+    planning::{Known, Providers, usable},
     problem::{Problem, Result},
     show::{
         Fan,
@@ -53,7 +60,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
     outcome
 }
 
-/// Returns the providers that can be used from this machine. Asks none of them anything.
+/// Returns all providers that are known here. Asks none of them anything.
 pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Providers> {
     let settings = LocalSettings {
         image: image(local.image.as_deref())?,
@@ -65,17 +72,41 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
         },
         programs: Programs::default(),
     };
-    let all: [(&str, Arc<dyn Provider>); 2] = [
-        (
-            local::NAME,
-            Arc::new(Local::new(paths.state.clone(), paths.cache.clone(), settings)),
-        ),
-        ("equinix", Arc::new(Equinix)),
-    ];
-    Ok(all
-        .into_iter()
-        .filter_map(|(name, provider)| Some((ProviderName::new(name).ok()?, provider)))
-        .collect())
+    let local_boxes = Local::new(paths.state.clone(), paths.cache.clone(), settings);
+    let mut all = clouds();
+    all.extend(known(local::NAME, Arc::new(local_boxes), None));
+    // Nobody can use it any more: the name is known for the sake of the answer.
+    all.extend(known(
+        "equinix",
+        Arc::new(Equinix),
+        Equinix.refuse("", KvmNeed::None),
+    ));
+    Ok(all)
+}
+
+/// Returns the clouds, with what the environment holds for them.
+fn clouds() -> Providers {
+    let variable = |name: &str| env::var(name).ok();
+    let environment = Environment {
+        variable: &variable,
+        machine: this_machine(),
+        log: None,
+    };
+    let clouds = from_environment(&environment).into_iter();
+    clouds
+        .flat_map(|cloud| {
+            let provider = Cloud::new(cloud.api, Arc::new(Clock));
+            known(cloud.name.as_str(), Arc::new(provider), cloud.missing)
+        })
+        .collect()
+}
+
+fn known(
+    name: &str,
+    provider: Arc<dyn Provider>,
+    missing: Option<ProviderError>,
+) -> Option<(ProviderName, Known)> {
+    Some((ProviderName::new(name).ok()?, Known { provider, missing }))
 }
 
 /// Reads `image` of `[local]`: `debian-12`, or the address and the checksum of a disk image.
@@ -157,7 +188,7 @@ impl Watched {
         before: Report,
     ) -> Result<Self> {
         let journal = journal(paths)?;
-        let providers = providers(paths, settings)?;
+        let providers = usable(&providers(paths, settings)?);
         let standing = Arc::new(Standing::default());
         let report = Arc::new(Kept(Mutex::new(before)));
         let stop = Signals::listen(standing.clone(), context.style)

@@ -399,6 +399,72 @@ fn capabilities_are_read_off_the_providers() {
 }
 
 #[test]
+fn a_cloud_without_credentials_is_known_and_says_what_is_missing() {
+    let place = Place::new();
+    let document = place.run(&["providers", "--json"]).code(0).json();
+    let row = |document: &Value, name: &str| {
+        let rows = document.as_array().unwrap();
+        rows.iter().find(|row| row["provider"] == name).unwrap().clone()
+    };
+    for (name, variable) in [
+        ("hetzner", "HCLOUD_TOKEN"),
+        ("gcp", "GOOGLE_CLOUD_PROJECT"),
+        ("aws", "AWS_PROFILE"),
+    ] {
+        let row = row(&document, name);
+        assert_eq!(row["lists"], true, "{row}");
+        assert_eq!(row["prices"], true, "{row}");
+        let help = row["missing"]["help"].as_str().unwrap();
+        assert!(help.contains(variable), "{row}");
+    }
+    let mut command = place.command(&["providers", "--json"]);
+    let document = Ended(command.env("HCLOUD_TOKEN", "t").output().unwrap())
+        .code(0)
+        .json();
+    assert_eq!(row(&document, "hetzner")["missing"], Value::Null);
+}
+
+#[test]
+fn a_lane_that_no_candidate_can_serve_is_refused_and_makes_nothing() {
+    const LANES: &str = r#"
+[lanes.cheap]
+boxes = ["hetzner"]
+checks = "rust"
+[lanes.live]
+kvm = "required"
+boxes = ["hetzner", "local"]
+checks = "rust"
+[lanes.old]
+boxes = ["equinix"]
+checks = "rust"
+"#;
+    let place = Place::with_config(LANES);
+    for command in ["run", "up", "plan"] {
+        let before = place.paths();
+        place
+            .run(&[command, "cheap"])
+            .code(2)
+            .says("because: hetzner cx43 in nbg1: HCLOUD_TOKEN is not set")
+            .says("help: set HCLOUD_TOKEN");
+        place.run(&[command, "old"]).code(2).says("retired on 2026-06-30");
+        place
+            .run(&[command, "live", "--provider", "hetzner"])
+            .code(2)
+            .says("no type of Hetzner Cloud has KVM");
+        assert_eq!(place.paths(), before);
+    }
+    let document = place.run(&["plan", "--json", "cheap"]).code(2).json();
+    assert_eq!(document["error"], "no box for lane cheap");
+    assert_eq!(
+        document["candidates"][0]["price"]["hourly"]["amount"]["currency"],
+        "EUR"
+    );
+    let document = place.run(&["plan", "--json", "live"]).code(0).json();
+    assert_eq!(document["candidates"].as_array().unwrap().len(), 1);
+    assert_eq!(document["refused"][0]["candidate"]["provider"], "hetzner");
+}
+
+#[test]
 fn what_is_rendered_is_for_cloud_init() {
     let place = Place::with_config(TWO_LANES);
     let text = place.run(&["render", "cloud-init", "live"]).code(0).stdout();

@@ -88,6 +88,8 @@ pub struct Offer {
 pub struct PlanMistake {
     /// What is wrong.
     pub message: String,
+    /// Why, a line for each reason; empty where the message says it all.
+    pub because: Vec<String>,
     /// What would be right.
     pub help: Option<String>,
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LanePlan, Plan, PlanMistake};
-use crate::{candidate::Candidate, money::Money};
+use crate::money::Money;
 
 /// How long a lane is taken to need when no earlier run tells.
 pub const USUAL: Duration = Duration::from_secs(20 * 60);
@@ -70,74 +69,6 @@ pub fn why_dear(price: &Price, ttl: Duration, limit: &Money) -> Option<String> {
     let worst = amount.for_time(ttl);
     (worst.micros > limit.micros)
         .then(|| format!("it could cost {worst} until its deadline ({amount} an hour), more than {limit}"))
-}
-
-/// One candidate that fell away, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refused {
-    /// The lane that it was to serve.
-    pub lane: String,
-    /// Which.
-    pub candidate: Candidate,
-    /// Why.
-    pub why: String,
-}
-
-/// Takes the candidates out of a plan that could cost more than their lane's `max_cost`. A lane that loses all of them
-/// is a mistake; the plan is not to be carried out then.
-pub fn refuse_dear(
-    plan: &mut Plan,
-    price: &dyn Fn(&Candidate) -> Price,
-) -> Result<Vec<Refused>, Vec<PlanMistake>> {
-    let mut refused = Vec::new();
-    let mut mistakes = Vec::new();
-    for lane in &mut plan.lanes {
-        let fallen = split(lane, price);
-        if lane.candidates.is_empty() {
-            mistakes.push(none_left(lane, &fallen));
-        }
-        refused.extend(fallen);
-    }
-    if mistakes.is_empty() {
-        Ok(refused)
-    } else {
-        Err(mistakes)
-    }
-}
-
-fn split(lane: &mut LanePlan, price: &dyn Fn(&Candidate) -> Price) -> Vec<Refused> {
-    let Some(limit) = &lane.max_cost else {
-        return Vec::new();
-    };
-    let mut fallen = Vec::new();
-    lane.candidates.retain(|candidate| {
-        let why = why_dear(&price(candidate), lane.ttl, limit);
-        fallen.extend(why.clone().map(|why| Refused {
-            lane: lane.name.clone(),
-            candidate: candidate.clone(),
-            why,
-        }));
-        why.is_none()
-    });
-    fallen
-}
-
-fn none_left(lane: &LanePlan, fallen: &[Refused]) -> PlanMistake {
-    let reasons: Vec<String> = fallen
-        .iter()
-        .map(|refused| format!("{}: {}", refused.candidate, refused.why))
-        .collect();
-    PlanMistake {
-        message: format!(
-            "no box for lane {} within its `max-cost`: {}",
-            lane.name,
-            reasons.join("; ")
-        ),
-        help: Some(format!(
-            "raise `max-cost` or shorten `ttl` of [lanes.{}]",
-            lane.name
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ impl Planner<'_> {
     pub(super) fn refuse(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.mistakes.push(PlanMistake {
             message: message.into(),
+            because: Vec::new(),
             help: Some(help.into()),
         });
     }

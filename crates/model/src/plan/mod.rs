@@ -5,6 +5,7 @@ mod candidates;
 mod cost;
 mod make;
 mod owner;
+mod refuse;
 mod stage1;
 
 #[cfg(test)]
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     asked::{Asked, Defaults, Facts, Offer, PlanMistake},
-    cost::{Cost, Price, Refused, USUAL, refuse_dear, why_dear},
+    cost::{Cost, Price, USUAL, why_dear},
     make::plan,
     owner::owner,
+    refuse::{Judge, Refused, refuse},
 };
 use crate::{
     candidate::Candidate,

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     config::{Around, Config, read},
+    error::{ErrorKind, ProviderError},
     name::ProviderName,
     order::OperatorToolchain,
 };
@@ -264,22 +265,66 @@ fn too_dear_candidates_leave_the_plan() {
         },
         _ => Price::Unknown,
     };
+    let judge = Judge {
+        unable: &|_, _| None,
+        price: &price,
+    };
     let mut plan = planned("live");
-    let refused = refuse_dear(&mut plan, &price).unwrap();
-    let left: Vec<String> = plan.lanes[0]
-        .candidates
-        .iter()
-        .map(Candidate::to_string)
-        .collect();
-    assert_eq!(left, ["aws c8i.xlarge in us-east-1"]);
+    let (refused, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!(mistakes, []);
+    assert_eq!(shown(&plan), ["aws c8i.xlarge in us-east-1"]);
     assert_eq!(refused.len(), 2);
     assert!(refused[1].why.contains("8.16 USD"), "{}", refused[1].why);
 
-    let mistakes = refuse_dear(&mut planned("live --provider gcp"), &price).unwrap_err();
+    let (_, mistakes) = refuse(&mut planned("live --provider gcp"), &judge);
     assert!(
-        mistakes[0].message.contains("its price is not known"),
-        "{}",
-        mistakes[0].message
+        mistakes[0].because[0].contains("its price is not known"),
+        "{mistakes:?}"
     );
-    assert!(refuse_dear(&mut planned("no-kvm"), &price).unwrap().is_empty());
+    let (refused, mistakes) = refuse(&mut planned("no-kvm"), &judge);
+    assert!(refused.is_empty() && mistakes.is_empty());
+}
+
+/// Returns the candidates of the first lane.
+fn shown(plan: &Plan) -> Vec<String> {
+    let lane = plan.lanes.first().unwrap();
+    lane.candidates.iter().map(Candidate::to_string).collect()
+}
+
+#[test]
+fn who_cannot_serve_the_lane_leaves_the_plan_with_the_reason() {
+    let unable = |candidate: &Candidate, need: KvmNeed| {
+        let cause = match candidate.provider.as_str() {
+            "aws" => "AWS_PROFILE is not set",
+            "hetzner" if need.is_needed() => "no type has KVM",
+            _ => return None,
+        };
+        Some(ProviderError {
+            kind: ErrorKind::Unauthorized,
+            provider: candidate.provider.clone(),
+            operation: "be used".into(),
+            cause: cause.into(),
+            help: Some(format!("mend {}", candidate.provider)),
+        })
+    };
+    let judge = Judge {
+        unable: &unable,
+        price: &|_| Price::Free,
+    };
+    let mut plan = planned("live");
+    let (refused, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!((refused.len(), mistakes.len()), (2, 0));
+    assert_eq!(shown(&plan), ["gcp n2-standard-4 in us-central1-a"]);
+    assert_eq!(refused[0].why, "AWS_PROFILE is not set");
+
+    let (refused, mistakes) = refuse(&mut planned("no-kvm"), &judge);
+    assert_eq!((refused.len(), mistakes.len()), (0, 0));
+
+    // A lane that loses all keeps them, so that they can be shown.
+    let mut plan = planned("any --provider hetzner");
+    let (refused, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!((refused.len(), shown(&plan).len()), (0, 1));
+    assert_eq!(mistakes[0].message, "no box for lane any");
+    assert_eq!(mistakes[0].because, ["hetzner cx43 in nbg1: no type has KVM"]);
+    assert_eq!(mistakes[0].help.as_deref(), Some("mend hetzner"));
 }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod credentials;
+mod environment;
 mod preflight;
 mod prices;
 mod wire;
@@ -34,6 +35,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 pub use self::credentials::Identity;
+pub(crate) use self::environment::ENTRY;
 use self::{
     convert::Kvm,
     credentials::Signer,
@@ -45,7 +47,7 @@ use self::{
 use crate::http::{Body, Client, Effect, Request, RequestLog, Settings};
 
 /// Where its credentials come from.
-pub(crate) const CREDENTIALS_HELP: &str = "run `aws sso login` or `aws configure`, name the profile in AWS_PROFILE, or \
+const CREDENTIALS_HELP: &str = "run `aws sso login` or `aws configure`, name the profile in AWS_PROFILE, or \
      set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
 /// The region that is asked what concerns all.

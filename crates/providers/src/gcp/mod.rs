@@ -2,6 +2,7 @@
 
 mod convert;
 mod credentials;
+mod environment;
 mod preflight;
 mod prices;
 mod series;
@@ -27,7 +28,8 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::credentials::DefaultCredentials;
+use self::credentials::DefaultCredentials;
+pub(crate) use self::environment::ENTRY;
 use self::wire::{
     AdvancedMachineFeatures, Disk, Everywhere, Firewall, GuestAttributes, InitializeParams, Instance, Item,
     Metadata, NetworkTags, NewAccess, NewDisk, NewFirewall, NewInstance, NewInterface, Operation, Page,
@@ -39,7 +41,7 @@ use crate::http::{Authorize, Client, Request, RequestLog, Settings};
 pub const ENDPOINT: &str = "https://compute.googleapis.com/compute/v1";
 
 /// Where its credentials come from.
-pub(crate) const CREDENTIALS_HELP: &str = "run `gcloud auth application-default login`, or set \
+const CREDENTIALS_HELP: &str = "run `gcloud auth application-default login`, or set \
      GOOGLE_APPLICATION_CREDENTIALS to a key file; and set GOOGLE_CLOUD_PROJECT";
 
 /// The image of an order that names none.

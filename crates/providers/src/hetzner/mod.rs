@@ -1,6 +1,7 @@
 //! Hetzner Cloud: the cheap lane, as no type of it has KVM. The single calls; see README.md for what surprised us.
 
 mod convert;
+mod environment;
 mod preflight;
 mod prices;
 mod wire;
@@ -25,6 +26,7 @@ use model::{
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::environment::ENTRY;
 use self::wire::{
     CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneAction, OneFirewall,
     OneServer, Page, PublicNetRequest, Relabel, Rule, Server, SshKey, Thing,
@@ -35,7 +37,7 @@ use crate::http::{Bearer, Client, Request, RequestLog, Settings};
 pub const ENDPOINT: &str = "https://api.hetzner.cloud/v1";
 
 /// Where its credentials come from.
-pub(crate) const CREDENTIALS_HELP: &str = "set HCLOUD_TOKEN to a token of the project with read and write access (Hetzner console, Security, API tokens)";
+const CREDENTIALS_HELP: &str = "set HCLOUD_TOKEN to a token of the project with read and write access (Hetzner console, Security, API tokens)";
 
 /// The image of an order that names none.
 const IMAGE: &str = "ubuntu-24.04";

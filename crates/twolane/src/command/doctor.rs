@@ -15,6 +15,7 @@ use super::{Context, boxes};
 use crate::{
     args::DoctorArgs,
     exit::Exit,
+    planning::usable,
     problem::{Problem, Result},
     project,
     show::stream::Style,
@@ -74,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
             .help(format!("the providers are: {}", names.join(", "))));
     }
     let lines = block_on(async {
-        for (name, provider) in &providers {
+        for (name, provider) in &usable(&providers) {
             if wanted.is_none_or(|wanted| wanted == name.as_str()) {
                 for finding in preflight(provider.as_ref(), need).await {
                     // What every provider needs has been looked at.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Context, boxes};
 use crate::{
     exit::Exit,
-    planning::Providers,
+    planning::{Providers, usable},
     problem::Result,
     show::table::table,
     world::{block_on, journal, providers},
@@ -91,7 +91,7 @@ fn known(held: Held) -> Row {
 /// Adds what the providers say, and boxes that only they know of.
 async fn add_listed(context: &Context, rows: &mut Vec<Row>, providers: &Providers) {
     let mut listed: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
-    for (name, provider) in providers {
+    for (name, provider) in &usable(providers) {
         let Some(listing) = provider.listing() else {
             continue;
         };

@@ -11,7 +11,7 @@ use super::Context;
 use crate::{
     args::RunArgs,
     exit::Exit,
-    planning::{self, Providers},
+    planning::{self, Planned, Providers},
     problem::{Problem, Result},
     project::{self, Project},
     show::{stream::Style, table::table},
@@ -28,16 +28,17 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         &providers,
         planning::Look::Quick,
     )?;
-    let mut shown = Shown::of(&planned.plan, &planned.refused, &providers);
+    let mut shown = Shown::of(&planned, &providers);
     if context.style.verbosity > 0 {
         shown.left_behind = Some(left_behind(&planned.plan)?);
     }
     if context.style.is_json {
         context.style.document(&shown);
-        return Ok(Exit::Passed);
+        return Ok(planned.problem.map_or(Exit::Passed, |problem| problem.exit));
     }
     print(context.style, &project, &planned.plan, &shown);
-    Ok(Exit::Passed)
+    // What `run` would say to it comes last.
+    planned.able().map(|_| Exit::Passed)
 }
 
 /// The plan with what its candidates cost.
@@ -46,6 +47,9 @@ struct Shown<'a> {
     plan: &'a Plan,
     candidates: Vec<Priced<'a>>,
     refused: &'a [Refused],
+    /// Why `run` would not carry it out.
+    #[serde(flatten)]
+    problem: Option<&'a Problem>,
     /// With `-v` only: it takes a walk through the sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_behind: Option<Vec<LeftBehind<'a>>>,
@@ -84,7 +88,8 @@ struct Priced<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn of(plan: &'a Plan, refused: &'a [Refused], providers: &Providers) -> Self {
+    fn of(planned: &'a Planned, providers: &Providers) -> Self {
+        let plan = &planned.plan;
         let of_lane = |lane: &'a LanePlan| {
             lane.candidates.iter().map(|candidate| {
                 let price = planning::price(candidate, providers);
@@ -95,14 +100,15 @@ impl<'a> Shown<'a> {
                     price,
                     dead_man: providers
                         .get(&candidate.provider)
-                        .map(|provider| provider.dead_man()),
+                        .map(|known| known.provider.dead_man()),
                 }
             })
         };
         Self {
             plan,
             candidates: plan.lanes.iter().flat_map(of_lane).collect(),
-            refused,
+            refused: &planned.refused,
+            problem: planned.problem.as_ref(),
             left_behind: None,
         }
     }

@@ -1,10 +1,10 @@
 //! `twolane providers`: the capability table, read off the providers themselves.
 
-use model::{config, world::Provider};
+use model::{config, error::ProviderError};
 use serde::Serialize;
 
 use super::Context;
-use crate::{exit::Exit, problem::Result, show::table::table, world::providers};
+use crate::{exit::Exit, planning::Known, problem::Result, show::table::table, world::providers};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -17,10 +17,12 @@ struct Row<'a> {
     console: bool,
     own_deadline: bool,
     dead_man: String,
+    missing: Option<&'a ProviderError>,
 }
 
 impl<'a> Row<'a> {
-    fn of(name: &'a str, provider: &dyn Provider) -> Self {
+    fn of(name: &'a str, known: &'a Known) -> Self {
+        let provider = &known.provider;
         Self {
             provider: name,
             default_instance_type: provider.default_instance_type().to_owned(),
@@ -31,6 +33,7 @@ impl<'a> Row<'a> {
             console: provider.console().is_some(),
             own_deadline: provider.own_deadline().is_some(),
             dead_man: provider.dead_man(),
+            missing: known.missing.as_ref(),
         }
     }
 
@@ -38,6 +41,7 @@ impl<'a> Row<'a> {
         let mark = |is_able: bool| if is_able { "yes" } else { "-" }.to_owned();
         vec![
             self.provider.to_owned(),
+            mark(self.missing.is_none()),
             self.default_instance_type.clone(),
             self.default_region.clone(),
             mark(self.lists),
@@ -54,7 +58,7 @@ pub(crate) fn run(context: &Context) -> Result {
     let providers = providers(&context.paths()?, &config::Local::default())?;
     let rows: Vec<Row> = providers
         .iter()
-        .map(|(name, provider)| Row::of(name.as_str(), provider.as_ref()))
+        .map(|(name, known)| Row::of(name.as_str(), known))
         .collect();
     if context.style.is_json {
         context.style.document(&rows);
@@ -62,6 +66,7 @@ pub(crate) fn run(context: &Context) -> Result {
     }
     let head = [
         "provider",
+        "usable here",
         "default type",
         "default region",
         "lists",
@@ -72,6 +77,10 @@ pub(crate) fn run(context: &Context) -> Result {
     ];
     context.style.result(&table(&head, rows.iter().map(Row::cells)));
     for row in &rows {
+        if let Some(error) = row.missing {
+            let help = error.help.as_deref().unwrap_or("twolane doctor says more");
+            context.style.result(&format!("{error}; {help}"));
+        }
         context.style.result(&format!(
             "{}: how a box ends if this machine burns down: {}",
             row.provider, row.dead_man

@@ -30,7 +30,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         &planning::asked(args)?,
         &providers,
         planning::Look::Whole,
-    )?;
+    )?
+    .able()?;
     for refused in &planned.refused {
         let text = format!(
             "note: {}: {} falls away: {}",

@@ -54,7 +54,9 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
     let providers = providers(&paths, &project.config.local)?;
-    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?.plan;
+    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?
+        .able()?
+        .plan;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find the lane"));
     };

@@ -1,0 +1,89 @@
+//! Takes the candidates out of a plan that cannot serve their lane, or are too dear for it.
+
+use serde::Serialize;
+
+use super::{LanePlan, Plan, PlanMistake, Price, why_dear};
+use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed};
+
+/// One candidate that fell away, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The lane that it was to serve.
+    pub lane: String,
+    /// Which.
+    pub candidate: Candidate,
+    /// Why.
+    pub why: String,
+    /// What the user can do about it.
+    pub help: Option<String>,
+}
+
+/// What is known of candidates without a call.
+pub struct Judge<'a> {
+    /// Returns why a candidate can give no such box: its provider has no credentials here, or its type has no KVM.
+    pub unable: &'a dyn Fn(&Candidate, KvmNeed) -> Option<ProviderError>,
+    /// Returns what a candidate costs.
+    pub price: &'a dyn Fn(&Candidate) -> Price,
+}
+
+/// Takes the candidates out of a plan that cannot serve their lane, or could cost more than its `max_cost`. Returns them,
+/// and what is wrong: a lane that would lose all of them keeps them, to be shown, and is not to be carried out.
+pub fn refuse(plan: &mut Plan, judge: &Judge<'_>) -> (Vec<Refused>, Vec<PlanMistake>) {
+    let mut fallen = Vec::new();
+    let mut mistakes = Vec::new();
+    for lane in &mut plan.lanes {
+        let refused: Vec<Refused> = lane
+            .candidates
+            .iter()
+            .filter_map(|candidate| judge.refuse(lane, candidate))
+            .collect();
+        if refused.len() == lane.candidates.len() {
+            mistakes.extend(none_left(lane, &refused));
+            continue;
+        }
+        let is_left = |candidate: &Candidate| refused.iter().all(|refused| refused.candidate != *candidate);
+        lane.candidates.retain(is_left);
+        fallen.extend(refused);
+    }
+    (fallen, mistakes)
+}
+
+impl Judge<'_> {
+    fn refuse(&self, lane: &LanePlan, candidate: &Candidate) -> Option<Refused> {
+        let (why, help) = match (self.unable)(candidate, lane.need) {
+            Some(error) => (error.cause, error.help),
+            None => (self.dear(lane, candidate)?, Some(dear_help(lane))),
+        };
+        Some(Refused {
+            lane: lane.name.clone(),
+            candidate: candidate.clone(),
+            why,
+            help,
+        })
+    }
+
+    fn dear(&self, lane: &LanePlan, candidate: &Candidate) -> Option<String> {
+        why_dear(&(self.price)(candidate), lane.ttl, lane.max_cost.as_ref()?)
+    }
+}
+
+fn dear_help(lane: &LanePlan) -> String {
+    format!("raise `max-cost` or shorten `ttl` of [lanes.{}]", lane.name)
+}
+
+/// A plan that is wrong elsewhere may have a lane without a candidate: that was told.
+fn none_left(lane: &LanePlan, refused: &[Refused]) -> Option<PlanMistake> {
+    let mut helps: Vec<&str> = refused
+        .iter()
+        .filter_map(|refused| refused.help.as_deref())
+        .collect();
+    helps.dedup();
+    let because = refused
+        .iter()
+        .map(|refused| format!("{}: {}", refused.candidate, refused.why));
+    (!refused.is_empty()).then(|| PlanMistake {
+        message: format!("no box for lane {}", lane.name),
+        because: because.collect(),
+        help: (!helps.is_empty()).then(|| helps.join("\n")),
+    })
+}

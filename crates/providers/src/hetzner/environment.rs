@@ -1,0 +1,28 @@
+//! What of the environment Hetzner Cloud takes.
+
+use std::sync::Arc;
+
+use model::{cloud::CloudApi, error::ProviderError};
+
+use super::{Access, CREDENTIALS_HELP, Hetzner};
+use crate::environment::{Entry, Environment, missing};
+
+/// How it is made of the environment.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "hetzner",
+    stand_ins: &[("HCLOUD_TOKEN", "none")],
+    make,
+};
+
+fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderError> {
+    let Some(token) = environment.get("HCLOUD_TOKEN") else {
+        return Err(missing("hetzner", "HCLOUD_TOKEN is not set", CREDENTIALS_HELP));
+    };
+    let access = Access {
+        token,
+        endpoint: environment.get("HCLOUD_ENDPOINT"),
+        log: environment.log.clone(),
+        time_max: None,
+    };
+    Ok(Arc::new(Hetzner::new(access)?))
+}
