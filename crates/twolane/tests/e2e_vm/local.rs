@@ -1,7 +1,7 @@
 //! End to end on `local`: real VMs, real cloud-init, real sshd, rsync and systemd.
 //! `cargo nextest run --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use crate::support::{Bench, is, wait_until};
 use serde_json::Value;
@@ -84,20 +84,7 @@ checks = [
     run.until("output of the check that is cut", |event| {
         is(event, "check-output") && event["check"] == "cut"
     });
-    for (pid, text) in bench
-        .processes()
-        .iter()
-        .filter(|(_, text)| text.starts_with("ssh"))
-    {
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", &pid.to_string()])
-                .status()
-                .unwrap()
-                .success(),
-            "{text}"
-        );
-    }
+    bench.cut_connections();
     let (status, events) = run.finish();
     assert_eq!(
         outcomes(&events),

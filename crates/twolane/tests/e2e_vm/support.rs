@@ -135,6 +135,21 @@ impl Bench {
             .collect()
     }
 
+    /// Kills every ssh of this bench that is there.
+    #[track_caller]
+    pub(crate) fn cut_connections(&self) {
+        let connections = self
+            .processes()
+            .into_iter()
+            .filter(|(_, text)| text.starts_with("ssh"));
+        // One may end by itself meanwhile.
+        let killed = connections.filter(|(pid, _)| {
+            let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            status.unwrap().success()
+        });
+        assert!(killed.count() > 0, "there is no connection to cut");
+    }
+
     /// Asserts that no process, no overlay and no box directory is left. Helpers that end by themselves once their
     /// box is gone are given the time to notice.
     #[track_caller]
