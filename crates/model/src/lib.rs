@@ -12,6 +12,7 @@ pub mod gate;
 pub mod journal;
 pub mod lane;
 pub mod machine;
+pub mod matrix;
 pub mod money;
 pub mod name;
 pub mod order;

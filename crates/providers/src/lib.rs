@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod contract;
+mod endpoint;
 mod environment;
 pub mod equinix;
 pub mod gcp;
@@ -10,4 +11,5 @@ pub mod hetzner;
 pub mod http;
 pub mod local;
 
+pub use endpoint::endpoint;
 pub use environment::{Environment, Known, from_environment, this_machine};

@@ -123,6 +123,10 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// List the providers and what each can do
     Providers,
+    /// Run one full cycle on a provider, and add what it showed to the verification matrix
+    Verify(VerifyArgs),
+    /// Show the verification matrix: what was shown on which provider
+    Matrix(MatrixArgs),
     /// Show what a run did
     Report(ReportArgs),
     /// Print shell completions
@@ -363,6 +367,51 @@ pub(crate) struct RenderArgs {
     /// Which box.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
+}
+
+/// `twolane verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The lane [default: the first that deploys; else the first that needs KVM; else the first]
+    pub(crate) lane: Option<String>,
+    /// Where the matrix is kept.
+    #[command(flatten)]
+    pub(crate) matrix: MatrixFile,
+    /// Which box.
+    #[command(flatten)]
+    pub(crate) boxes: BoxArgs,
+}
+
+/// `twolane matrix`.
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// Where it is kept.
+    #[command(flatten)]
+    pub(crate) file: MatrixFile,
+    /// How to print it; --json is the same as `json`
+    #[arg(long, default_value = "text")]
+    pub(crate) format: MatrixFormat,
+}
+
+/// Where the matrix is kept.
+#[derive(Debug, Args)]
+pub(crate) struct MatrixFile {
+    /// The file of the matrix, from the project's directory
+    #[arg(long = "matrix", value_name = "FILE", default_value = "docs/matrix.json")]
+    pub(crate) path: Utf8PathBuf,
+}
+
+/// How `matrix` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MatrixFormat {
+    /// For a terminal
+    Text,
+    /// For a README
+    Markdown,
+    /// One page that needs nothing beside it
+    Html,
+    /// The records, with all evidence
+    Json,
 }
 
 /// What `render` prints.

@@ -124,7 +124,7 @@ impl Ended {
     }
 }
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "init",
     "plan",
     "doctor",
@@ -143,6 +143,8 @@ const COMMANDS: [&str; 21] = [
     "extend",
     "render",
     "providers",
+    "verify",
+    "matrix",
     "report",
     "completions",
     "man",
@@ -523,6 +525,26 @@ fn what_stays_behind_is_listed_on_request() {
     assert!(!listed.contains("kept.txt"), "{listed}");
     let document = place.run(&["plan", "-v", "--json"]).code(0).json();
     assert_eq!(document["left_behind"][0]["path"], "node_modules", "{document}");
+}
+
+#[test]
+fn a_provider_that_no_cycle_was_run_on_is_never_called_verified() {
+    let place = Place::with_config(TWO_LANES);
+    let text = place.run(&["matrix"]).code(0).stdout();
+    assert!(
+        text.contains("no cycle is on record") && !text.contains("verified"),
+        "{text}"
+    );
+    let markdown = place.run(&["matrix", "--format", "markdown"]).code(0).stdout();
+    assert!(markdown.starts_with("| provider | type |"), "{markdown}");
+    let page = place.run(&["matrix", "--format", "html"]).code(0).stdout();
+    assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
+
+    // Nothing is spent when its record could not be kept.
+    place.write("docs/matrix.json", "{\"records\": [{}]}");
+    let before = place.paths();
+    place.run(&["verify"]).code(2).says("could not read the matrix");
+    assert_eq!(place.paths(), before);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod init;
 mod logs;
 mod ls;
 mod man;
+mod matrix;
 mod plan;
 mod providers;
 mod reap;
@@ -22,6 +23,7 @@ mod smoke;
 mod ssh;
 mod test;
 mod up;
+mod verify;
 
 use anstream::ColorChoice;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -98,6 +100,8 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Extend(args) => extend::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Providers => providers::run(&context),
+        Command::Verify(args) => verify::run(&context, &args),
+        Command::Matrix(args) => matrix::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
         Command::Completions(args) => completions::run(&context, &args),
         Command::Man(args) => man::run(&context, &args),

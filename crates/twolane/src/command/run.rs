@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use engine::run::CannotRun;
 use model::{
     config,
-    plan::Plan,
+    plan::{Asked, Plan},
     report::{Report, Verdict},
 };
 
@@ -15,23 +15,22 @@ use crate::{
     paths::Paths,
     planning,
     problem::{Problem, Result},
-    project,
+    project::{self, Project},
     show::{github::Job, record, results, text, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
 
 /// Runs the lanes.
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
-    let paths = context.paths()?;
     let project = project::find(&context.dir)?;
+    from_start_to_end(context, &project, &planning::asked(args)?).map(|(exit, _)| exit)
+}
+
+/// Plans what is asked for, carries it out, and shows how it ended.
+pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &Asked) -> Result<(Exit, Plan)> {
+    let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
-    let planned = planning::plan(
-        &project,
-        &planning::asked(args)?,
-        &providers,
-        planning::Look::Whole,
-    )?
-    .able()?;
+    let planned = planning::plan(project, asked, &providers, planning::Look::Whole)?.able()?;
     for refused in &planned.refused {
         let text = format!(
             "note: {}: {} falls away: {}",
@@ -40,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         context.style.tell(&text);
     }
     let plan = planned.plan;
-    block_on(async {
+    let exit = block_on(async {
         let journal = journal(&paths)?;
         boxes::notice_unfinished(context, &paths, &*journal).await?;
         refuse_taken(&plan, &*journal).await?;
@@ -48,7 +47,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         let dir = paths.run(&plan.run);
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
         carry_out(context, &paths, &project.config.local, &plan, Report::default()).await
-    })
+    })?;
+    Ok((exit, plan))
 }
 
 /// Refuses a plan whose labels are taken, before anything is created.

@@ -173,7 +173,7 @@ fn sign(outcome: &Outcome) -> &'static str {
 }
 
 /// Returns text as one line in which nothing is markup.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let line = one_line(text);
     let mut escaped = String::with_capacity(line.len());
     for c in line.chars() {

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Nothing is loaded, whatever gets into the page.
-const POLICY: &str =
+pub(super) const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 /// Failing tests that are shown with their output.
 const TESTS_MAX: usize = 500;
@@ -197,7 +197,7 @@ fn outcome(outcome: &Outcome) -> Markup {
 }
 
 /// Returns text as one line that shows what it says.
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
     lines.join(" ")
 }
