@@ -8,10 +8,10 @@ use model::{
     name::ProviderName,
 };
 
-use crate::{aws, gcp, hetzner, http::RequestLog};
+use crate::{aws, gcp, hetzner, http::RequestLog, vultr};
 
 /// All clouds: a new one is a folder and one line here.
-const CLOUDS: &[Entry] = &[aws::ENTRY, gcp::ENTRY, hetzner::ENTRY];
+const CLOUDS: &[Entry] = &[aws::ENTRY, gcp::ENTRY, hetzner::ENTRY, vultr::ENTRY];
 
 /// How a cloud is made of what the environment holds.
 pub(crate) struct Entry {
@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(usable(&[]), Vec::<String>::new());
         assert_eq!(usable(&[("HCLOUD_TOKEN", " ")]), Vec::<String>::new());
         assert_eq!(usable(&[("HCLOUD_TOKEN", "t")]), ["hetzner"]);
+        assert_eq!(usable(&[("VULTR_API_KEY", "t")]), ["vultr"]);
         assert_eq!(
             usable(&[("HCLOUD_TOKEN", "t"), ("HCLOUD_ENDPOINT", "nowhere")]),
             Vec::<String>::new()

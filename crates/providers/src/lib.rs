@@ -10,6 +10,7 @@ pub mod gcp;
 pub mod hetzner;
 pub mod http;
 pub mod local;
+pub mod vultr;
 
 pub use endpoint::endpoint;
 pub use environment::{Environment, Known, from_environment, this_machine};

@@ -8,3 +8,4 @@ mod gcp;
 mod hetzner;
 mod moto;
 mod orders;
+mod vultr;

@@ -7,3 +7,4 @@ pub(crate) mod gcp;
 pub(crate) mod hetzner;
 pub(crate) mod server;
 pub(crate) mod spec;
+pub(crate) mod vultr;

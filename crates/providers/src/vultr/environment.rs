@@ -1,0 +1,28 @@
+//! What of the environment Vultr takes.
+
+use std::sync::Arc;
+
+use model::{cloud::CloudApi, error::ProviderError};
+
+use super::{Access, CREDENTIALS_HELP, Vultr};
+use crate::environment::{Entry, Environment, missing};
+
+/// How it is made of the environment.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "vultr",
+    stand_ins: &[("VULTR_API_KEY", "none")],
+    make,
+};
+
+fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderError> {
+    let Some(token) = environment.get("VULTR_API_KEY") else {
+        return Err(missing("vultr", "VULTR_API_KEY is not set", CREDENTIALS_HELP));
+    };
+    let access = Access {
+        token,
+        endpoint: environment.get("VULTR_API_ENDPOINT"),
+        log: environment.log.clone(),
+        time_max: None,
+    };
+    Ok(Arc::new(Vultr::new(access)?))
+}
