@@ -9,7 +9,9 @@ pub mod equinix;
 pub mod gcp;
 pub mod hetzner;
 pub mod http;
+pub mod kvm;
 pub mod local;
+pub mod ovh;
 pub mod vultr;
 
 pub use endpoint::endpoint;

@@ -8,4 +8,5 @@ mod gcp;
 mod hetzner;
 mod moto;
 mod orders;
+mod ovh;
 mod vultr;

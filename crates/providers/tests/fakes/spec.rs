@@ -81,6 +81,15 @@ impl Spec {
         })
     }
 
+    /// Returns a document that was written as OpenAPI elsewhere.
+    pub(crate) fn of(document: Value, prefix: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            document,
+            prefix,
+            validators: Validators::default(),
+        })
+    }
+
     /// Returns a document in Google's form, if it is there.
     pub(crate) fn discovery(name: &'static str, prefix: &'static str) -> Option<Arc<Self>> {
         let text = std::fs::read(shared(name)?).expect("it is readable");
