@@ -309,6 +309,32 @@ mod tests {
         assert_eq!(hourly("ovh", "b3-64", "GRA11"), None);
     }
 
+    /// Some adapters know prices of their own.
+    #[test]
+    fn no_provider_contradicts_the_table() {
+        let nothing = crate::Environment {
+            variable: &|_| None,
+            machine: None,
+            log: None,
+        };
+        let mut agreed = 0;
+        for cloud in crate::from_environment(&nothing) {
+            for row in rows().iter().filter(|row| row.provider == cloud.name.as_str()) {
+                for region in &row.regions {
+                    let own = cloud
+                        .api
+                        .prices()
+                        .and_then(|prices| prices.hourly(row.instance_type, region));
+                    if let (Some((own, _)), Some(price)) = (own, &row.price) {
+                        assert_eq!(own, *price, "{} {} in {region}", row.provider, row.instance_type);
+                        agreed += 1;
+                    }
+                }
+            }
+        }
+        assert!(agreed > 40, "{agreed}");
+    }
+
     #[test]
     fn what_is_known_is_said_in_words() {
         assert!(said_of("ovh", "b3-16").starts_with("seen to work on 2025-12-08 (Spare Cores)"));

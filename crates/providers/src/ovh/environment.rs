@@ -85,6 +85,9 @@ mod tests {
             &["OVH_ENDPOINT", "OVH_APPLICATION_SECRET"],
             "OVH_ENDPOINT, OVH_APPLICATION_SECRET are not set",
         );
-        check(&["OVH_CLOUD_PROJECT_SERVICE"], "OVH_CLOUD_PROJECT_SERVICE is not set");
+        check(
+            &["OVH_CLOUD_PROJECT_SERVICE"],
+            "OVH_CLOUD_PROJECT_SERVICE is not set",
+        );
     }
 }

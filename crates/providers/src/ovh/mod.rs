@@ -2,6 +2,7 @@
 //! for what surprised us.
 
 mod convert;
+mod environment;
 mod preflight;
 mod sign;
 mod wire;
@@ -27,6 +28,7 @@ use model::{
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::environment::ENTRY;
 use self::{
     sign::{ServerClock, Signer},
     wire::{CreateInstance, CreateKey, Flavor, Image, Instance, Key, RenameInstance},
