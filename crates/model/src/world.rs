@@ -80,6 +80,12 @@ pub trait Provider: Send + Sync {
     /// Says in one sentence how a box of this provider ends if this machine burns down now.
     fn dead_man(&self) -> String;
 
+    /// Tells whether its boxes are reached over a network that the provider guards, so that an order has to name who
+    /// may reach them.
+    fn has_own_network(&self) -> bool {
+        true
+    }
+
     /// Tells whether a create call that nobody waits for any more can still make a box. Only a provider that makes
     /// its boxes within this process, as `local` does, may answer no.
     fn can_turn_up_late(&self) -> bool {

@@ -36,6 +36,10 @@ impl Provider for Equinix {
         Some(retired("create a box"))
     }
 
+    fn has_own_network(&self) -> bool {
+        false
+    }
+
     fn dead_man(&self) -> String {
         "no box of Equinix Metal can exist any more".to_owned()
     }

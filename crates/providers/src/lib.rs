@@ -1,6 +1,7 @@
 //! The places that give boxes, each as a `world::Provider`.
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
+pub mod address;
 pub mod aws;
 pub mod contract;
 mod endpoint;

@@ -157,6 +157,9 @@ pub(crate) struct BoxArgs {
     /// Your public key, or its file: plain `ssh mvm@ADDRESS` works with it then
     #[arg(long, env = "SSH_PUBKEY", value_name = "KEY|FILE")]
     pub(crate) ssh_pubkey: Option<String>,
+    /// Who may reach the box over SSH; may be repeated [default: this machine, by its address on the Internet]
+    #[arg(long, env = "TWOLANE_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) allow_cidr: Vec<String>,
     /// How long the box may live, such as 90m
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,

@@ -9,6 +9,7 @@ mod paths;
 mod planning;
 mod problem;
 mod project;
+mod reach;
 mod show;
 mod signals;
 mod toolchain;

@@ -105,6 +105,12 @@ pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
         instance_type: given(&args.instance_type),
         disk: given(&args.disk),
         ttl: args.ttl.clone(),
+        allow: args
+            .allow_cidr
+            .iter()
+            .map(|range| range.trim().to_owned())
+            .filter(|range| !range.is_empty())
+            .collect(),
         label: given(&args.label),
         operator_key: given(&args.ssh_pubkey).as_deref().map(public_key).transpose()?,
         ..Asked::default()
@@ -180,6 +186,7 @@ fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> 
     let defaults = |known: &Known| Defaults {
         instance_type: known.provider.default_instance_type().to_owned(),
         region: known.provider.default_region().to_owned(),
+        ladder: known.provider.ladder(),
     };
     Ok(Facts {
         run: RunId::generate(Timestamp::now(), Clock.random()),

@@ -2,9 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use serde_json::Value;
@@ -446,7 +452,7 @@ checks = "rust"
         place
             .run(&[command, "cheap"])
             .code(2)
-            .says("because: hetzner cx43 in nbg1: HCLOUD_TOKEN is not set")
+            .says("because: hetzner: HCLOUD_TOKEN is not set")
             .says("help: set HCLOUD_TOKEN");
         place.run(&[command, "old"]).code(2).says("retired on 2026-06-30");
         place
@@ -464,6 +470,74 @@ checks = "rust"
     let document = place.run(&["plan", "--json", "live"]).code(0).json();
     assert_eq!(document["candidates"].as_array().unwrap().len(), 1);
     assert_eq!(document["refused"][0]["candidate"]["provider"], "hetzner");
+}
+
+/// Answers every request on loopback with this body; returns the URL, and what counts the requests.
+fn answering(body: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            counted.fetch_add(1, Ordering::SeqCst);
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    (url, count)
+}
+
+#[test]
+fn who_may_reach_a_box_is_never_guessed() {
+    let place = Place::with_config("[lanes.cheap]\nboxes = [\"hetzner\"]\nchecks = \"rust\"\n");
+    let with = |arguments: &[&str], service: &str| {
+        let mut command = place.command(arguments);
+        command
+            .env("HCLOUD_TOKEN", "t")
+            .env("HCLOUD_ENDPOINT", "http://127.0.0.1:9/v1")
+            .env("TWOLANE_ADDRESS_SERVICE", service);
+        Ended(command.output().unwrap())
+    };
+    let before = place.paths();
+    for body in ["10.1.2.3", "0.0.0.0/0", "<html>welcome</html>"] {
+        let (service, count) = answering(body);
+        with(&["run"], &service)
+            .code(2)
+            .says("it answered")
+            .says("--allow-cidr");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+    with(&["up"], "http://127.0.0.1:9/").code(2).says("--allow-cidr");
+    with(&["up"], "http://example.com/")
+        .code(2)
+        .says("does not begin with https://");
+    with(&["run", "--allow-cidr", "1.2.3.4/40"], "")
+        .code(2)
+        .says("at most /32");
+    assert_eq!(place.paths(), before);
+
+    let (service, count) = answering("203.0.113.7");
+    let plan = with(&["plan", "--json"], &service).code(0).json();
+    assert!(plan["let_in"].as_str().unwrap().contains(&service), "{plan}");
+    let plan = with(
+        &[
+            "plan",
+            "--json",
+            "--allow-cidr",
+            "203.0.113.7/24",
+            "--allow-cidr",
+            "::1",
+        ],
+        &service,
+    );
+    assert_eq!(plan.code(0).json()["let_in"], "203.0.113.0/24, ::1/128");
+    with(&["plan", "--provider", "local"], &service).code(0);
+    assert_eq!(count.load(Ordering::SeqCst), 0, "a plan asks nobody");
 }
 
 #[test]

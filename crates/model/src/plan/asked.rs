@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 
 use crate::{
-    candidate::Candidate,
+    candidate::{Candidate, Rung},
     lane::KvmNeed,
     money::Money,
     name::{ProviderName, RunId},
@@ -70,6 +70,8 @@ pub struct Defaults {
     pub instance_type: String,
     /// Its place.
     pub region: String,
+    /// What is tried after these, in order, when a lane names neither.
+    pub ladder: Vec<Rung>,
 }
 
 /// A box that could be had, with its price.

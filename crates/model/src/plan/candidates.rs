@@ -10,7 +10,7 @@ use super::{
     make::{Overrides, Planner},
 };
 use crate::{
-    candidate::Candidate,
+    candidate::{Candidate, Rung},
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
     name::ProviderName,
@@ -32,23 +32,34 @@ impl Planner<'_> {
             let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
                 continue;
             };
-            let defaults = &self.facts.providers[&provider];
-            let candidate = Candidate {
-                region: pick(&overrides.region, &choice.region, &defaults.region),
-                instance_type: pick(
-                    &overrides.instance_type,
-                    &choice.instance_type,
-                    &defaults.instance_type,
-                ),
-                image: choice.image.clone(),
-                disk_gb: overrides.disk_gb.or(choice.disk_gb),
-                provider,
-            };
-            if !candidates.iter().any(|other| is_same_place(other, &candidate)) {
-                candidates.push(candidate);
+            for rung in self.rungs(&provider, choice, overrides) {
+                let candidate = Candidate {
+                    region: rung.region,
+                    instance_type: rung.instance_type,
+                    image: choice.image.clone(),
+                    disk_gb: overrides.disk_gb.or(choice.disk_gb),
+                    provider: provider.clone(),
+                };
+                if !candidates.iter().any(|other| is_same_place(other, &candidate)) {
+                    candidates.push(candidate);
+                }
             }
         }
         candidates
+    }
+
+    /// Returns the sizes and places to try at a provider, in order: one, or its whole ladder where neither is named.
+    fn rungs(&self, provider: &ProviderName, choice: &BoxChoice, overrides: &Overrides) -> Vec<Rung> {
+        let defaults = &self.facts.providers[provider];
+        let region = overrides.region.as_ref().or(choice.region.as_ref());
+        let instance_type = overrides.instance_type.as_ref().or(choice.instance_type.as_ref());
+        let is_free = region.is_none() && instance_type.is_none();
+        let first = Rung {
+            region: region.unwrap_or(&defaults.region).clone(),
+            instance_type: instance_type.unwrap_or(&defaults.instance_type).clone(),
+        };
+        let others = defaults.ladder.iter().filter(|_| is_free).cloned();
+        std::iter::once(first).chain(others).collect()
     }
 
     /// Sizes and places are a provider's own words: for two providers they cannot both be right.
@@ -103,14 +114,6 @@ impl Planner<'_> {
 fn is_same_place(a: &Candidate, b: &Candidate) -> bool {
     (&a.provider, &a.region, &a.instance_type, &a.image)
         == (&b.provider, &b.region, &b.instance_type, &b.image)
-}
-
-fn pick(asked: &Option<String>, chosen: &Option<String>, default: &str) -> String {
-    asked
-        .as_ref()
-        .or(chosen.as_ref())
-        .map_or(default, |text| text)
-        .to_owned()
 }
 
 /// Returns the lane's choices of that provider, or its own choice of everything.

@@ -1,12 +1,13 @@
 //! Folds what was asked over the configuration. What was asked on the command line counts most, then the environment
 //! (the two come as one [`Asked`]), then `twolane.toml`, then the defaults of presets and providers.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{
     Keep, LanePlan, Plan,
+    allow::range,
     asked::{Asked, Facts, PlanMistake},
 };
 use crate::{
@@ -226,7 +227,7 @@ impl Planner<'_> {
         let asked = self.asked;
         let mut allow = Vec::new();
         for text in &asked.allow {
-            allow.extend(self.accept("--allow-cidr", cidr(text), "203.0.113.7/32"));
+            allow.extend(self.accept("--allow-cidr", range(text), "203.0.113.7/32"));
         }
         allow
     }
@@ -258,26 +259,6 @@ impl Planner<'_> {
         let read = self.accept("--keep", read, "30m");
         read.map_or(Keep::Never, Keep::Failed)
     }
-}
-
-/// Reads an address range; a single address stands for itself.
-fn cidr(text: &str) -> Result<String, String> {
-    let (address, bits) = text
-        .split_once('/')
-        .map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let address: IpAddr = address
-        .parse()
-        .map_err(|_| format!("`{text}` is not an address range"))?;
-    let most: u8 = if address.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        None => most,
-        Some(bits) => bits
-            .parse()
-            .ok()
-            .filter(|bits| *bits <= most)
-            .ok_or_else(|| format!("`{text}` is not an address range: at most /{most}"))?,
-    };
-    Ok(format!("{address}/{bits}"))
 }
 
 /// Takes `.` and `..` out of an absolute path without asking the file system.

@@ -1,5 +1,6 @@
 //! What a run is going to do: configuration, made definite.
 
+mod allow;
 mod asked;
 mod candidates;
 mod cost;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    allow::{needs_address, range_of_answer},
     asked::{Asked, Defaults, Facts, Offer, PlanMistake},
     cost::{Cost, Price, USUAL, why_dear},
     make::plan,
@@ -56,7 +58,7 @@ pub struct Plan {
     pub lanes: Vec<LanePlan>,
     /// Who the boxes belong to.
     pub owner: Owner,
-    /// The addresses that may reach SSH, in CIDR form.
+    /// The addresses that may reach SSH, in CIDR form. Empty only where no box needs any: see [`needs_address`].
     pub allow: Vec<String>,
     /// The operator's own public key, which may log in too.
     pub operator_key: Option<String>,

@@ -78,9 +78,11 @@ fn none_left(lane: &LanePlan, refused: &[Refused]) -> Option<PlanMistake> {
         .filter_map(|refused| refused.help.as_deref())
         .collect();
     helps.dedup();
-    let because = refused
-        .iter()
-        .map(|refused| format!("{}: {}", refused.candidate, refused.why));
+    let is_same = |a: &Refused, b: &Refused| a.candidate.provider == b.candidate.provider && a.why == b.why;
+    let because = refused.chunk_by(is_same).map(|same| match same {
+        [one] => format!("{}: {}", one.candidate, one.why),
+        several => format!("{}: {}", several[0].candidate.provider, several[0].why),
+    });
     (!refused.is_empty()).then(|| PlanMistake {
         message: format!("no box for lane {}", lane.name),
         because: because.collect(),

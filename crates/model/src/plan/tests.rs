@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
+    candidate::Rung,
     config::{Around, Config, read},
     error::{ErrorKind, ProviderError},
     name::ProviderName,
@@ -44,6 +45,7 @@ fn facts() -> Facts {
         let defaults = Defaults {
             instance_type: instance_type.into(),
             region: region.into(),
+            ladder: Vec::new(),
         };
         (ProviderName::new(name).unwrap(), defaults)
     };
@@ -147,6 +149,42 @@ fn without_flags_the_file_and_the_providers_defaults_hold() {
             "mvm-any-7f3c 7200s: aws c8i in r, gcp n2 in r, hetzner cx23 in r",
         ],
     );
+}
+
+#[test]
+fn where_neither_size_nor_place_is_named_the_providers_ladder_is_tried() {
+    let rung = |(instance_type, region): (&str, &str)| Rung {
+        instance_type: instance_type.into(),
+        region: region.into(),
+    };
+    let mut facts = facts();
+    let hetzner = facts
+        .providers
+        .get_mut(&ProviderName::new("hetzner").unwrap())
+        .unwrap();
+    hetzner.ladder = [("cx43", "hel1"), ("cx43", "nbg1"), ("cpx42", "nbg1")]
+        .map(rung)
+        .to_vec();
+    let of = |flags: &str| shown(&plan(&config(FILE), &asked(flags), &facts).unwrap());
+    let ladder = [
+        "hetzner cx43 in nbg1",
+        "hetzner cx43 in hel1",
+        "hetzner cpx42 in nbg1",
+    ];
+    assert_eq!(of("no-kvm"), ladder);
+    assert_eq!(of("live --provider hetzner --disk 80"), ladder);
+    assert_eq!(of("no-kvm --region hel1"), ["hetzner cx43 in hel1"]);
+    assert_eq!(of("no-kvm --instance-type cpx51"), ["hetzner cpx51 in nbg1"]);
+}
+
+#[test]
+fn an_address_is_needed_only_where_the_provider_has_a_network() {
+    let has_own_network = |provider: &ProviderName| provider.as_str() != "local";
+    let needs = |flags: &str| needs_address(&planned(flags), &has_own_network);
+    assert!(needs(""));
+    assert!(needs("no-kvm"));
+    assert!(!needs("--provider local"));
+    assert!(!needs("no-kvm --allow-cidr 203.0.113.7"));
 }
 
 #[test]

@@ -327,13 +327,13 @@ impl Client {
 }
 
 /// Tells whether the endpoint is on this machine, where no proxy is asked.
-fn is_here(endpoint: &Url) -> bool {
+pub(crate) fn is_here(endpoint: &Url) -> bool {
     endpoint
         .host_str()
         .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

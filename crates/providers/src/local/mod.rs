@@ -240,6 +240,10 @@ impl Provider for Local {
         Some(refusal.during("create a box"))
     }
 
+    fn has_own_network(&self) -> bool {
+        false
+    }
+
     fn dead_man(&self) -> String {
         "it is a process of this machine and ends with it; if only twolane dies, a watchdog process beside the box's QEMU \
          kills it at the deadline and deletes its disk"

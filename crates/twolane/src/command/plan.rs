@@ -1,7 +1,10 @@
 //! `twolane plan`: what would run where, and what it could cost. Asks nobody and makes nothing.
 
+use std::collections::BTreeMap;
+
 use model::{
     candidate::Candidate,
+    name::ProviderName,
     plan::{Cost, LanePlan, Plan, Price, Refused, USUAL},
     time::show_length,
 };
@@ -14,6 +17,7 @@ use crate::{
     planning::{self, Planned, Providers},
     problem::{Problem, Result},
     project::{self, Project},
+    reach,
     show::{stream::Style, table::table},
     world::providers,
 };
@@ -47,6 +51,8 @@ struct Shown<'a> {
     plan: &'a Plan,
     candidates: Vec<Priced<'a>>,
     refused: &'a [Refused],
+    /// Who may reach the boxes, where their providers have networks of their own.
+    let_in: Option<String>,
     /// Why `run` would not carry it out.
     #[serde(flatten)]
     problem: Option<&'a Problem>,
@@ -108,10 +114,23 @@ impl<'a> Shown<'a> {
             plan,
             candidates: plan.lanes.iter().flat_map(of_lane).collect(),
             refused: &planned.refused,
+            let_in: let_in(plan, providers),
             problem: planned.problem.as_ref(),
             left_behind: None,
         }
     }
+}
+
+fn let_in(plan: &Plan, providers: &Providers) -> Option<String> {
+    if !plan.allow.is_empty() {
+        return Some(plan.allow.join(", "));
+    }
+    reach::is_asked_for(plan, providers).then(|| {
+        format!(
+            "this machine, by the address that {} tells then",
+            reach::service()
+        )
+    })
 }
 
 fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
@@ -134,22 +153,35 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
         vec![
             priced.lane.to_owned(),
             priced.candidate.to_string(),
+            hourly(&priced.price),
             estimated,
             worst,
         ]
     });
     style.result(&format!(
         "\n{}",
-        table(&["lane", "box", "estimated", "at worst"], rows)
+        table(&["lane", "box", "an hour", "estimated", "at worst"], rows)
     ));
+    if let Some(who) = &shown.let_in {
+        style.result(&format!("\nlet in over SSH: {who}"));
+    }
     for lane in &plan.lanes {
         style.result(&format!("\n{}", lane_text(lane, shown)));
     }
-    for refused in shown.refused {
+    for (index, refused) in shown.refused.iter().enumerate() {
+        let space = if index == 0 { "\n" } else { "" };
         style.result(&format!(
-            "\n{}: {} falls away: {}",
+            "{space}{}: {} falls away: {}",
             refused.lane, refused.candidate, refused.why
         ));
+    }
+}
+
+fn hourly(price: &Price) -> String {
+    match price {
+        Price::Free => "free".to_owned(),
+        Price::Hourly { amount, day } => format!("{amount} (on {day})"),
+        Price::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -169,9 +201,12 @@ fn lane_text(lane: &LanePlan, shown: &Shown<'_>) -> String {
         lane.label,
         show_length(lane.ttl)
     )];
-    let first = shown.candidates.iter().find(|priced| priced.lane == lane.name);
-    if let Some(dead_man) = first.and_then(|priced| priced.dead_man.as_ref()) {
-        lines.push(format!("  if this machine burns down: {dead_man}"));
+    let candidates = shown.candidates.iter().filter(|priced| priced.lane == lane.name);
+    let dead_men: BTreeMap<&ProviderName, &String> = candidates
+        .filter_map(|priced| Some((&priced.candidate.provider, priced.dead_man.as_ref()?)))
+        .collect();
+    for (provider, dead_man) in dead_men {
+        lines.push(format!("  if this machine burns down, at {provider}: {dead_man}"));
     }
     let rows = lane.checks.iter().map(|check| {
         vec![

@@ -16,6 +16,7 @@ use crate::{
     planning,
     problem::{Problem, Result},
     project::{self, Project},
+    reach,
     show::{github::Job, record, results, text, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
@@ -38,7 +39,8 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
         );
         context.style.tell(&text);
     }
-    let plan = planned.plan;
+    let mut plan = planned.plan;
+    reach::settle(&mut plan, &providers)?;
     let exit = block_on(async {
         let journal = journal(&paths)?;
         boxes::notice_unfinished(context, &paths, &*journal).await?;

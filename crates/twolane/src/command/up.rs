@@ -27,7 +27,7 @@ use crate::{
     exit::Exit,
     planning,
     problem::{Problem, Result},
-    project,
+    project, reach,
     show::record,
     world::{Watched, block_on, cannot_write, journal, providers},
 };
@@ -54,9 +54,10 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
     let providers = providers(&paths, &project.config.local)?;
-    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?
+    let mut plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?
         .able()?
         .plan;
+    reach::settle(&mut plan, &providers)?;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find the lane"));
     };
