@@ -21,7 +21,7 @@ ARCH=$(uname -m)
 
 # The accounts come first, as the rest is for them; then the gate, so that a box which
 # cannot serve is given up before anything is downloaded.
-STEPS='users directories keys gate packages toolchain nix firecracker cargo-tools'
+STEPS='users directories keys gate packages toolchain nix firecracker vmm cargo-tools'
 
 PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=mvm MIRROR='' GATE_REQUIRED='' CARGO_TOOLS=''
 TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS=''
@@ -32,7 +32,7 @@ NIX_VERSION='' FIRECRACKER_VERSION=''
 limit_of() { # seconds that a step may take
     case $1 in
     users | directories | keys) echo 60 ;;
-    gate) echo 300 ;;
+    gate | vmm) echo 300 ;;
     cargo-tools) echo "${LIMIT_CARGO_TOOLS:-2400}" ;;
     *) echo "${LIMIT_STEP:-900}" ;;
     esac
@@ -45,7 +45,7 @@ is_configured() { # NAME; costs no process, as most projects leave most steps ou
     packages) [ -n "$PACKAGES" ] ;;
     toolchain) [ -n "$TOOLCHAIN" ] ;;
     nix) [ -n "$NIX_VERSION" ] ;;
-    firecracker) [ -n "$FIRECRACKER_VERSION" ] ;;
+    firecracker | vmm) [ -n "$FIRECRACKER_VERSION" ] ;;
     cargo-tools) [ -n "$CARGO_TOOLS" ] ;;
     esac
 }
@@ -273,6 +273,24 @@ step_firecracker() {
         install -m 0755 "$work/release-$version-$ARCH/$name-$version-$ARCH" "$BIN/$name"
     done
     rm -rf "$work"
+}
+
+step_vmm() { # the gate's other half: a real kernel, this box's own, boots in the VMM that was just installed
+    [ -n "$GATE_REQUIRED" ] || skip 'KVM is not needed here'
+    local work sentence code=0
+    work=$(mktemp -d)
+    chmod 0755 "$work"
+    # The kernel can be read by root alone; it is booted by who runs the checks.
+    sentence=$(python3 "$LIB/vmm-boot.py" extract "${KERNEL:-/boot/vmlinuz-$(uname -r)}" "$work/kernel") || code=$?
+    if [ "$code" = 0 ]; then
+        sentence=$(as_user python3 "$LIB/vmm-boot.py" boot "$BIN/firecracker" "$work/kernel") || code=$?
+    fi
+    rm -rf "$work"
+    case $code in
+    0) echo "$sentence" ;;
+    77) skip "$sentence" ;;
+    *) fail "$sentence" ;;
+    esac
 }
 
 step_cargo_tools() {

@@ -417,6 +417,83 @@ fn firecracker_comes_from_the_mirror_once() {
     );
 }
 
+/// Returns a kernel file as distributions of x86 have it: a head, code, and what it unpacks.
+fn kernel(payload: &[u8]) -> Vec<u8> {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("vmlinux"), payload).unwrap();
+    let packed = run(Command::new("xz").arg("-c").arg(dir.path().join("vmlinux"))).stdout;
+    let mut file = vec![0; 0x400];
+    file[0x1f1] = 1;
+    file[0x202..0x206].copy_from_slice(b"HdrS");
+    file[0x24c..0x250].copy_from_slice(&u32::try_from(packed.len() + 4).unwrap().to_le_bytes());
+    file.extend(packed);
+    file.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
+    file
+}
+
+/// A box with a VMM that shows `console` when it is given the right kernel.
+fn with_vmm(console: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let unpacked = b"\x7fELF and so on";
+    fs::write(sandbox.path("vmlinuz"), kernel(unpacked)).unwrap();
+    fs::write(sandbox.path("vmlinux"), unpacked).unwrap();
+    fs::copy(script("vmm-boot.py"), sandbox.path("lib/vmm-boot.py")).unwrap();
+    executable(
+        &sandbox.path("bin/firecracker"),
+        &format!(
+            "image=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[\"boot-source\"][\"kernel_image_path\"])' \"$3\")\n\
+             cmp \"$image\" {} || exit 1\nprintf '{console}'\nexec sleep 1000",
+            sandbox.path("vmlinux").display()
+        ),
+    );
+    let kernel = sandbox.path("vmlinuz");
+    sandbox.configure(&[
+        ("FIRECRACKER_VERSION", "v1.14.1"),
+        ("GATE_REQUIRED", "1"),
+        ("KERNEL", kernel.to_str().unwrap()),
+    ]);
+    sandbox
+}
+
+#[test]
+fn kernel_boots_in_the_vmm_until_it_looks_for_its_root() {
+    let sandbox = with_vmm(
+        "Linux version 6.8.0-31-generic (x)\\r\\nKernel panic - not syncing: VFS: Unable to mount root fs on unknown-block\\r\\n",
+    );
+    assert_eq!(sandbox.step("vmm"), (Some(0), String::new()));
+}
+
+#[test]
+fn vmm_that_boots_no_kernel_fails_the_lane_with_its_last_words() {
+    let sandbox = with_vmm("Linux version 6.8.0-31-generic (x)\\nBUG: stuck\\n");
+    let path = sandbox.path("bin/firecracker");
+    let body = fs::read_to_string(&path).unwrap().replace("exec sleep 1000", "");
+    fs::write(&path, body).unwrap();
+    assert_eq!(
+        sandbox.step("vmm"),
+        (
+            Some(1),
+            "the VMM did not boot a Linux kernel to the end: BUG: stuck".to_owned()
+        )
+    );
+}
+
+#[test]
+fn kernel_that_cannot_be_unpacked_is_no_failure() {
+    let sandbox = with_vmm("");
+    fs::write(sandbox.path("vmlinuz"), [0; 0x400]).unwrap();
+    assert_eq!(
+        sandbox.step("vmm"),
+        (Some(77), "the kernel file is of an unknown kind".to_owned())
+    );
+    fs::remove_file(sandbox.path("vmlinuz")).unwrap();
+    let (code, reason) = sandbox.step("vmm");
+    assert!(
+        code == Some(77) && reason.contains("No such file"),
+        "{code:?} {reason}"
+    );
+}
+
 #[test]
 fn download_is_tried_again() {
     let sandbox = Sandbox::new();

@@ -13,6 +13,7 @@ use crate::time::Deadline;
 
 const TEMPLATE: &str = include_str!("../../../../ops/ephemeral/cloud-init.yaml");
 const STAGE1: &str = include_str!("../../../../ops/ephemeral/stage1.sh");
+const VMM_BOOT: &str = include_str!("../../../../ops/ephemeral/vmm-boot.py");
 
 /// The user of the checks when no other user may log in.
 pub const WORK_USER: &str = "mvm";
@@ -227,6 +228,7 @@ fn values(stage1: &Stage1) -> Value {
         deadline => format!("{} {}\n", deadline.unix(), ttl.as_secs()),
         stage1_env => env(system),
         kvm_gate => PACKED_KVM_GATE.as_str(),
+        vmm_boot => system.firecracker.as_ref().map(|_| packed(VMM_BOOT)),
         stage1_sh => PACKED_STAGE1.as_str(),
     }
 }
@@ -597,6 +599,7 @@ mod tests {
         let text = user_data(&stage1()).unwrap();
         let text = text
             .replace(&packed(KVM_GATE), "kvm-gate.py")
+            .replace(&packed(VMM_BOOT), "vmm-boot.py")
             .replace(&packed(STAGE1), "stage1.sh");
         insta::assert_snapshot!(text);
     }
@@ -604,7 +607,7 @@ mod tests {
     #[test]
     fn user_data_fits_where_there_is_least_room() {
         let text = user_data(&stage1()).unwrap();
-        assert!(gzipped(&text).len() < 13 * 1024, "{} bytes", gzipped(&text).len());
+        assert!(gzipped(&text).len() < 15 * 1024, "{} bytes", gzipped(&text).len());
     }
 
     #[test]
