@@ -142,7 +142,8 @@ async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, 
 }
 
 /// Asks one provider to destroy what it has of that label, and once more when what was just made may not have been
-/// listed the first time.
+/// listed the first time. What an unanswered call made was made at a moment that nobody knows, and perhaps twice: after
+/// each of it that is found, the provider is looked at once more.
 async fn destroy_all(
     name: &ProviderName,
     which: &Which,
@@ -151,18 +152,26 @@ async fn destroy_all(
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
     let lag = world.providers.get(name).map(|provider| provider.listing_lag());
-    let began = world.clock.now();
-    let listed_from = known.listed_from(lag.unwrap_or_default(), began);
-    let mut gone = destroy(name, which, lane, world).await?;
-    // Not by the moment at which the answer is read: this machine may have slept on it.
-    if began < listed_from {
+    let lag = lag.unwrap_or_default();
+    let mut listed_from = known.listed_from(lag, world.clock.now());
+    let is_unanswered = known.held().is_some_and(|held| !held.is_answered());
+    let mut gone = Vec::new();
+    loop {
+        // Not the moment at which the answer is read: this machine may sleep on it.
+        let began = world.clock.now();
+        let found = destroy(name, which, lane, world).await?;
+        if is_unanswered && found.iter().any(|gone| gone.kind == ResourceKind::Machine) {
+            listed_from = later(world.clock.now(), lag);
+        }
+        gone.extend(found);
+        if began >= listed_from {
+            return Ok(gone);
+        }
         let wait = between(world.clock.now(), listed_from);
         let message = format!("looking once more when {name} lists all that is new");
         DownProgress { lane, world }.report(&message, None);
         world.clock.sleep(wait).await;
-        gone.extend(destroy(name, which, lane, world).await?);
     }
-    Ok(gone)
 }
 
 /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
@@ -319,16 +328,29 @@ fn tell_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &
     world.tell(lane, event);
 }
 
-/// Leaves the lane's box to its user for that long, and says how it ends. None when that cannot be written down:
-/// nobody would know that it is to stay.
+/// Leaves the lane's box to its user for that long, and says how it ends. None when there is no box to look at, and when
+/// that cannot be written down: nobody would know that it is to stay.
 pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> {
     let label = &lane.lane.label;
     let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
-    let held = known.held()?;
+    let held = known
+        .held()
+        .filter(|held| held.machine.is_some() && held.may_stay())?;
     let deadline = Deadline::after(lane.world.clock.now(), length).min(held.tags.deadline);
     let fact = Fact::Kept { label: label.clone() };
     if let Err(error) = lane.world.journal.append(&held.run, fact).await {
         lane.notice(format!("{label} is not kept: {error}"));
+        return None;
+    }
+    let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
+    let is_kept = match &known {
+        Known::Held { held, .. } => held.may_stay(),
+        Known::Nothing => false,
+        // It was written down just now.
+        Known::Unreadable => true,
+    };
+    if !is_kept {
+        lane.notice(format!("{label} is not kept: another twolane destroys it"));
         return None;
     }
     let dead_man = match lane.world.providers.get(&held.candidate.provider) {

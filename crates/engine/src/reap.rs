@@ -1,14 +1,17 @@
 //! Destroys boxes that nobody owns any more: found by tag at every provider, and by the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use model::{
     error::{JournalError, ProviderError},
     event::Event,
     journal::Holdings,
     machine::Listed,
-    name::{ProviderName, RunId},
+    name::{Label, ProviderName, RunId},
     plan::Plan,
     reap::{Doomed, Known, Picked, pick, superseded},
     time::Timestamp,
@@ -60,9 +63,8 @@ pub async fn survey(world: &World) -> Survey {
 /// taking them up in the meantime.
 pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderError>), JournalError> {
     let before = Holdings::fold(&world.journal.entries().await?);
-    let mut alive = BTreeSet::new();
-    let owning: BTreeSet<RunId> = before.boxes.values().map(|held| held.run.clone()).collect();
-    note_alive(owning, is_look, &mut alive, world).await?;
+    let mut decided = Decided::default();
+    decided.take(owning(&before), is_look, world).await?;
     let Survey {
         listed,
         clocks,
@@ -72,9 +74,10 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
     let listed_runs = tags
         .map(|tags| tags.run.clone())
         .filter(|run| before.runs.contains_key(run));
-    note_alive(listed_runs.collect(), is_look, &mut alive, world).await?;
+    decided.take(listed_runs.collect(), is_look, world).await?;
     // Read again now that nobody else takes those runs up.
     let holdings = Holdings::fold(&world.journal.entries().await?);
+    let alive = decided.alive_in(&holdings);
     let ended = before
         .runs
         .into_keys()
@@ -90,23 +93,44 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
     Ok((pick(listed, &known, now), failures))
 }
 
-/// Adds those of the runs that another live process holds.
-async fn note_alive(
-    runs: BTreeSet<RunId>,
-    is_look: bool,
-    alive: &mut BTreeSet<RunId>,
-    world: &World,
-) -> Result<(), JournalError> {
-    for run in runs {
-        let is_alive = match is_look {
-            true => world.journal.is_held(&run).await?,
-            false => !world.journal.hold(&run).await?,
-        };
-        if is_alive {
-            alive.insert(run);
+/// Returns the runs that may have a box.
+fn owning(holdings: &Holdings) -> BTreeSet<RunId> {
+    holdings.boxes.values().map(|held| held.run.clone()).collect()
+}
+
+/// The runs about which it was found out whether another live process holds them.
+#[derive(Default)]
+struct Decided {
+    all: BTreeSet<RunId>,
+    alive: BTreeSet<RunId>,
+}
+
+impl Decided {
+    /// Finds it out of more runs; unless it is only a look, by taking their locks.
+    async fn take(
+        &mut self,
+        runs: BTreeSet<RunId>,
+        is_look: bool,
+        world: &World,
+    ) -> Result<(), JournalError> {
+        for run in runs {
+            let is_alive = match is_look {
+                true => world.journal.is_held(&run).await?,
+                false => !world.journal.hold(&run).await?,
+            };
+            if is_alive {
+                self.alive.insert(run.clone());
+            }
+            self.all.insert(run);
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Returns the runs that are alive as far as is known: one that began meanwhile is.
+    fn alive_in(self, holdings: &Holdings) -> BTreeSet<RunId> {
+        let new = owning(holdings).into_iter().filter(|run| !self.all.contains(run));
+        new.chain(self.alive.iter().cloned()).collect()
+    }
 }
 
 /// Destroys boxes side by side. Returns how each ended.
@@ -118,7 +142,70 @@ pub async fn destroy(doomed: Vec<Doomed>, world: &World) -> Vec<(Doomed, Departu
     join_all(departures).await
 }
 
-/// Destroys the boxes of older runs of the same repository and branch or pull request, where a lane asks for that.
+/// Carries out the work of a run, and destroys what other runs of this machine left whose processes died: what has a
+/// label that the plan wants before it, the rest beside it. A run that is taken up again leaves the others alone: they
+/// may be taken up too.
+pub async fn beside_leftovers<T>(plan: &Plan, world: &World, work: impl Future<Output = T>) -> T {
+    let (wanted, others) = match leftovers(plan, world).await {
+        Ok(left) => left
+            .into_iter()
+            .partition(|(label, _)| plan.lanes.iter().any(|lane| lane.label == *label)),
+        Err(error) => {
+            let text = format!("could not look for what runs left that were cut off: {error}");
+            world.tell(None, Event::Notice { text });
+            (Vec::new(), Vec::new())
+        }
+    };
+    finish(wanted, world).await;
+    join(work, finish(others, world)).await.0
+}
+
+/// Returns what runs left whose processes died, and takes those runs' locks, so that nobody takes them up meanwhile.
+/// What its user keeps is not among it: whether that is overdue is for `reap` to say, by the provider's clock.
+async fn leftovers(plan: &Plan, world: &World) -> Result<Vec<(Label, RunId)>, JournalError> {
+    let before = Holdings::fold(&world.journal.entries().await?);
+    if before.boxes_of(&plan.run).next().is_some() {
+        return Ok(Vec::new());
+    }
+    let mut decided = Decided::default();
+    decided.take(owning(&before), false, world).await?;
+    // Read again now that nobody else takes those runs up.
+    let holdings = Holdings::fold(&world.journal.entries().await?);
+    let alive = decided.alive_in(&holdings);
+    let left = holdings.boxes.into_iter();
+    Ok(left
+        .filter(|(_, held)| !held.is_kept && !alive.contains(&held.run))
+        .map(|(label, held)| (label, held.run))
+        .collect())
+}
+
+/// Destroys boxes that were left, as far as the user does not ask to stop: what remains is there for the next one.
+async fn finish(left: Vec<(Label, RunId)>, world: &World) {
+    let runs: BTreeSet<&RunId> = left.iter().map(|(_, run)| run).collect();
+    for run in runs {
+        let labels = left.iter().filter(|(_, of)| of == run);
+        let names: Vec<&str> = labels.map(|(label, _)| label.as_str()).collect();
+        let text = format!("run {run} was left unfinished; destroying {}", names.join(", "));
+        world.tell(None, Event::Notice { text });
+    }
+    let departures = left.iter().map(|(label, run)| async move {
+        let departure = down_of_run(label, run, None, world).await;
+        tell_departure(label, run, &departure, world);
+    });
+    unless_stopped(world, join_all(departures)).await;
+}
+
+/// Says what became of a box of another run.
+fn tell_departure(label: &Label, run: &RunId, departure: &Departure, world: &World) {
+    let text = match departure {
+        Departure::Gone(_) => format!("box {label} of the older run {run} is gone"),
+        Departure::Left { why } => format!("box {label} of the older run {run} may still be there: {why}"),
+    };
+    world.tell(None, Event::Notice { text });
+}
+
+/// Destroys the boxes of older runs of the same repository and branch or pull request, where a lane asks for that. What
+/// its user keeps stays, as far as this machine's journal knows.
 pub(crate) async fn supersede(plan: &Plan, world: &World) {
     if !plan.lanes.iter().any(|lane| lane.supersede) {
         return;
@@ -129,19 +216,26 @@ pub(crate) async fn supersede(plan: &Plan, world: &World) {
             let text = format!("boxes of an older run may be left: {failure}");
             world.tell(None, Event::Notice { text });
         }
-        for (doomed, departure) in destroy(superseded(listed, &plan.owner, &plan.run), world).await {
-            let text = match departure {
-                Departure::Gone(_) => format!("box {} of the older run {} is gone", doomed.label, doomed.run),
-                Departure::Left { why } => {
-                    format!(
-                        "box {} of the older run {} may still be there: {why}",
-                        doomed.label, doomed.run
-                    )
-                }
-            };
-            world.tell(None, Event::Notice { text });
+        let kept = match kept(world).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                let text = format!("boxes of an older run are left to their deadlines: {error}");
+                return world.tell(None, Event::Notice { text });
+            }
+        };
+        let mut doomed = superseded(listed, &plan.owner, &plan.run);
+        doomed.retain(|doomed| !kept.contains(&(doomed.label.clone(), doomed.run.clone())));
+        for (doomed, departure) in destroy(doomed, world).await {
+            tell_departure(&doomed.label, &doomed.run, &departure, world);
         }
     };
     // What is left of it is overdue one day.
     unless_stopped(world, replace).await;
+}
+
+/// Returns the boxes that their user keeps.
+async fn kept(world: &World) -> Result<BTreeSet<(Label, RunId)>, JournalError> {
+    let held = Holdings::fold(&world.journal.entries().await?).boxes.into_iter();
+    let kept = held.filter(|(_, held)| held.is_kept);
+    Ok(kept.map(|(label, held)| (label, held.run)).collect())
 }

@@ -23,7 +23,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     open::install_tool,
-    reap::supersede,
+    reap::{beside_leftovers, supersede},
     sync::sync,
     time::unless_stopped,
     up::up,
@@ -46,9 +46,12 @@ pub enum CannotRun {
 /// Carries out a plan, and returns how it ended. With the plan of a run whose process died, takes that run up again.
 pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
     begin(plan, world).await?;
-    supersede(plan, world).await;
-    let lanes = plan.lanes.iter().map(|lane| one(Lane { plan, lane, world }));
-    let verdict = join_all(lanes).await.into_iter().max().unwrap_or(Verdict::Passed);
+    let work = async {
+        supersede(plan, world).await;
+        join_all(plan.lanes.iter().map(|lane| one(Lane { plan, lane, world }))).await
+    };
+    let verdicts = beside_leftovers(plan, world, work).await;
+    let verdict = verdicts.into_iter().max().unwrap_or(Verdict::Passed);
     end(plan, world, verdict).await;
     Ok(verdict)
 }

@@ -162,21 +162,35 @@ impl Held {
     /// Tells whether nothing of this label can turn up any more after `found` boxes were destroyed and none is listed:
     /// no attempt is unanswered but for those whose boxes were found, or the deadline has passed.
     pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
-        let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
-        is_answered || !can_turn_up_late || found >= self.attempts.len() || self.looked_for.is_over(now)
+        self.is_answered()
+            || !can_turn_up_late
+            || found >= self.attempts.len()
+            || self.looked_for.is_over(now)
     }
 
     /// Returns from when on a provider lists all that was made, when new things may be missing from its lists for `lag`.
     /// Nobody knows when an unanswered attempt made something, nor, after its process died, which way the clock went
     /// since: it may have been just now.
     pub fn listed_from(&self, lag: Duration, now: Timestamp, has_died: bool) -> Timestamp {
-        let is_answered = self.attempts.iter().all(|attempt| attempt.is_answered);
-        let made = if is_answered && !has_died {
+        let made = if self.is_answered() && !has_died {
             self.made.min(now)
         } else {
             now
         };
         after(made, lag)
+    }
+
+    /// Tells whether every attempt was answered.
+    pub fn is_answered(&self) -> bool {
+        self.attempts.iter().all(|attempt| attempt.is_answered)
+    }
+
+    /// Tells whether nobody has begun to destroy it.
+    pub fn may_stay(&self) -> bool {
+        match self.state {
+            HeldState::Intended | HeldState::Unknown(_) | HeldState::Up => true,
+            HeldState::Leaving | HeldState::Left(_) => false,
+        }
     }
 
     /// Returns the tokens of all attempts.

@@ -122,6 +122,7 @@ impl MemoryJournal {
             .map(|label| remains(&self.clouds, label, run))
             .unwrap_or_default();
         self.record.note(Seen::Wrote {
+            process: self.process,
             run: run.clone(),
             fact,
             remains,

@@ -15,4 +15,4 @@ pub mod story;
 pub mod world;
 
 pub use faults::{Bug, Faults};
-pub use story::{Story, Told};
+pub use story::{Next, Story, Told};

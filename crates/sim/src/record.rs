@@ -27,6 +27,15 @@ pub enum Seen {
     Began {
         /// Which; a number for each.
         process: u32,
+        /// On which machine.
+        machine: usize,
+    },
+    /// A process is to take the place of older runs of the same change.
+    Supersedes {
+        /// Which.
+        process: u32,
+        /// With which run.
+        run: RunId,
     },
     /// A process was killed.
     Killed {
@@ -49,6 +58,8 @@ pub enum Seen {
     },
     /// A fact is on the disk.
     Wrote {
+        /// Which process wrote it.
+        process: u32,
         /// The run that it belongs to.
         run: RunId,
         /// The fact.
@@ -87,6 +98,13 @@ pub enum Seen {
         label: Option<Label>,
         /// For what kind of thing; none for all.
         kind: Option<ResourceKind>,
+    },
+    /// In a world without faults a later run begins.
+    Follows {
+        /// Which.
+        run: RunId,
+        /// Whether it takes the labels or the place of older ones.
+        takes_over: bool,
     },
     /// The user asks a process to destroy boxes, whatever they are.
     DownAsked {
@@ -154,7 +172,10 @@ impl Seen {
     /// Writes it in a line, for whoever looks into a seed that failed.
     pub fn line(&self) -> String {
         match self {
-            Self::Began { process } => format!("process {process} began"),
+            Self::Began { process, machine } => format!("process {process} began on machine {machine}"),
+            Self::Supersedes { process, run } => {
+                format!("process {process} takes the place of what is older than {run}")
+            }
             Self::Killed { process } => format!("process {process} was KILLED"),
             Self::Over { process } => format!("process {process} is over"),
             Self::Ended {
@@ -162,7 +183,9 @@ impl Seen {
                 verdict,
                 remains,
             } => format!("run {run} ended: {verdict:?} {remains:?}"),
-            Self::Wrote { run, fact, remains } => format!("journal {run}: {} {remains:?}", fact_line(fact)),
+            Self::Wrote {
+                run, fact, remains, ..
+            } => format!("journal {run}: {} {remains:?}", fact_line(fact)),
             Self::NotWritten { fact } => format!("journal FAILED for {}", fact_line(fact)),
             Self::Holds { process, run } => format!("process {process} holds {run}"),
             Self::CreateAsked {
@@ -175,6 +198,7 @@ impl Seen {
                 format!("{provider}: create {kind} {}{silent}", name_of(tags))
             }
             Self::Looked { provider, .. } => format!("{provider}: list"),
+            Self::Follows { run, .. } => format!("run {run} is going to follow"),
             Self::DownAsked { process } => format!("process {process} is asked for a down"),
             Self::DestroyAsked { process, id, tags } => {
                 format!("process {process}: delete {id} {}", name_of(tags))

@@ -46,8 +46,21 @@ pub struct Story {
     pub is_calm: bool,
     /// At which call of the world the first process is killed; drawn when none is given and nothing is calm.
     pub kill_at: Option<u64>,
+    /// What begins after a first process of which nothing but `kill_at` went wrong.
+    pub next: Option<Next>,
     /// A bug that is put in.
     pub bug: Option<Bug>,
+}
+
+/// What begins after the first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A new run on the same machine, with the same labels.
+    SameLabels,
+    /// A new run on the same machine, with others.
+    OtherLabels,
+    /// A new run of the same change on another machine, which is to take the place of older ones.
+    Newer,
 }
 
 /// How a simulation went.
@@ -79,6 +92,10 @@ enum Act {
     Rival,
     /// Another run with the same labels, beside the first, on another machine.
     Stranger,
+    /// A newer run of the same change, which takes the place of the first while that goes on.
+    Newer,
+    /// The same, on another machine.
+    NewerElsewhere,
     /// `twolane extend`, for each box.
     Extend,
     /// `twolane down`, for each box.
@@ -94,11 +111,13 @@ enum Act {
 }
 
 impl Act {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Run,
         Self::Run,
         Self::Rival,
         Self::Stranger,
+        Self::Newer,
+        Self::NewerElsewhere,
         Self::Extend,
         Self::Down,
         Self::Reap,
@@ -110,8 +129,14 @@ impl Act {
     /// Returns the machine on which the second of its two processes lives.
     fn beside(self) -> usize {
         match self {
-            Self::Stranger | Self::ReapElsewhere | Self::RunAndReapElsewhere => 1,
-            Self::Run | Self::Rival | Self::Extend | Self::Down | Self::Reap | Self::RunAndReap => 0,
+            Self::Stranger | Self::NewerElsewhere | Self::ReapElsewhere | Self::RunAndReapElsewhere => 1,
+            Self::Run
+            | Self::Rival
+            | Self::Newer
+            | Self::Extend
+            | Self::Down
+            | Self::Reap
+            | Self::RunAndReap => 0,
         }
     }
 }
@@ -133,7 +158,7 @@ impl Story {
         let is_burnt = !self.is_calm && sim.clock.happens(200);
         quieten(&sim, is_burnt, &mut wrong);
         let seen = sim.record.take();
-        wrong.extend(checkers::all(&sim, &seen));
+        wrong.extend(checkers::all(&sim, &seen, self.is_calm));
         Told { wrong, calls, seen }
     }
 
@@ -141,6 +166,10 @@ impl Story {
     fn live(&self, sim: &Sim, plan: &Plan, wrong: &mut Vec<String>) -> u64 {
         let calls = one_life(sim, plan, Act::Run, self.first_kill(sim), self.stop(sim), wrong);
         if self.is_calm {
+            if let Some(next) = self.next {
+                sim.clock.skip(Duration::from_secs(600));
+                a_next_life(sim, plan, next, wrong);
+            }
             return calls;
         }
         for _ in 0..sim.clock.below(4) {
@@ -187,16 +216,44 @@ fn one_life(
                 let second = async { note_end(sim, &other, run(&other, &beside).await) };
                 futures::join!(first, second);
             }
+            Act::Newer | Act::NewerElsewhere => {
+                let other = newer(sim, plan);
+                let run_of_other = other.run.clone();
+                sim.record.note(Seen::Supersedes {
+                    process: second,
+                    run: run_of_other,
+                });
+                let first = async {
+                    if sim.clock.happens(500) {
+                        note_end(sim, plan, run(plan, &world).await);
+                    }
+                };
+                let second = async {
+                    let some = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
+                    sim.clock.pass(some).await;
+                    note_end(sim, &other, run(&other, &beside).await);
+                };
+                futures::join!(first, second);
+            }
             Act::Extend => extend_all(sim, plan, &world).await,
             Act::Down => {
                 sim.record.note(Seen::DownAsked { process });
                 futures::join!(reap_once(&beside), down_all(plan, &world));
             }
             Act::RunAndReap | Act::RunAndReapElsewhere => {
-                let first = async { note_end(sim, plan, run(plan, &world).await) };
+                // A reap that is at work already when the run begins, or comes later.
+                let soon = sim.clock.length(Duration::ZERO, Duration::from_secs(3));
+                let late = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
+                let (to_run, to_reap) = match sim.clock.happens(300) {
+                    true => (soon, Duration::ZERO),
+                    false => (Duration::ZERO, late),
+                };
+                let first = async {
+                    sim.clock.pass(to_run).await;
+                    note_end(sim, plan, run(plan, &world).await);
+                };
                 let reaping = async {
-                    let some = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
-                    sim.clock.pass(some).await;
+                    sim.clock.pass(to_reap).await;
                     reap_once(&beside).await;
                 };
                 futures::join!(first, reaping);
@@ -212,6 +269,54 @@ fn one_life(
         sim.reap_process(process, ending == Ending::Killed);
     }
     sim.clock.calls()
+}
+
+/// Lets a new run live to its end, after one that was cut short.
+fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
+    let (machine, plan) = match next {
+        Next::SameLabels => (0, rival(sim, plan)),
+        Next::OtherLabels => (0, with_other_labels(rival(sim, plan))),
+        Next::Newer => (1, newer(sim, plan)),
+    };
+    let (process, world) = sim.process(machine, None);
+    let run_of_next = plan.run.clone();
+    sim.record.note(Seen::Follows {
+        run: run_of_next.clone(),
+        takes_over: next != Next::OtherLabels,
+    });
+    if next == Next::Newer {
+        sim.record.note(Seen::Supersedes {
+            process,
+            run: run_of_next,
+        });
+    }
+    let ending = sim
+        .clock
+        .drive(None, async { note_end(sim, &plan, run(&plan, &world).await) });
+    if ending == Ending::Stuck {
+        wrong.push(format!("{next:?} goes on for ever"));
+    }
+    sim.reap_process(process, false);
+}
+
+/// A newer run of the same change. Its id sorts after all that began before.
+fn newer(sim: &Sim, plan: &Plan) -> Plan {
+    let id = format!("run-{:012}", sim.clock.elapsed().as_millis());
+    let mut newer = with_other_labels(Plan {
+        run: RunId::new(id).expect("it is an id"),
+        ..plan.clone()
+    });
+    for lane in &mut newer.lanes {
+        lane.supersede = true;
+    }
+    newer
+}
+
+fn with_other_labels(mut plan: Plan) -> Plan {
+    for lane in &mut plan.lanes {
+        lane.label = Label::new(format!("{}-b", lane.label)).expect("it is a label");
+    }
+    plan
 }
 
 /// Another run that wants the same labels.
@@ -316,7 +421,11 @@ fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         ca_certs: Vec::new(),
         deploy: Deploy::default(),
         lanes: (0..count).map(|number| lane(sim, number, is_calm)).collect(),
-        owner: Owner::default(),
+        owner: Owner {
+            repository: Some("acme-mvm".to_owned()),
+            reference: Some("pr-17".to_owned()),
+            ..Owner::default()
+        },
         allow: vec!["203.0.113.7/32".to_owned()],
         operator_key: None,
         keep: match sim.clock.below(if is_calm { 1 } else { 5 }) {

@@ -126,7 +126,7 @@ impl Sim {
         let SimMachine { disk, keys } = &self.machines[machine];
         let process = self.processes.get() + 1;
         self.processes.set(process);
-        self.record.note(Seen::Began { process });
+        self.record.note(Seen::Began { process, machine });
         let provider = |cloud: &SimCloud| -> Arc<dyn Provider> {
             let api = SimApi::new(cloud.clone(), keys.clone(), process, self.bug);
             Arc::new(Cloud::new(Arc::new(api), Arc::new(self.clock.clone())))

@@ -201,8 +201,14 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-static PACKED_KVM_GATE: LazyLock<String> = LazyLock::new(|| packed(KVM_GATE));
-static PACKED_STAGE1: LazyLock<String> = LazyLock::new(|| packed(STAGE1));
+static PACKED_KVM_GATE: LazyLock<Value> = LazyLock::new(|| ready(packed(KVM_GATE)));
+static PACKED_STAGE1: LazyLock<Value> = LazyLock::new(|| ready(packed(STAGE1)));
+
+/// Returns long text that is the same for all boxes as the scalar that it becomes.
+fn ready(text: String) -> Value {
+    let scalar = scalar(&Value::from(text)).expect("text becomes a scalar");
+    Value::from_safe_string(scalar)
+}
 
 /// Returns user-data as gzip, which cloud-init takes as well as text, for providers with little room.
 pub fn gzipped(user_data: &str) -> Vec<u8> {
@@ -227,9 +233,9 @@ fn values(stage1: &Stage1) -> Value {
         ttl_seconds => ttl.as_secs(),
         deadline => format!("{} {}\n", deadline.unix(), ttl.as_secs()),
         stage1_env => env(system),
-        kvm_gate => PACKED_KVM_GATE.as_str(),
+        kvm_gate => PACKED_KVM_GATE.clone(),
         vmm_boot => system.firecracker.as_ref().map(|_| packed(VMM_BOOT)),
-        stage1_sh => PACKED_STAGE1.as_str(),
+        stage1_sh => PACKED_STAGE1.clone(),
     }
 }
 
@@ -237,6 +243,9 @@ fn values(stage1: &Stage1) -> Value {
 fn scalar(value: &Value) -> Result<String, minijinja::Error> {
     if value.is_undefined() {
         return Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError));
+    }
+    if let Some(ready) = value.as_str().filter(|_| value.is_safe()) {
+        return Ok(ready.to_owned());
     }
     let json = serde_json::to_string(value)
         .map_err(|error| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, error.to_string()))?;

@@ -1,4 +1,7 @@
-//! What the journal calls gone for good is not there, and does not turn up later.
+//! What the journal calls gone for good is not there, and does not turn up later. An attempt that began meanwhile is
+//! not meant.
+
+use std::collections::BTreeMap;
 
 use model::journal::Fact;
 
@@ -6,6 +9,10 @@ use super::Case;
 use crate::record::Seen;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
+    let everything = case.sim.clouds.values().flat_map(|cloud| cloud.everything());
+    let tokens: BTreeMap<String, String> = everything
+        .filter_map(|thing| Some((thing.id.to_string(), thing.tags.get("mvm-token")?.clone())))
+        .collect();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         let Seen::Wrote {
@@ -13,6 +20,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 Fact::Gone {
                     label,
                     is_final: true,
+                    attempts,
                     ..
                 },
             remains,
@@ -21,6 +29,11 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         else {
             continue;
         };
+        let is_meant = |of: &&String| {
+            let token = of.rsplit(' ').next().and_then(|id| tokens.get(id));
+            attempts.is_empty() || attempts.iter().any(|meant| token == Some(&meant.to_string()))
+        };
+        let remains: Vec<&str> = remains.iter().filter(is_meant).map(String::as_str).collect();
         if !remains.is_empty() {
             wrong.push(format!(
                 "{label} was called gone at {:.3}, and there is {}",

@@ -1,4 +1,5 @@
-//! A box that its user keeps stays until its deadline: only a `down` takes it before.
+//! A box that its user keeps stays until its deadline: only a `down` takes it before, or a newer run of the same change
+//! on a machine that knows nothing of it, or one that was at work already when the box was kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,22 +10,39 @@ use model::{
     time::Deadline,
 };
 
-use super::Case;
+use super::{Case, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
-    let mut kept: BTreeSet<(Label, RunId)> = BTreeSet::new();
+    let mut kept: BTreeMap<(Label, RunId), (u32, BTreeSet<u32>)> = BTreeMap::new();
+    let mut machines: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut superseding = Superseding::default();
     let mut moved: BTreeMap<(Label, RunId), Deadline> = BTreeMap::new();
     let mut downs = BTreeSet::new();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
+        superseding.take(seen);
         match seen {
+            Seen::Began { process, machine } => {
+                machines.insert(*process, *machine);
+            }
             Seen::Wrote {
+                process,
                 run,
                 fact: Fact::Kept { label },
                 ..
             } => {
-                kept.insert((label.clone(), run.clone()));
+                kept.insert(
+                    (label.clone(), run.clone()),
+                    (*process, superseding.at_work.clone()),
+                );
+            }
+            Seen::Wrote {
+                run,
+                fact: Fact::Intent { tags, .. },
+                ..
+            } => {
+                moved.insert((tags.label.clone(), run.clone()), tags.deadline);
             }
             Seen::Wrote {
                 run,
@@ -33,20 +51,38 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             } => {
                 moved.insert((label.clone(), run.clone()), *deadline);
             }
+            // It was not to be, and the run itself destroys it.
+            Seen::Wrote {
+                process,
+                run,
+                fact: Fact::DownBegan { label },
+                ..
+            } => {
+                let key = (label.clone(), run.clone());
+                if kept.get(&key).is_some_and(|(keeper, _)| keeper == process) {
+                    kept.remove(&key);
+                }
+            }
             // The run was taken up again: its box is that run's once more.
             Seen::Wrote {
                 run,
                 fact: Fact::RunBegan { .. },
                 ..
-            } => kept.retain(|(_, of)| of != run),
+            } => kept.retain(|(_, of), _| of != run),
             Seen::DownAsked { process } => {
                 downs.insert(*process);
             }
             Seen::DestroyAsked { process, id, tags } if !downs.contains(process) => {
+                let may_supersede = superseding.may(*process, tags);
                 let Some(tags) = Tags::parse(tags) else { continue };
                 let (key, now) = ((tags.label.clone(), tags.run.clone()), true_moment(*at));
                 let is_overdue = moved.get(&key).is_some_and(|deadline| deadline.is_over(now));
-                if kept.contains(&key) && !is_overdue && !tags.deadline.is_over(now) {
+                let Some((keeper, at_work)) = kept.get(&key) else {
+                    continue;
+                };
+                let is_known = machines.get(keeper) == machines.get(process);
+                let is_allowed = may_supersede && (!is_known || at_work.contains(process));
+                if !is_allowed && !is_overdue && !tags.deadline.is_over(now) {
                     wrong.push(format!(
                         "{id} was destroyed, and {} is kept until {}",
                         tags.label,

@@ -1,18 +1,21 @@
 //! No process destroys the box of a run that another live process carries out, on whichever machine, before its
-//! deadline. After that it must not exist, whoever is alive. A `down` is the user's word, and goes before.
+//! deadline. After that it must not exist, whoever is alive. A `down` is the user's word, and goes before; so is a newer
+//! run that takes the older one's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::tags::Tags;
 
-use super::Case;
+use super::{Case, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
     let mut downs = BTreeSet::new();
+    let mut superseding = Superseding::default();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
+        superseding.take(seen);
         match seen {
             Seen::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);
@@ -26,7 +29,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Seen::DownAsked { process } => {
                 downs.insert(*process);
             }
-            Seen::DestroyAsked { process, id, tags } if !downs.contains(process) => {
+            Seen::DestroyAsked { process, id, tags }
+                if !downs.contains(process) && !superseding.may(*process, tags) =>
+            {
                 let holder = tags.get("mvm-run").and_then(|run| holders.get(run));
                 let is_overdue =
                     Tags::parse(tags).is_some_and(|tags| tags.deadline.is_over(true_moment(*at)));

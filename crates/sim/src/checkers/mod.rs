@@ -9,9 +9,18 @@ mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
 mod nothing_is_left;
+mod older_goes_first;
 mod tagged_when_made;
 
-use crate::{clock::Elapsed, record::Seen, world::Sim};
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::name::RunId;
+
+use crate::{
+    clock::Elapsed,
+    record::{Seen, TagPairs},
+    world::Sim,
+};
 
 /// What a checker is given: all that was seen, and the world as it is in the end.
 pub struct Case<'a> {
@@ -19,12 +28,14 @@ pub struct Case<'a> {
     pub seen: &'a [(Elapsed, Seen)],
     /// The world.
     pub sim: &'a Sim,
+    /// Whether nothing went wrong but that processes were killed.
+    pub is_calm: bool,
 }
 
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 10] = [
+pub const ALL: [(&str, Checker); 11] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -34,12 +45,13 @@ pub const ALL: [(&str, Checker); 10] = [
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
     ("nothing is left", nothing_is_left::check),
+    ("older goes first", older_goes_first::check),
     ("tagged when made", tagged_when_made::check),
 ];
 
 /// Asks all checkers.
-pub fn all(sim: &Sim, seen: &[(Elapsed, Seen)]) -> Vec<String> {
-    let case = Case { seen, sim };
+pub fn all(sim: &Sim, seen: &[(Elapsed, Seen)], is_calm: bool) -> Vec<String> {
+    let case = Case { seen, sim, is_calm };
     let ask = |(name, check): &(&str, Checker)| {
         check(&case)
             .into_iter()
@@ -47,4 +59,36 @@ pub fn all(sim: &Sim, seen: &[(Elapsed, Seen)]) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     ALL.iter().flat_map(ask).collect()
+}
+
+/// Which processes are to take the place of older runs of the same change, and with which run.
+#[derive(Default)]
+struct Superseding {
+    runs: BTreeMap<u32, RunId>,
+    /// Those that have begun.
+    at_work: BTreeSet<u32>,
+}
+
+impl Superseding {
+    fn take(&mut self, seen: &Seen) {
+        match seen {
+            Seen::Supersedes { process, run } => {
+                self.runs.insert(*process, run.clone());
+            }
+            Seen::Holds { process, run } if self.runs.get(process) == Some(run) => {
+                self.at_work.insert(*process);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells whether what a process destroyed belongs to a run whose place it takes.
+    fn may(&self, process: u32, tags: &TagPairs) -> bool {
+        let newer = self.runs.get(&process);
+        let older = tags.get("mvm-run");
+        let is_older = newer
+            .zip(older)
+            .is_some_and(|(newer, older)| older.as_str() < newer.as_str());
+        is_older && tags.get("mvm-ref").is_some_and(|reference| reference == "pr-17")
+    }
 }

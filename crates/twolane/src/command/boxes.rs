@@ -89,22 +89,24 @@ pub(super) fn plan_of(paths: &Paths, held: &Held) -> Result<Plan> {
 /// Says in one line for each run which boxes a dead process left, and which command finishes them.
 pub(super) async fn notice_unfinished(context: &Context, paths: &Paths, journal: &dyn Journal) -> Result<()> {
     for (run, labels) in unfinished(journal).await? {
-        let names = labels.join(", ");
+        let names: Vec<&str> = labels.iter().map(Label::as_str).collect();
         let attach = if paths.run(&run).join(record::PLAN).exists() {
             format!("twolane attach {run} takes it up again, ")
         } else {
             String::new()
         };
         context.style.tell(&format!(
-            "note: run {run} was cut off and its boxes may still be there: {names}; {attach}twolane down {} destroys",
-            labels.first().map_or("--all", String::as_str)
+            "note: run {run} was cut off and its boxes may still be there: {}; {attach}twolane down {} destroys, and so \
+             do twolane reap and the next twolane run",
+            names.join(", "),
+            names.first().copied().unwrap_or("--all")
         ));
     }
     Ok(())
 }
 
 /// Returns the boxes that a dead process left, by run.
-async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<String>)>> {
+pub(super) async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<Label>)>> {
     let holdings = holdings(journal).await?;
     let runs: BTreeSet<RunId> = holdings.boxes.values().map(|held| held.run.clone()).collect();
     let mut alive = BTreeSet::new();
@@ -114,11 +116,11 @@ async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<String>)>> 
         }
     }
     let orphans = orphans(&holdings, &alive, |_| Timestamp::now());
-    let of = |run: &RunId| -> Vec<String> {
+    let of = |run: &RunId| -> Vec<Label> {
         orphans
             .iter()
             .filter(|(_, held)| held.run == *run)
-            .map(|(label, _)| label.to_string())
+            .map(|(label, _)| (*label).clone())
             .collect()
     };
     Ok(runs

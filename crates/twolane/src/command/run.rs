@@ -1,9 +1,12 @@
 //! `twolane run`: the whole flow, lanes side by side; the boxes are gone at the end.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 use engine::run::CannotRun;
 use model::{
     config,
+    name::Label,
     plan::{Asked, Plan},
     report::{Report, Verdict},
 };
@@ -43,7 +46,6 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
     reach::settle(&mut plan, &providers)?;
     let exit = block_on(async {
         let journal = journal(&paths)?;
-        boxes::notice_unfinished(context, &paths, &*journal).await?;
         refuse_taken(&plan, &*journal).await?;
         drop(journal);
         let dir = paths.run(&plan.run);
@@ -53,13 +55,19 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
     Ok((exit, plan))
 }
 
-/// Refuses a plan whose labels are taken, before anything is created.
+/// Refuses a plan whose labels are taken, before anything is created. What a dead process left takes no label: the run
+/// destroys it before its own work.
 pub(super) async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journal) -> Result<()> {
     let holdings = boxes::holdings(journal).await?;
+    let unfinished = boxes::unfinished(journal).await?.into_iter();
+    let left: BTreeSet<Label> = unfinished
+        .flat_map(|(_, labels)| labels)
+        .filter(|label| holdings.boxes.get(label).is_some_and(|held| !held.is_kept))
+        .collect();
     match plan
         .lanes
         .iter()
-        .find(|lane| holdings.is_taken(&lane.label, &plan.run))
+        .find(|lane| holdings.is_taken(&lane.label, &plan.run) && !left.contains(&lane.label))
     {
         Some(lane) => Err(model::error::JournalError::Taken(lane.label.clone()).into()),
         None => Ok(()),

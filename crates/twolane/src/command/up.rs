@@ -3,6 +3,7 @@
 use engine::{
     Lane, Link,
     down::{Departure, down_own},
+    reap::beside_leftovers,
     run::{begin, end, refused},
 };
 use futures::future::{Either, select};
@@ -63,7 +64,6 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     };
     block_on(async {
         let journal = journal(&paths)?;
-        boxes::notice_unfinished(context, &paths, &*journal).await?;
         refuse_taken(&plan, &*journal).await?;
         drop(journal);
         let dir = paths.run(&plan.run);
@@ -76,7 +76,8 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
         )?;
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
         begin(&plan, &watched.world).await.map_err(cannot_run)?;
-        let (verdict, machine) = bring_up(&plan, lane, &watched.world).await;
+        let upping = bring_up(&plan, lane, &watched.world);
+        let (verdict, machine) = beside_leftovers(&plan, &watched.world, upping).await;
         end(&plan, &watched.world, verdict).await;
         watched.finish();
         if let (Verdict::Passed, Some(machine)) = (verdict, machine) {
