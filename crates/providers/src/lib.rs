@@ -13,6 +13,7 @@ pub mod http;
 pub mod kvm;
 pub mod local;
 pub mod ovh;
+pub mod shell;
 pub mod vultr;
 
 pub use endpoint::endpoint;

@@ -20,13 +20,10 @@ pub use self::{
     local::{Acceleration, Local},
     mistake::{Mistake, nearest},
     preset::{Found, Preset, without_file},
-    read::{PROVIDERS, read},
+    read::{PROVIDERS, provider_word, read},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };
-pub(crate) use self::{
-    mistake::suggest,
-    read::{provider_word, ttl},
-};
+pub(crate) use self::{mistake::suggest, read::ttl};
 use crate::name::ProviderName;
 
 /// `twolane.toml` as meant: every value checked, every preset written out.

@@ -32,8 +32,11 @@ pub use image::Image;
 pub use programs::Programs;
 
 use instance_type::InstanceType;
-use store::{BoxDir, Lock, Record};
-use trouble::Trouble;
+use store::Record;
+
+pub(crate) use programs::path_of;
+pub(crate) use store::{BoxDir, Lock};
+pub(crate) use trouble::Trouble;
 
 /// The provider's name.
 pub const NAME: &str = "local";

@@ -64,8 +64,13 @@ pub(crate) struct BoxDir {
 impl BoxDir {
     /// Returns the directory of that label.
     pub(crate) fn of(state_dir: &Utf8Path, label: &Label) -> Self {
+        Self::named(state_dir, label, "vm")
+    }
+
+    /// Returns the directory of that name among those of the label: another provider keeps its own things there.
+    pub(crate) fn named(state_dir: &Utf8Path, label: &Label, name: &str) -> Self {
         Self {
-            path: state_dir.join("boxes").join(label.as_str()).join("vm"),
+            path: state_dir.join("boxes").join(label.as_str()).join(name),
         }
     }
 
@@ -180,7 +185,7 @@ impl Lock {
     }
 
     /// Writes the record, whole or not at all.
-    pub(crate) fn write(&self, record: &Record) -> Result<(), Trouble> {
+    pub(crate) fn write(&self, record: &impl Serialize) -> Result<(), Trouble> {
         let file = self.directory.file("box.json");
         let new = self.directory.file("box.json.new");
         let text =

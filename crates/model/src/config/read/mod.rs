@@ -15,7 +15,8 @@ use toml::{
     de::{DeTable, Error},
 };
 
-pub(crate) use self::rules::{provider_word, ttl};
+pub use self::rules::provider_word;
+pub(crate) use self::rules::ttl;
 use self::walk::{Mistakes, Table};
 use super::{
     Acceleration, Around, Binary, BoxChoice, Config, Deploy, Local, SourceDir, System,

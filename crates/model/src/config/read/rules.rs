@@ -218,7 +218,7 @@ pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a provider's word for a size, a place or an image.
-pub(crate) fn provider_word(text: &str) -> Result<String, String> {
+pub fn provider_word(text: &str) -> Result<String, String> {
     (PROVIDER_WORD.read)(text)
 }
 

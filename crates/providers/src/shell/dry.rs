@@ -1,0 +1,230 @@
+//! Bash on an adapter's text in such a way that no program is run, for a bounded time and with bounded output.
+//! What is asked of it, and what its answers mean, is `check.rs`'s business.
+//!
+//! Four things keep a file from doing anything while it is read, each of them enough for most of what can be tried:
+//! a DEBUG trap in `extdebug` mode has bash skip every command but the definition of a function; the shell is restricted,
+//! so that no command with a `/`, no output redirection and no `/dev/tcp` is had; `PATH` is a place with no programs; and
+//! the builtins that could get around those are switched off. Memory, files and time are limited.
+
+use std::{
+    fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Read, Seek, Write},
+    os::unix::process::CommandExt,
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use camino::Utf8Path;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// How much of each output is kept.
+const OUTPUT_MAX: u64 = 256 * 1024;
+
+/// How often it is looked whether bash has ended.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Builtins that run programs, open files, wait, or leave the restrictions.
+const OFF: &str = ". alias bg bind caller cd command compgen complete compopt dirs disown exec exit fc fg getopts hash help \
+                   history jobs kill let logout mapfile popd pushd pwd read readarray source suspend times type ulimit \
+                   umask unalias wait enable";
+
+/// How bash ended, and what it said.
+pub(crate) struct Said {
+    /// None: it was killed at its time limit.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// What an adapter's text did when it was read.
+pub(crate) struct Reading {
+    pub(crate) said: Said,
+    /// The functions that it defines; none when it was not read to its end.
+    pub(crate) functions: Option<Vec<String>>,
+    /// The commands that it tried, with their lines.
+    pub(crate) tried: Vec<(usize, String)>,
+    /// What bash said beside that.
+    pub(crate) complaints: Vec<String>,
+}
+
+/// Reads an adapter's text without running any command of it.
+pub(crate) fn read(bash: &Utf8Path, text: &str, time_max: Duration) -> io::Result<Reading> {
+    let mark = mark();
+    let script = [START.replace("OFF", OFF), TRAP.to_owned(), ASK.to_owned()]
+        .concat()
+        .replace("MARK", &mark);
+    let mut command = bare(bash);
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .args(["-c", &script, "twolane"]);
+    let said = run(&mut command, text, time_max)?;
+    Ok(understand(said, &mark))
+}
+
+/// Calls a function of an adapter's text that passed [`read`], where no program can be run. The user's variables are there.
+pub(crate) fn call(bash: &Utf8Path, text: &str, function: &str, time_max: Duration) -> io::Result<Said> {
+    let script = [START.replace("OFF", OFF), CALL.to_owned()]
+        .concat()
+        .replace("MARK", &mark());
+    let mut command = bare(bash);
+    for (name, _) in std::env::vars_os() {
+        if is_for_bash(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command.args(["-c", &script, "twolane", function]);
+    run(&mut command, text, time_max)
+}
+
+/// Tells whether a variable changes what bash itself does.
+pub(crate) fn is_for_bash(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "ENV",
+        "SHELLOPTS",
+        "POSIXLY_CORRECT",
+        "PS4",
+        "IFS",
+        "CDPATH",
+        "GLOBIGNORE",
+    ];
+    name.starts_with("BASH") || NAMES.contains(&name)
+}
+
+/// The text is on standard input, which the adapter finds at its end. All in one line: that of the text's first is 1.
+const START: &str = "PATH=/dev/null; IFS= read -r -d '' MARK_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
+                     2>/dev/null; MARK_end=$'\\036'; MARK_tried=; enable -n OFF; ";
+
+/// Only keywords and assignments: the file may define a function of any other name. A command in a subshell is told on
+/// standard error, since what is assigned there is lost; too many commands end the shell in the same way.
+const TRAP: &str = "set -rT; shopt -s extdebug; trap 'if [[ $BASH_COMMAND == *MARK* || ${MARK_phase-} == 2 ]]; then [[ 1 ]]; \
+                    elif [[ $BASH_SUBSHELL == 0 && ${#MARK_tried} -lt 65536 ]]; then \
+                    MARK_tried+=\"$LINENO:$BASH_COMMAND$MARK_end\"; [[ \"\" ]]; else \
+                    MARK_x=${MARK_unset?$LINENO:$BASH_COMMAND}; fi' DEBUG; ";
+
+/// In POSIX mode a special builtin such as `export` is found before a function of its name.
+const ASK: &str = "eval \"$MARK_text\"; MARK_phase=2 POSIXLY_CORRECT=1; MARK_hid=; export -f builtin && MARK_hid+=' builtin'; \
+                   export -f declare && MARK_hid+=' declare'; export -f printf && MARK_hid+=' printf'; \
+                   unset -f builtin declare printf; builtin printf '%s\\n' \"MARK $MARK_hid\"; builtin declare -F; \
+                   builtin printf '%s\\n' MARK; builtin printf '%s' \"$MARK_tried\"";
+
+const CALL: &str = "set -r; eval \"$MARK_text\"; \"$1\"";
+
+/// Returns a name that no text can hold by chance.
+fn mark() -> String {
+    format!("tl_{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Returns a bash that reads no file of the user's.
+pub(crate) fn bare(bash: &Utf8Path) -> Command {
+    let mut command = Command::new(bash);
+    command.args(["--noprofile", "--norc"]);
+    command
+}
+
+/// Runs a command to its end, or kills it with all that it started when the time is over.
+pub(crate) fn run(command: &mut Command, input: &str, time_max: Duration) -> io::Result<Said> {
+    let mut child = command
+        .stdin(file_of(input)?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let stdout = thread::spawn(kept(child.stdout.take()));
+    let stderr = thread::spawn(kept(child.stderr.take()));
+    let began = Instant::now();
+    let group = Pid::from_child(&child);
+    let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let mut is_in_time = true;
+    while is_in_time && matches!(waitid(WaitId::Pid(group), looks), Ok(None)) {
+        is_in_time = began.elapsed() < time_max;
+        thread::sleep(PAUSE);
+    }
+    // Also what it left running: bash itself is not waited for yet, so that the group is still its own.
+    let _ = kill_process_group(group, Signal::KILL);
+    let status = child.wait()?;
+    let text = |thread: thread::JoinHandle<Vec<u8>>| {
+        String::from_utf8_lossy(&thread.join().unwrap_or_default()).into_owned()
+    };
+    Ok(Said {
+        status: is_in_time.then_some(status),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    })
+}
+
+/// Returns a file that holds a text, and that nobody else can find.
+fn file_of(text: &str) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Reads a pipe to its end, and keeps the beginning.
+fn kept(pipe: Option<impl Read + Send + 'static>) -> impl FnOnce() -> Vec<u8> + Send + 'static {
+    move || {
+        let mut kept = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.by_ref().take(OUTPUT_MAX).read_to_end(&mut kept);
+            let _ = io::copy(&mut pipe, &mut io::sink());
+        }
+        kept
+    }
+}
+
+fn understand(said: Said, mark: &str) -> Reading {
+    let mut tried = Vec::new();
+    let mut complaints = Vec::new();
+    let in_subshell = format!("{mark}_unset: ");
+    for line in said.stderr.lines() {
+        let line = line.strip_prefix("twolane: ").unwrap_or(line);
+        if let Some((_, command)) = line.split_once(&in_subshell) {
+            tried.extend(numbered(command));
+        } else if !is_of_asking(line) {
+            complaints.push(line.to_owned());
+        }
+    }
+    let answer = said.stdout.split_once(&format!("{mark} "));
+    let answer = answer.and_then(|(_, answer)| answer.split_once(&format!("{mark}\n")));
+    let functions = answer.map(|(listed, commands)| {
+        tried.extend(commands.split('\u{1e}').filter_map(numbered));
+        names(listed)
+    });
+    tried.sort();
+    tried.dedup();
+    Reading {
+        said,
+        functions,
+        tried,
+        complaints,
+    }
+}
+
+/// The names of the functions that stood in the way are in the first line, then follows `declare -F`.
+fn names(listed: &str) -> Vec<String> {
+    let (hidden, declared) = listed.split_once('\n').unwrap_or_default();
+    let declared = declared.lines().filter_map(|line| line.split_whitespace().last());
+    hidden
+        .split_whitespace()
+        .chain(declared)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn numbered(command: &str) -> Option<(usize, String)> {
+    let (line, command) = command.split_once(':')?;
+    Some((
+        line.parse().ok()?,
+        command.lines().next().unwrap_or_default().to_owned(),
+    ))
+}
+
+/// Tells whether a complaint is about our own question after the three names.
+fn is_of_asking(line: &str) -> bool {
+    ["builtin", "declare", "printf"]
+        .iter()
+        .any(|name| line.ends_with(&format!("export: {name}: not a function")))
+}

@@ -1,0 +1,455 @@
+//! Shell adapters: a file `NAME.sh` with four functions is a provider of that name.
+//!
+//! Such a provider can list nothing, so that a record of each box is kept here: for which run it was asked for, and
+//! whether `provider_up` came to its end. `docs/shell-adapters.md` has the contract as its users see it.
+
+mod address;
+mod call;
+mod check;
+mod dry;
+mod record;
+mod statement;
+
+use std::{io::Write, net::IpAddr, os::unix::fs::OpenOptionsExt, sync::OnceLock, time::Duration};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use model::{
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Machine, ResourceKind, Which},
+    name::{Label, ProviderName, RunId},
+    order::Order,
+    world::{Progress, Provider},
+};
+
+pub use check::{Checked, FUNCTIONS, Mistake, check, name_of};
+pub use record::recorded;
+
+use self::record::{Record, State};
+use crate::local::{BoxDir, Lock, Trouble};
+
+/// What can be chosen about shell adapters.
+#[derive(Debug, Clone)]
+pub struct ShellSettings {
+    /// The bash that they are run with. A bare name is looked for in PATH.
+    pub bash: String,
+    /// How long reading a file, or asking for a default, may take.
+    pub read_max: Duration,
+    /// How long `provider_up` may take.
+    pub up_max: Duration,
+    /// How long `provider_down` may take.
+    pub down_max: Duration,
+    /// How long after a failed `provider_up` its box may still turn up.
+    pub settling: Duration,
+    /// Tells whether this machine has a route to an address.
+    pub has_route: fn(IpAddr) -> bool,
+}
+
+impl Default for ShellSettings {
+    fn default() -> Self {
+        Self {
+            bash: "bash".to_owned(),
+            read_max: Duration::from_secs(10),
+            // Less than the engine gives a provider, so that the adapter's own words are told.
+            up_max: Duration::from_secs(40 * 60),
+            down_max: Duration::from_secs(10 * 60),
+            settling: Duration::from_secs(30),
+            has_route: address::has_route,
+        }
+    }
+}
+
+/// Gives boxes by way of an adapter. The file is not read before something is asked of it.
+#[derive(Debug)]
+pub struct Shell {
+    name: ProviderName,
+    file: Utf8PathBuf,
+    state_dir: Utf8PathBuf,
+    settings: ShellSettings,
+    checked: OnceLock<Result<Checked, Vec<Mistake>>>,
+}
+
+impl Shell {
+    /// Makes a provider of a file, or says what is wrong with the file's name. Records are kept in `state_dir`.
+    pub fn new(file: &Utf8Path, state_dir: &Utf8Path, settings: ShellSettings) -> Result<Self, Mistake> {
+        let absolute = |path: &Utf8Path| camino::absolute_utf8(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self {
+            name: name_of(file)?,
+            file: absolute(file),
+            state_dir: absolute(state_dir),
+            settings,
+            checked: OnceLock::new(),
+        })
+    }
+
+    /// Returns the name of the provider.
+    pub fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    /// Holds the file to the contract, once.
+    fn checked(&self) -> Result<&Checked, &Vec<Mistake>> {
+        self.checked
+            .get_or_init(|| check(&self.file, &self.settings))
+            .as_ref()
+    }
+
+    /// Sees that the file keeps to the contract as it is now. Returns the bash that it is to be run with.
+    async fn ready(&self) -> Result<Utf8PathBuf, Trouble> {
+        let known = self.checked.get().and_then(|checked| checked.as_ref().ok());
+        let is_known = known
+            .is_some_and(|known| std::fs::read(&self.file).is_ok_and(|bytes| bytes == known.text.as_bytes()));
+        let (file, settings) = (self.file.clone(), self.settings.clone());
+        tokio::task::spawn_blocking(move || {
+            if !is_known {
+                check(&file, &settings)?;
+            }
+            check::bash(&settings).map_err(|mistake| vec![mistake])
+        })
+        .await
+        .map_err(|error| Trouble::system("check the adapter", error))?
+        .map_err(|mistakes| self.broken(&mistakes))
+    }
+
+    fn broken(&self, mistakes: &[Mistake]) -> Trouble {
+        let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Trouble::invalid(format!(
+            "{} does not keep to the contract of shell adapters\n{}",
+            self.file,
+            all.join("\n")
+        ))
+        .with_help(format!("see with: twolane providers check {}", self.file))
+    }
+
+    fn directory_of(&self, label: &Label) -> BoxDir {
+        BoxDir::named(&self.state_dir, label, &record::directory(&self.name))
+    }
+
+    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
+        let bash = self.ready().await?;
+        let label = &order.tags.label;
+        let lock = self.directory_of(label).make_and_lock().await?;
+        if let Some(record) = Record::of(lock.directory())? {
+            if record.run != order.tags.run {
+                return Err(taken(label, &record.run));
+            }
+            if let State::Up { address } = record.state {
+                return Ok(self.machine(&record, address));
+            }
+            // An earlier attempt of this run was cut off. One box of a label at a time.
+            self.destroy(&bash, label.as_str(), Some(&record), progress)
+                .await?;
+        }
+        let mut record = Record::new(&self.file, order);
+        lock.write(&record)?;
+        write_private(&lock.directory().file(USER_DATA), &order.user_data)?;
+        let made = self.create(&bash, order, lock.directory(), progress).await;
+        let _ = std::fs::remove_file(lock.directory().file(USER_DATA));
+        match made {
+            Ok(address) => {
+                record.state = State::Up { address };
+                lock.write(&record)?;
+                Ok(self.machine(&record, address))
+            }
+            Err(trouble) => Err(self.clean_up(&bash, lock, record, trouble, progress).await),
+        }
+    }
+
+    /// Has `provider_up` make a box, and returns its address.
+    async fn create(
+        &self,
+        bash: &Utf8Path,
+        order: &Order,
+        directory: &BoxDir,
+        progress: &dyn Progress,
+    ) -> Result<IpAddr, Trouble> {
+        let user_data = directory.file(USER_DATA).into_string();
+        let call = call::Call {
+            bash,
+            file: &self.file,
+            function: check::UP,
+            arguments: vec![order.tags.label.to_string(), user_data],
+            environment: vec![
+                ("REGION", order.candidate.region.clone()),
+                ("INSTANCE_TYPE", order.candidate.instance_type.clone()),
+                (
+                    "BOOT_DISK_SIZE",
+                    order
+                        .candidate
+                        .disk_gb
+                        .map_or(String::new(), |gib| gib.to_string()),
+                ),
+                ("SSH_PUBKEY", order.login_key.clone()),
+                ("TWOLANE_DEADLINE", order.tags.deadline.unix().to_string()),
+                ("TWOLANE_ALLOW_CIDR", order.allow.join(",")),
+            ],
+            time_max: self.settings.up_max,
+        };
+        let ended = call
+            .run(progress)
+            .await
+            .map_err(|e| Trouble::system(format!("run {bash}"), e))?;
+        match ended.status {
+            None => Err(Trouble::new(
+                ErrorKind::Unanswered,
+                format!("{} {}", check::UP, ended.how(call.time_max)),
+            )),
+            Some(status) if !status.success() => Err(Trouble::invalid(format!(
+                "{} {}",
+                check::UP,
+                ended.how(call.time_max)
+            ))),
+            Some(_) if ended.stdout_bytes > call::STDOUT_MAX => Err(Trouble::invalid(format!(
+                "{} wrote {} bytes to standard output, where its box's address is looked for",
+                check::UP,
+                ended.stdout_bytes
+            ))
+            .with_help("what it has to say otherwise belongs to standard error: `… >&2`")),
+            Some(_) => address::address(&ended.stdout, self.settings.has_route)
+                .map_err(|why| Trouble::invalid(format!("{}: {why}", check::UP)).with_help(LAST_LINE)),
+        }
+    }
+
+    /// Destroys what a failed `provider_up` may have made, and adds to the failure what came of that.
+    async fn clean_up(
+        &self,
+        bash: &Utf8Path,
+        lock: Lock,
+        record: Record,
+        trouble: Trouble,
+        progress: &dyn Progress,
+    ) -> Trouble {
+        let label = &record.label;
+        let cleaned = match self.destroy(bash, label.as_str(), Some(&record), progress).await {
+            Ok(()) => self.settle(lock, record),
+            Err(failed) => Err(failed),
+        };
+        match cleaned {
+            Ok(_) => trouble,
+            Err(failed) => Trouble {
+                cause: format!(
+                    "{}\nand what it made may still stand: {}",
+                    trouble.cause, failed.cause
+                ),
+                ..trouble
+            },
+        }
+    }
+
+    /// Has `provider_down` destroy the box of a label, or with an empty one every box.
+    async fn destroy(
+        &self,
+        bash: &Utf8Path,
+        label: &str,
+        record: Option<&Record>,
+        progress: &dyn Progress,
+    ) -> Result<(), Trouble> {
+        let environment = record.map_or(Vec::new(), |record| {
+            vec![
+                ("REGION", record.region.clone()),
+                ("INSTANCE_TYPE", record.instance_type.clone()),
+            ]
+        });
+        let call = call::Call {
+            bash,
+            file: &self.file,
+            function: check::DOWN,
+            arguments: vec![label.to_owned()],
+            environment,
+            time_max: self.settings.down_max,
+        };
+        let ended = call
+            .run(progress)
+            .await
+            .map_err(|e| Trouble::system(format!("run {bash}"), e))?;
+        let kind = match ended.status {
+            Some(status) if status.success() => return Ok(()),
+            // A program is missing, or cannot be run: trying again does not bring it.
+            Some(status) if matches!(status.code(), Some(126 | 127)) => ErrorKind::Invalid,
+            Some(_) => ErrorKind::Unavailable,
+            None => ErrorKind::Unanswered,
+        };
+        Err(Trouble::new(
+            kind,
+            format!("{} {}", check::DOWN, ended.how(call.time_max)),
+        ))
+    }
+
+    /// Takes down in the record that `provider_down` has succeeded. Where `provider_up` gave no address, what it asked for
+    /// may turn up, or be listed, only now: the record stays until `provider_down` has succeeded a while later too.
+    fn settle(&self, lock: Lock, mut record: Record) -> Result<Vec<Gone>, Trouble> {
+        let now = record::now();
+        match record.state {
+            State::Asked => {
+                record.state = State::Cleared { since: now };
+                lock.write(&record)?;
+                Ok(Vec::new())
+            }
+            State::Cleared { since } if now < since.saturating_add(self.settings.settling.as_secs()) => {
+                Ok(Vec::new())
+            }
+            State::Up { .. } | State::Cleared { .. } => {
+                lock.delete()?;
+                Ok(vec![Gone {
+                    kind: ResourceKind::Machine,
+                    id: record.label.to_string(),
+                }])
+            }
+        }
+    }
+
+    /// Destroys the box of that label; with `run` only if it was made for that run.
+    async fn end(
+        &self,
+        label: &Label,
+        run: Option<&RunId>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Gone>, Trouble> {
+        let lock = self.directory_of(label).lock().await?;
+        let record = match &lock {
+            Some(lock) => Record::of(lock.directory())?,
+            None => None,
+        };
+        match (lock, record) {
+            (_, Some(record)) if run.is_some_and(|run| *run != record.run) => Ok(Vec::new()),
+            (Some(lock), Some(record)) => {
+                let bash = self.ready().await?;
+                self.destroy(&bash, label.as_str(), Some(&record), progress)
+                    .await?;
+                let _ = std::fs::remove_file(lock.directory().file(USER_DATA));
+                self.settle(lock, record)
+            }
+            (lock, _) => {
+                // The record is written before `provider_up` begins: this machine has asked for no such box. Another
+                // one may have, for a run of its own.
+                if run.is_none() {
+                    let bash = self.ready().await?;
+                    self.destroy(&bash, label.as_str(), None, progress).await?;
+                }
+                lock.map_or(Ok(()), Lock::delete)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    async fn end_all(&self, progress: &dyn Progress) -> Result<Vec<Gone>, Trouble> {
+        let bash = self.ready().await?;
+        let mut known = Vec::new();
+        for label in record::labels(&self.state_dir, &self.name)? {
+            if let Some(lock) = self.directory_of(&label).lock().await? {
+                let record = Record::of(lock.directory())?;
+                known.push((lock, record));
+            }
+        }
+        self.destroy(&bash, "", None, progress).await?;
+        let mut gone = Vec::new();
+        for (lock, record) in known {
+            match record {
+                Some(record) => gone.extend(self.settle(lock, record)?),
+                None => lock.delete()?,
+            }
+        }
+        Ok(gone)
+    }
+
+    fn machine(&self, record: &Record, address: IpAddr) -> Machine {
+        let label = &record.label;
+        Machine {
+            label: label.clone(),
+            provider: self.name.clone(),
+            id: label.to_string(),
+            region: record.region.clone(),
+            instance_type: record.instance_type.clone(),
+            address,
+            port: SSH_PORT,
+            host_key: None,
+            note: Some(format!("made by {}", self.file)),
+        }
+    }
+
+    fn during(&self, trouble: Trouble, operation: &str) -> ProviderError {
+        ProviderError {
+            kind: trouble.kind,
+            provider: self.name.clone(),
+            operation: operation.to_owned(),
+            cause: trouble.cause,
+            help: trouble.help,
+        }
+    }
+}
+
+/// The file that an adapter is given, in the box's directory.
+const USER_DATA: &str = "user-data";
+
+const SSH_PORT: u16 = 22;
+
+const LAST_LINE: &str = "the last line on standard output is the address and nothing else; all other output goes to standard error: `… >&2`";
+
+#[async_trait]
+impl Provider for Shell {
+    /// Empty where the file is broken: `refuse` says so.
+    fn default_instance_type(&self) -> &str {
+        self.checked()
+            .map_or("", |checked| checked.default_instance_type.as_str())
+    }
+
+    fn default_region(&self) -> &str {
+        self.checked()
+            .map_or("", |checked| checked.default_region.as_str())
+    }
+
+    async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
+        self.make(order, progress)
+            .await
+            .map_err(|trouble| self.during(trouble, "create a box"))
+    }
+
+    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        let gone = match which {
+            Which::Label(label) => self.end(label, None, progress).await,
+            Which::OfRun(label, run) => self.end(label, Some(run), progress).await,
+            Which::AllOurs => self.end_all(progress).await,
+        };
+        gone.map_err(|trouble| self.during(trouble, "destroy a box"))
+    }
+
+    /// What an adapter's boxes can do is not known: the KVM gate tells on the box.
+    fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
+        let mistakes = self.checked().err()?;
+        Some(self.during(self.broken(mistakes), "be used"))
+    }
+
+    fn dead_man(&self) -> String {
+        "only by its own timer, which powers it off at its deadline; twolane cannot list what an adapter makes, and whether \
+         a box that is off still costs something is its provider's word"
+            .to_owned()
+    }
+
+    /// What a failed `provider_up` asked for may turn up after the first `provider_down`: then the second takes it.
+    fn listing_lag(&self) -> Duration {
+        self.settings.settling
+    }
+}
+
+fn taken(label: &Label, run: &RunId) -> Trouble {
+    Trouble::new(
+        ErrorKind::Taken,
+        format!("the label {label} belongs to run {run}"),
+    )
+    .with_help(format!(
+        "choose another label, or destroy that box: twolane down {label}"
+    ))
+}
+
+/// Writes the user-data, which holds the box's private host key.
+fn write_private(path: &Utf8Path, text: &str) -> Result<(), Trouble> {
+    std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| Trouble::system(format!("write {path}"), e))
+}
