@@ -121,8 +121,8 @@ pub(crate) enum Command {
     Extend(ExtendArgs),
     /// Print exactly what would be sent to a box
     Render(RenderArgs),
-    /// List the providers and what each can do
-    Providers,
+    /// List the providers and what each can do, or check a shell adapter
+    Providers(ProvidersArgs),
     /// Run one full cycle on a provider, and add what it showed to the verification matrix
     Verify(VerifyArgs),
     /// Show the verification matrix: what was shown on which provider
@@ -370,6 +370,24 @@ pub(crate) struct RenderArgs {
     /// Which box.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
+}
+
+/// `twolane providers`.
+#[derive(Debug, Args)]
+pub(crate) struct ProvidersArgs {
+    /// What to do in place of listing them.
+    #[command(subcommand)]
+    pub(crate) command: Option<ProvidersCommand>,
+}
+
+/// What `twolane providers` does in place of listing them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProvidersCommand {
+    /// Tell all that is wrong with a shell adapter; runs nothing of it
+    Check {
+        /// The adapter, such as providers/acme.sh
+        file: Utf8PathBuf,
+    },
 }
 
 /// `twolane verify`.

@@ -1,5 +1,6 @@
 //! The binary: reads the command line, runs one command, and makes an exit code of how it ended.
 
+mod adapters;
 mod args;
 mod clock;
 mod command;

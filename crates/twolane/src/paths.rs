@@ -13,6 +13,8 @@ pub(crate) struct Paths {
     pub(crate) state: Utf8PathBuf,
     /// What can be made again: base images.
     pub(crate) cache: Utf8PathBuf,
+    /// Where the project is, if there is one: its shell adapters are there.
+    pub(crate) project: Option<Utf8PathBuf>,
 }
 
 impl Paths {
@@ -37,7 +39,11 @@ impl Paths {
             Some(xdg) => utf8(xdg.cache_dir())?.join("twolane"),
             None => state.join("cache"),
         };
-        Ok(Self { state, cache })
+        Ok(Self {
+            state,
+            cache,
+            project: None,
+        })
     }
 
     /// Returns the directory of all runs.

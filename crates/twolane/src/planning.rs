@@ -19,6 +19,7 @@ use model::{
 };
 
 use crate::{
+    adapters::{self, is_adapter},
     args::{BoxArgs, RunArgs},
     clock::Clock,
     owner,
@@ -131,7 +132,9 @@ fn public_key(given: &str) -> Result<String> {
 
 /// Makes the plan.
 pub(crate) fn plan(project: &Project, asked: &Asked, providers: &Providers, look: Look) -> Result<Planned> {
-    let facts = facts(project, providers, look)?;
+    let wanted = adapters::wanted(&project.config, asked);
+    adapters::check_wanted(&project.dir, &wanted, providers)?;
+    let facts = facts(project, &wanted, providers, look)?;
     let mut plan = plan::plan(&project.config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
     let judge = Judge {
         unable: &|candidate, need| unable(candidate, need, providers),
@@ -164,7 +167,7 @@ pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
     }
 }
 
-fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> {
+fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) -> Result<Facts> {
     let config = &project.config;
     let dir = &project.dir;
     let missing: BTreeSet<_> = config
@@ -193,8 +196,10 @@ fn facts(project: &Project, providers: &Providers, look: Look) -> Result<Facts> 
         random: Clock.random(),
         dir: dir.clone(),
         missing,
+        // An adapter is read only where it is asked for.
         providers: providers
             .iter()
+            .filter(|(name, _)| !is_adapter(name) || wanted.contains(&name.as_str()))
             .map(|(name, known)| (name.clone(), defaults(known)))
             .collect(),
         offers: Vec::new(),

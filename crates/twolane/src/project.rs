@@ -29,6 +29,12 @@ pub(crate) struct Project {
     pub(crate) has_file: bool,
 }
 
+/// Returns the directory of the project that `dir` belongs to, whatever its file says.
+pub(crate) fn directory(dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    let with_file = dir.ancestors().find(|dir| dir.join(FILE).is_file());
+    with_file.map(Utf8Path::to_owned).or_else(|| workspace::root(dir))
+}
+
 /// Finds the project that `dir` belongs to.
 pub(crate) fn find(dir: &Utf8Path) -> Result<Project> {
     if let Some(dir) = dir.ancestors().find(|dir| dir.join(FILE).is_file()) {

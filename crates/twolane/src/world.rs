@@ -29,6 +29,7 @@ use ::providers::{
 use engine::cloud::Cloud;
 
 use crate::{
+    adapters::adapters,
     clock::Clock,
     command::Context,
     paths::Paths,
@@ -73,7 +74,8 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
         programs: Programs::default(),
     };
     let local_boxes = Local::new(paths.state.clone(), paths.cache.clone(), settings);
-    let mut all = clouds();
+    let mut all = adapters(paths);
+    all.extend(clouds());
     all.extend(known(local::NAME, Arc::new(local_boxes), None));
     // Nobody can use it any more: the name is known for the sake of the answer.
     all.extend(known(

@@ -20,7 +20,7 @@ use model::{
     machine::{Gone, Machine, ResourceKind, Which},
     name::{Label, ProviderName, RunId},
     order::Order,
-    world::{Progress, Provider},
+    world::{Finding, Preflight, Progress, Provider},
 };
 
 pub use check::{Checked, FUNCTIONS, Mistake, check, name_of};
@@ -70,6 +70,12 @@ pub struct Shell {
     checked: OnceLock<Result<Checked, Vec<Mistake>>>,
 }
 
+/// An adapter that keeps to the contract, and the bash that runs it.
+struct Ready {
+    bash: Utf8PathBuf,
+    file: Utf8PathBuf,
+}
+
 impl Shell {
     /// Makes a provider of a file, or says what is wrong with the file's name. Records are kept in `state_dir`.
     pub fn new(file: &Utf8Path, state_dir: &Utf8Path, settings: ShellSettings) -> Result<Self, Mistake> {
@@ -95,31 +101,26 @@ impl Shell {
             .as_ref()
     }
 
-    /// Sees that the file keeps to the contract as it is now. Returns the bash that it is to be run with.
-    async fn ready(&self) -> Result<Utf8PathBuf, Trouble> {
+    /// Sees that a file keeps to the contract as it is now.
+    async fn ready(&self, file: &Utf8Path) -> Result<Ready, Trouble> {
         let known = self.checked.get().and_then(|checked| checked.as_ref().ok());
-        let is_known = known
-            .is_some_and(|known| std::fs::read(&self.file).is_ok_and(|bytes| bytes == known.text.as_bytes()));
-        let (file, settings) = (self.file.clone(), self.settings.clone());
-        tokio::task::spawn_blocking(move || {
+        let is_known = known.is_some_and(|known| {
+            *file == self.file && std::fs::read(file).is_ok_and(|bytes| bytes == known.text.as_bytes())
+        });
+        let (of, settings) = (file.to_owned(), self.settings.clone());
+        let bash = tokio::task::spawn_blocking(move || {
             if !is_known {
-                check(&file, &settings)?;
+                check(&of, &settings)?;
             }
             check::bash(&settings).map_err(|mistake| vec![mistake])
         })
         .await
         .map_err(|error| Trouble::system("check the adapter", error))?
-        .map_err(|mistakes| self.broken(&mistakes))
-    }
-
-    fn broken(&self, mistakes: &[Mistake]) -> Trouble {
-        let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Trouble::invalid(format!(
-            "{} does not keep to the contract of shell adapters\n{}",
-            self.file,
-            all.join("\n")
-        ))
-        .with_help(format!("see with: twolane providers check {}", self.file))
+        .map_err(|mistakes| broken(file, &mistakes))?;
+        Ok(Ready {
+            bash,
+            file: file.to_owned(),
+        })
     }
 
     fn directory_of(&self, label: &Label) -> BoxDir {
@@ -127,7 +128,7 @@ impl Shell {
     }
 
     async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
-        let bash = self.ready().await?;
+        let ready = self.ready(&self.file).await?;
         let label = &order.tags.label;
         let lock = self.directory_of(label).make_and_lock().await?;
         if let Some(record) = Record::of(lock.directory())? {
@@ -138,13 +139,14 @@ impl Shell {
                 return Ok(self.machine(&record, address));
             }
             // An earlier attempt of this run was cut off. One box of a label at a time.
-            self.destroy(&bash, label.as_str(), Some(&record), progress)
+            let theirs = self.ready(&record.file).await?;
+            self.destroy(&theirs, label.as_str(), Some(&record), progress)
                 .await?;
         }
         let mut record = Record::new(&self.file, order);
         lock.write(&record)?;
         write_private(&lock.directory().file(USER_DATA), &order.user_data)?;
-        let made = self.create(&bash, order, lock.directory(), progress).await;
+        let made = self.create(&ready, order, lock.directory(), progress).await;
         let _ = std::fs::remove_file(lock.directory().file(USER_DATA));
         match made {
             Ok(address) => {
@@ -152,22 +154,22 @@ impl Shell {
                 lock.write(&record)?;
                 Ok(self.machine(&record, address))
             }
-            Err(trouble) => Err(self.clean_up(&bash, lock, record, trouble, progress).await),
+            Err(trouble) => Err(self.clean_up(&ready, lock, record, trouble, progress).await),
         }
     }
 
     /// Has `provider_up` make a box, and returns its address.
     async fn create(
         &self,
-        bash: &Utf8Path,
+        ready: &Ready,
         order: &Order,
         directory: &BoxDir,
         progress: &dyn Progress,
     ) -> Result<IpAddr, Trouble> {
         let user_data = directory.file(USER_DATA).into_string();
         let call = call::Call {
-            bash,
-            file: &self.file,
+            bash: &ready.bash,
+            file: &ready.file,
             function: check::UP,
             arguments: vec![order.tags.label.to_string(), user_data],
             environment: vec![
@@ -189,7 +191,7 @@ impl Shell {
         let ended = call
             .run(progress)
             .await
-            .map_err(|e| Trouble::system(format!("run {bash}"), e))?;
+            .map_err(|e| Trouble::system(format!("run {}", ready.bash), e))?;
         match ended.status {
             None => Err(Trouble::new(
                 ErrorKind::Unanswered,
@@ -214,14 +216,14 @@ impl Shell {
     /// Destroys what a failed `provider_up` may have made, and adds to the failure what came of that.
     async fn clean_up(
         &self,
-        bash: &Utf8Path,
+        ready: &Ready,
         lock: Lock,
         record: Record,
         trouble: Trouble,
         progress: &dyn Progress,
     ) -> Trouble {
         let label = &record.label;
-        let cleaned = match self.destroy(bash, label.as_str(), Some(&record), progress).await {
+        let cleaned = match self.destroy(ready, label.as_str(), Some(&record), progress).await {
             Ok(()) => self.settle(lock, record),
             Err(failed) => Err(failed),
         };
@@ -240,7 +242,7 @@ impl Shell {
     /// Has `provider_down` destroy the box of a label, or with an empty one every box.
     async fn destroy(
         &self,
-        bash: &Utf8Path,
+        ready: &Ready,
         label: &str,
         record: Option<&Record>,
         progress: &dyn Progress,
@@ -252,8 +254,8 @@ impl Shell {
             ]
         });
         let call = call::Call {
-            bash,
-            file: &self.file,
+            bash: &ready.bash,
+            file: &ready.file,
             function: check::DOWN,
             arguments: vec![label.to_owned()],
             environment,
@@ -262,7 +264,7 @@ impl Shell {
         let ended = call
             .run(progress)
             .await
-            .map_err(|e| Trouble::system(format!("run {bash}"), e))?;
+            .map_err(|e| Trouble::system(format!("run {}", ready.bash), e))?;
         let kind = match ended.status {
             Some(status) if status.success() => return Ok(()),
             // A program is missing, or cannot be run: trying again does not bring it.
@@ -314,8 +316,9 @@ impl Shell {
         match (lock, record) {
             (_, Some(record)) if run.is_some_and(|run| *run != record.run) => Ok(Vec::new()),
             (Some(lock), Some(record)) => {
-                let bash = self.ready().await?;
-                self.destroy(&bash, label.as_str(), Some(&record), progress)
+                // The adapter that made it: another project may have one of the same name.
+                let ready = self.ready(&record.file).await?;
+                self.destroy(&ready, label.as_str(), Some(&record), progress)
                     .await?;
                 let _ = std::fs::remove_file(lock.directory().file(USER_DATA));
                 self.settle(lock, record)
@@ -324,8 +327,8 @@ impl Shell {
                 // The record is written before `provider_up` begins: this machine has asked for no such box. Another
                 // one may have, for a run of its own.
                 if run.is_none() {
-                    let bash = self.ready().await?;
-                    self.destroy(&bash, label.as_str(), None, progress).await?;
+                    let ready = self.ready(&self.file).await?;
+                    self.destroy(&ready, label.as_str(), None, progress).await?;
                 }
                 lock.map_or(Ok(()), Lock::delete)?;
                 Ok(Vec::new())
@@ -334,15 +337,17 @@ impl Shell {
     }
 
     async fn end_all(&self, progress: &dyn Progress) -> Result<Vec<Gone>, Trouble> {
-        let bash = self.ready().await?;
+        let ready = self.ready(&self.file).await?;
         let mut known = Vec::new();
         for label in record::labels(&self.state_dir, &self.name)? {
             if let Some(lock) = self.directory_of(&label).lock().await? {
                 let record = Record::of(lock.directory())?;
-                known.push((lock, record));
+                if record.as_ref().is_none_or(|record| record.file == self.file) {
+                    known.push((lock, record));
+                }
             }
         }
-        self.destroy(&bash, "", None, progress).await?;
+        self.destroy(&ready, "", None, progress).await?;
         let mut gone = Vec::new();
         for (lock, record) in known {
             match record {
@@ -417,7 +422,7 @@ impl Provider for Shell {
     /// What an adapter's boxes can do is not known: the KVM gate tells on the box.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         let mistakes = self.checked().err()?;
-        Some(self.during(self.broken(mistakes), "be used"))
+        Some(self.during(broken(&self.file, mistakes), "be used"))
     }
 
     fn dead_man(&self) -> String {
@@ -426,10 +431,40 @@ impl Provider for Shell {
             .to_owned()
     }
 
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        Some(self)
+    }
+
     /// What a failed `provider_up` asked for may turn up after the first `provider_down`: then the second takes it.
     fn listing_lag(&self) -> Duration {
         self.settings.settling
     }
+}
+
+#[async_trait]
+impl Preflight for Shell {
+    /// Looks at the file only: what it needs of its cloud it alone knows.
+    async fn preflight(&self, _instance_type: &str, _region: &str, _need: KvmNeed) -> Vec<Finding> {
+        let trouble = self.ready(&self.file).await.err();
+        vec![Finding {
+            what: format!("adapter {}", self.name),
+            is_good: trouble.is_none(),
+            found: trouble.as_ref().map_or_else(
+                || format!("{} keeps to the contract", self.file),
+                |trouble| trouble.cause.clone(),
+            ),
+            mend: trouble.and_then(|trouble| trouble.help),
+        }]
+    }
+}
+
+fn broken(file: &Utf8Path, mistakes: &[Mistake]) -> Trouble {
+    let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let all = all.join("\n");
+    Trouble::invalid(format!(
+        "{file} does not keep to the contract of shell adapters\n{all}"
+    ))
+    .with_help(format!("see with: twolane providers check {file}"))
 }
 
 fn taken(label: &Label, run: &RunId) -> Trouble {

@@ -32,6 +32,7 @@ use crate::{
     args::{Cli, Color, Command, Global},
     paths::{Paths, absolute},
     problem::{Problem, Result},
+    project,
     show::stream::Style,
 };
 
@@ -47,7 +48,11 @@ pub(crate) struct Context {
 impl Context {
     /// Returns where things are kept.
     pub(crate) fn paths(&self) -> Result<Paths> {
-        Paths::find(self.state_dir.as_deref())
+        let paths = Paths::find(self.state_dir.as_deref())?;
+        Ok(Paths {
+            project: project::directory(&self.dir),
+            ..paths
+        })
     }
 }
 
@@ -99,7 +104,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Logs(args) => logs::run(&context, &args),
         Command::Extend(args) => extend::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
-        Command::Providers => providers::run(&context),
+        Command::Providers(args) => providers::run(&context, &args),
         Command::Verify(args) => verify::run(&context, &args),
         Command::Matrix(args) => matrix::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),

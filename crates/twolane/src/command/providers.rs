@@ -1,10 +1,21 @@
-//! `twolane providers`: the capability table, read off the providers themselves.
+//! `twolane providers`: the capability table, read off the providers themselves; and the contract check of an adapter.
 
-use model::{config, error::ProviderError};
+use camino::Utf8Path;
+use model::{config, error::ProviderError, lane::KvmNeed};
 use serde::Serialize;
 
+use ::providers::shell::{Checked, Mistake, ShellSettings, check};
+
 use super::Context;
-use crate::{exit::Exit, planning::Known, problem::Result, show::table::table, world::providers};
+use crate::{
+    adapters::is_adapter,
+    args::{ProvidersArgs, ProvidersCommand},
+    exit::Exit,
+    planning::Known,
+    problem::{Problem, Result},
+    show::table::table,
+    world::providers,
+};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -53,9 +64,19 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Prints the table.
-pub(crate) fn run(context: &Context) -> Result {
-    let providers = providers(&context.paths()?, &config::Local::default())?;
+/// Prints the table, or checks an adapter.
+pub(crate) fn run(context: &Context, args: &ProvidersArgs) -> Result {
+    match &args.command {
+        Some(ProvidersCommand::Check { file }) => run_check(context, &context.dir.join(file)),
+        None => print_table(context),
+    }
+}
+
+fn print_table(context: &Context) -> Result {
+    let mut providers = providers(&context.paths()?, &config::Local::default())?;
+    for (_, known) in providers.iter_mut().filter(|(name, _)| is_adapter(name)) {
+        known.missing = known.provider.refuse("", KvmNeed::None);
+    }
     let rows: Vec<Row> = providers
         .iter()
         .map(|(name, known)| Row::of(name.as_str(), known))
@@ -87,4 +108,45 @@ pub(crate) fn run(context: &Context) -> Result {
         ));
     }
     Ok(Exit::Passed)
+}
+
+/// What a check found, for programs.
+#[derive(Serialize)]
+struct Found<'a> {
+    file: &'a Utf8Path,
+    is_good: bool,
+    #[serde(flatten)]
+    checked: Option<&'a Checked>,
+    mistakes: &'a [Mistake],
+}
+
+fn run_check(context: &Context, file: &Utf8Path) -> Result {
+    let found = check(file, &ShellSettings::default());
+    if context.style.is_json {
+        context.style.document(&Found {
+            file,
+            is_good: found.is_ok(),
+            checked: found.as_ref().ok(),
+            mistakes: found.as_ref().err().map_or(&[], |mistakes| mistakes.as_slice()),
+        });
+        return Ok(if found.is_ok() { Exit::Passed } else { Exit::Usage });
+    }
+    match found {
+        Ok(checked) => {
+            context.style.result(&format!(
+                "{file} keeps to the contract: provider {}, {} in {} by default",
+                checked.provider, checked.default_instance_type, checked.default_region
+            ));
+            Ok(Exit::Passed)
+        }
+        Err(mistakes) => {
+            let count = match mistakes.len() {
+                1 => "a mistake".to_owned(),
+                count => format!("{count} mistakes"),
+            };
+            let problem = Problem::usage(format!("{file} has {count}"));
+            let problem = mistakes.iter().fold(problem, Problem::because);
+            Err(problem.help("docs/shell-adapters.md has the contract, with an example"))
+        }
+    }
 }

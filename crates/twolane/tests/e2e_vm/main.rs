@@ -1,6 +1,7 @@
 //! End to end on `local`: real VMs, real cloud-init, real sshd, rsync and systemd.
 //! `cargo nextest run --workspace --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
+mod adapter;
 mod deploy;
 mod kill;
 mod local;

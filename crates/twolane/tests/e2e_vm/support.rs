@@ -87,10 +87,21 @@ impl Bench {
         )
     }
 
+    /// Returns the directory of the project.
+    pub(crate) fn project(&self) -> &Path {
+        &self.project
+    }
+
     /// Starts a command whose events are read while it runs.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts one with more in its environment.
+    pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, PathBuf)]) -> Running {
         let log = fs::File::create(self.root.path().join("stderr.log")).unwrap();
         let mut command = self.twolane(&[&["--json"], arguments].concat());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap());
         Running {
