@@ -50,6 +50,7 @@ impl Project {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path("home"))
             .env("TWOLANE_STATE_DIR", self.path("state"))
+            .env("TWOLANE_ALLOW_CIDR", "203.0.113.7/32")
             .stdin(Stdio::null());
         command
     }
