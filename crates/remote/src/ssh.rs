@@ -23,8 +23,8 @@ const IDLE: NonZeroUsize = NonZeroUsize::new(300).unwrap();
 /// Age after which a socket's directory where nobody listens is not one that is just being made.
 const LEFT_OVER: Duration = Duration::from_secs(600);
 
-/// How long ssh may take once the server has greeted.
-const HANDSHAKE: Duration = Duration::from_secs(20);
+/// How long ssh may take once the server has greeted: an emulated box that is busy needs half a minute for the ciphers.
+const HANDSHAKE: Duration = Duration::from_secs(60);
 
 /// Where things go on the box.
 #[derive(Debug, Clone, PartialEq, Eq)]

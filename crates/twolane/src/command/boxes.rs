@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a box is called.
-const REACH_MAX: Duration = Duration::from_secs(30);
+const REACH_MAX: Duration = Duration::from_secs(60);
 
 /// Returns what we may own.
 pub(super) async fn holdings(journal: &dyn Journal) -> Result<Holdings> {
