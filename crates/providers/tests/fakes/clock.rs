@@ -19,13 +19,18 @@ use model::{
 pub(crate) struct TestClock(Arc<Inner>);
 
 struct Inner {
-    now: Mutex<Timestamp>,
+    /// None: it goes with this machine's clock.
+    now: Option<Mutex<Timestamp>>,
     random: AtomicU64,
 }
 
 impl TestClock {
     pub(crate) fn new() -> Self {
         let now = Mutex::new(Timestamp::from_second(1_800_000_000).unwrap());
+        Self::at(Some(now))
+    }
+
+    fn at(now: Option<Mutex<Timestamp>>) -> Self {
         Self(Arc::new(Inner {
             now,
             random: AtomicU64::new(1),
@@ -33,15 +38,25 @@ impl TestClock {
     }
 }
 
+/// For a fake whose client is a program of its own.
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::at(None)
+    }
+}
+
 #[async_trait]
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+        match &self.0.now {
+            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            None => Timestamp::now(),
+        }
     }
 
     async fn sleep(&self, length: Duration) {
-        {
-            let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = &self.0.now {
+            let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
             *now = after(*now, length);
         }
         tokio::task::yield_now().await;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Boxes, Call, Reply},
     spec::Spec,
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Hetzner {
     /// What requests and answers are held to.
     pub(crate) spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
+    /// The boxes behind the servers, where they are real.
+    pub(crate) boxes: Option<Arc<dyn Boxes>>,
     next_id: u64,
     lists: BTreeMap<&'static str, BTreeMap<u64, Thing>>,
     actions: BTreeMap<u64, Value>,
@@ -95,6 +97,7 @@ impl Hetzner {
                 is_readonly: false,
                 page_max: 50,
             },
+            boxes: None,
             next_id: 100,
             lists: LISTS
                 .into_iter()
@@ -258,6 +261,9 @@ impl Hetzner {
                     return failure(423, "locked", "server is locked because of a running action");
                 }
                 thing.gone = Some(gone);
+                if let Some(boxes) = &self.boxes {
+                    boxes.destroy(thing.value["name"].as_str().unwrap_or_default());
+                }
                 let action = self.new_action("delete_server", id);
                 return Reply::json(200, &json!({ "action": action }));
             }
@@ -360,7 +366,10 @@ impl Hetzner {
             return failure(422, "invalid_input", "SSH key not found");
         }
         let (id, ip) = (self.id(), self.id());
-        let address = format!("192.0.2.{}", id % 250 + 1);
+        let address = match &self.boxes {
+            Some(boxes) => boxes.make(&text("name"), &text("user_data")).to_string(),
+            None => format!("192.0.2.{}", id % 250 + 1),
+        };
         let made = self.clock.now();
         let firewalls: Vec<_> = body["firewalls"].as_array().into_iter().flatten().collect();
         let firewalls: Vec<_> = firewalls

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Ipv4Addr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -81,6 +82,15 @@ pub(crate) trait Api: Send + 'static {
 
     /// Says what about a call and its reply is not as the vendor describes it.
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String>;
+}
+
+/// What stands behind a fake's boxes where they are real. Neither call waits for anything.
+pub(crate) trait Boxes: Send + Sync {
+    /// Begins to make the box of that name from its user-data, and returns the address that it will have.
+    fn make(&self, name: &str, user_data: &str) -> Ipv4Addr;
+
+    /// Begins to destroy the box of that name.
+    fn destroy(&self, name: &str);
 }
 
 /// What goes wrong with a call.

@@ -3,6 +3,12 @@
 
 mod adapter;
 mod deploy;
+mod hetzner;
 mod kill;
 mod local;
+mod real_boxes;
 mod support;
+
+#[expect(dead_code, reason = "the providers' own tests use the rest")]
+#[path = "../../../providers/tests/fakes/mod.rs"]
+mod fakes;

@@ -1,0 +1,223 @@
+//! A fake cloud whose boxes are real: each is a VM of this machine, behind an address of its own with SSH on port 22.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use camino::Utf8PathBuf;
+use model::{
+    candidate::Candidate,
+    machine::Which,
+    name::{Label, ProviderName, Token},
+    order::{Order, Preinstall},
+    plan::Plan,
+    tags::{Owner, Tags},
+    time::{Deadline, Timestamp},
+    world::{Progress, Provider},
+};
+use providers::local::{self, Local, LocalSettings};
+use tempfile::TempDir;
+use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Runtime, sync::watch, task::JoinHandle};
+
+use crate::{
+    fakes::server::{Api, Boxes, Fake},
+    support::{Bench, processes_naming, short_dir, wait_until},
+};
+
+/// A fake cloud that is being served, and the VMs behind it.
+pub(crate) struct RealCloud<A> {
+    /// The fake.
+    pub(crate) fake: Fake<A>,
+    boxes: Arc<RealBoxes>,
+    runtime: Runtime,
+}
+
+impl<A: Api> RealCloud<A> {
+    /// Serves a fake that is given its boxes. None, and said aloud, where this user may not listen on port 22.
+    pub(crate) fn start(fake: impl FnOnce(Arc<dyn Boxes>) -> A) -> Option<Self> {
+        if let Err(error) = TcpListener::bind((address(0), 22)) {
+            #[expect(
+                clippy::print_stderr,
+                reason = "a check that did not take place is said out loud"
+            )]
+            {
+                eprintln!("SKIPPED: this user may not listen on port 22 of a loopback address ({error})");
+            }
+            return None;
+        }
+        let runtime = Runtime::new().unwrap();
+        let boxes = Arc::new(RealBoxes::new());
+        let fake = runtime.block_on(Fake::serve(fake(boxes.clone())));
+        Some(Self { fake, boxes, runtime })
+    }
+
+    /// From now on boxes are made for runs of this bench.
+    pub(crate) fn serve(&self, bench: &Bench) {
+        self.boxes.runs.set(bench.state().join("runs")).unwrap();
+    }
+
+    /// Asserts that no process and no directory of a box is left.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        let root = self.boxes.root.path();
+        wait_until("no process of a box is left", || {
+            processes_naming(root).is_empty()
+        });
+        wait_until("no directory of a box is left", || {
+            fs::read_dir(root.join("boxes"))
+                .into_iter()
+                .flatten()
+                .next()
+                .is_none()
+        });
+    }
+}
+
+impl<A> Drop for RealCloud<A> {
+    /// A test that fails leaves no VM behind either.
+    fn drop(&mut self) {
+        let _ = self
+            .runtime
+            .block_on(self.boxes.local.down(&Which::AllOurs, &Silent));
+    }
+}
+
+struct RealBoxes {
+    root: TempDir,
+    local: Arc<Local>,
+    /// Where the plans are that say what the boxes are for.
+    runs: OnceLock<PathBuf>,
+    made: Mutex<BTreeMap<String, Made>>,
+}
+
+struct Made {
+    forward: JoinHandle<()>,
+    boot: JoinHandle<()>,
+}
+
+impl RealBoxes {
+    fn new() -> Self {
+        let root = short_dir();
+        let utf8 = |path: &Path| Utf8PathBuf::from_path_buf(path.to_owned()).unwrap();
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/twolane");
+        let local = Local::new(utf8(root.path()), utf8(&cache), LocalSettings::default());
+        Self {
+            root,
+            local: Arc::new(local),
+            runs: OnceLock::new(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// Orders of `local` what was ordered of the fake; with the plan's preinstallation, so that the base image is the
+    /// one that all tests share.
+    fn order(&self, label: &str, user_data: &str) -> Order {
+        let plan = self.plan(label);
+        let label = Label::new(label).unwrap();
+        let lane = plan.lanes.iter().find(|lane| lane.label == label).unwrap();
+        Order {
+            candidate: Candidate {
+                provider: ProviderName::new(local::NAME).unwrap(),
+                region: self.local.default_region().to_owned(),
+                instance_type: self.local.default_instance_type().to_owned(),
+                image: None,
+                disk_gb: None,
+            },
+            tags: Tags {
+                label: label.clone(),
+                run: plan.run.clone(),
+                token: Token::generate(&label, 0),
+                deadline: Deadline::after(Timestamp::now(), Duration::from_secs(3600)),
+                owner: Owner::default(),
+            },
+            need: lane.need,
+            user_data: user_data.to_owned(),
+            login_key: String::new(),
+            allow: Vec::new(),
+            preinstall: Preinstall {
+                packages: plan.system.packages.clone(),
+                toolchain: plan.toolchain.clone(),
+            },
+        }
+    }
+
+    fn plan(&self, label: &str) -> Plan {
+        let runs = fs::read_dir(self.runs.get().expect("a bench is served")).unwrap();
+        let plans = runs.map(|run| fs::read(run.unwrap().path().join("plan.json")).unwrap());
+        let mut plans = plans.map(|plan| serde_json::from_slice::<Plan>(&plan).unwrap());
+        plans
+            .find(|plan| plan.lanes.iter().any(|lane| lane.label.as_str() == label))
+            .expect("a plan with that box")
+    }
+}
+
+impl Boxes for RealBoxes {
+    fn make(&self, name: &str, user_data: &str) -> Ipv4Addr {
+        let order = self.order(name, user_data);
+        let (address, listener) = listen().unwrap();
+        let (told, port) = watch::channel(None);
+        let local = self.local.clone();
+        let boot = async move {
+            let machine = local.up(&order, &Silent).await.expect("a box on this machine");
+            told.send_replace(Some(machine.port));
+        };
+        let made = Made {
+            forward: tokio::spawn(forward(listener, port)),
+            boot: tokio::spawn(boot),
+        };
+        self.made.lock().unwrap().insert(name.to_owned(), made);
+        address
+    }
+
+    fn destroy(&self, name: &str) {
+        let Some(made) = self.made.lock().unwrap().remove(name) else {
+            return;
+        };
+        let (local, label) = (self.local.clone(), Label::new(name).unwrap());
+        tokio::spawn(async move {
+            made.forward.abort();
+            // A box that is half made is made whole first, so that none of it turns up later.
+            let _ = made.boot.await;
+            local.down(&Which::Label(label), &Silent).await.expect("it goes");
+        });
+    }
+}
+
+/// Listens on port 22 of the next address.
+fn listen() -> io::Result<(Ipv4Addr, tokio::net::TcpListener)> {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let address = address(NEXT.fetch_add(1, Ordering::Relaxed));
+    let listener = TcpListener::bind((address, 22))?;
+    listener.set_nonblocking(true)?;
+    Ok((address, tokio::net::TcpListener::from_std(listener)?))
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 53, number)
+}
+
+/// Passes connections on to the box's own port; before there is one they are closed at once.
+async fn forward(listener: tokio::net::TcpListener, port: watch::Receiver<Option<u16>>) {
+    while let Ok((mut from, _)) = listener.accept().await {
+        let Some(port) = *port.borrow() else { continue };
+        tokio::spawn(async move {
+            if let Ok(mut to) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            }
+        });
+    }
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _message: &str, _amount: Option<(u64, u64)>) {}
+}
