@@ -12,7 +12,7 @@ pub(crate) fn find(dir: &Utf8Path) -> Owner {
         repository: owner.repository.or_else(|| repository(dir)),
         reference: owner.reference.or_else(|| branch(dir)),
         user: owner.user,
-        host: owner.host.or_else(host),
+        host: owner.host.or_else(node_name),
     }
 }
 
@@ -24,7 +24,12 @@ pub(crate) fn of_environment() -> Owner {
     plan::owner(&environment)
 }
 
-fn host() -> Option<String> {
+/// Returns this machine's name, as it is in the tags of its boxes.
+pub(crate) fn this_host() -> Option<String> {
+    of_environment().host.or_else(node_name)
+}
+
+fn node_name() -> Option<String> {
     rustix::system::uname()
         .nodename()
         .to_str()

@@ -76,6 +76,17 @@ pub(crate) fn usable(providers: &Providers) -> BTreeMap<ProviderName, Arc<dyn Pr
         .collect()
 }
 
+/// Returns the provider of that name.
+pub(crate) fn named<'a>(providers: &'a Providers, name: &str) -> Result<&'a Known> {
+    let found = providers.iter().find(|(known, _)| known.as_str() == name);
+    found.map(|(_, known)| known).ok_or_else(|| {
+        let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
+        Problem::usage(format!("could not find the provider `{name}`"))
+            .because("there is none of that name")
+            .help(format!("the providers are: {}", names.join(", ")))
+    })
+}
+
 /// Returns why a provider can give no such box, as far as that is known without a call.
 fn unable(candidate: &Candidate, need: KvmNeed, providers: &Providers) -> Option<ProviderError> {
     let known = providers.get(&candidate.provider)?;

@@ -1,23 +1,19 @@
 //! `twolane doctor`: whether a run could work, one line for each thing, with the mend.
 
-use std::{env, fs};
+use std::{collections::BTreeMap, env, fs};
 
 use camino::Utf8Path;
-use model::{
-    config,
-    lane::KvmNeed,
-    name::ProviderName,
-    world::{Finding, Provider},
-};
+use futures::future::join_all;
+use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, plan::Asked, world::Finding};
 use serde::Serialize;
 
 use super::{Context, boxes};
 use crate::{
     args::DoctorArgs,
     exit::Exit,
-    planning::usable,
-    problem::{Problem, Result},
-    project,
+    planning::{self, Known, Look, Providers},
+    problem::Result,
+    project::{self, Project},
     show::stream::Style,
     toolchain,
     world::{block_on, journal, providers},
@@ -34,62 +30,50 @@ struct Line {
 pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     let paths = context.paths()?;
     // Outside of a project this machine is looked at all the same.
-    let (local, need, mut lines) = match project::find(&context.dir) {
+    let (project, finding) = match project::find(&context.dir) {
         Ok(project) => {
-            let need = project
-                .config
-                .lanes
-                .iter()
-                .map(|lane| lane.kvm)
-                .find(|need| need.is_needed());
-            let lines = vec![line("project", good("configuration", project.dir.as_str()))];
-            (project.config.local, need.unwrap_or_default(), lines)
+            let finding = good("configuration", project.dir.as_str());
+            (Some(project), finding)
         }
         Err(problem) => {
             let found = problem.because.first().unwrap_or(&problem.error).clone();
-            let finding = bad(
-                "configuration",
-                &found,
-                problem.help.as_deref().unwrap_or("twolane plan shows it whole"),
-            );
-            (
-                config::Local::default(),
-                KvmNeed::default(),
-                vec![line("project", finding)],
-            )
+            let mend = problem.help.as_deref().unwrap_or("twolane plan shows it whole");
+            (None, bad("configuration", &found, mend))
         }
     };
-    lines.push(line("machine", state_dir(&paths.state)));
+    let mut lines = vec![line("project", finding), line("machine", state_dir(&paths.state))];
     for program in ["ssh", "ssh-keygen", "rsync", "git"] {
         lines.push(line("machine", has_program(program)));
     }
     lines.push(line("machine", rust(&context.dir)));
-    let providers = providers(&paths, &local)?;
+    let local = project.as_ref().map(|project| project.config.local.clone());
+    let providers = providers(&paths, &local.unwrap_or_default())?;
     let wanted = args.provider.as_deref().filter(|name| !name.is_empty());
-    if let Some(name) = wanted
-        && !providers.keys().any(|known| known.as_str() == name)
-    {
-        let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
-        return Err(Problem::usage(format!("could not look at the provider `{name}`"))
-            .because("there is none of that name")
-            .help(format!("the providers are: {}", names.join(", "))));
+    if let Some(name) = wanted {
+        planning::named(&providers, name)?;
     }
-    let lines = block_on(async {
-        for (name, provider) in &usable(&providers) {
-            if wanted.is_none_or(|wanted| wanted == name.as_str()) {
-                for finding in preflight(provider.as_ref(), need).await {
-                    // What every provider needs has been looked at.
-                    if lines.iter().all(|line| line.finding.what != finding.what) {
-                        lines.push(line(name.as_str(), finding));
-                    }
-                }
-            }
-        }
+    let wishes = wishes(project.as_ref(), &providers);
+    let looked_at = providers.iter().filter(|(name, known)| match wanted {
+        Some(wanted) => wanted == name.as_str(),
+        // What has no credentials is a mistake only where a lane would use it.
+        None => known.missing.is_none() || wishes.contains_key(name),
+    });
+    let found = block_on(async {
+        let found = join_all(looked_at.map(|(name, known)| look(name, known, wishes.get(name)))).await;
         if paths.has_journal() {
             boxes::notice_unfinished(context, &paths, &*journal(&paths)?).await?;
         }
-        Ok(lines)
+        Ok(found)
     })?;
+    for new in found.into_iter().flatten() {
+        // What every provider needs has been looked at.
+        let is_same = |line: &Line| {
+            line.finding.what == new.finding.what && (line.about == "machine" || line.finding == new.finding)
+        };
+        if !lines.iter().any(is_same) {
+            lines.push(new);
+        }
+    }
     print(context.style, &lines);
     let is_good = lines.iter().all(|line| line.finding.is_good);
     Ok(if is_good {
@@ -99,14 +83,72 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     })
 }
 
-async fn preflight(provider: &dyn Provider, need: KvmNeed) -> Vec<Finding> {
-    match provider.preflight() {
-        Some(preflight) => {
-            let (instance_type, region) = (provider.default_instance_type(), provider.default_region());
-            preflight.preflight(instance_type, region, need).await
+/// What a lane would ask a provider for: type, region, KVM.
+type Wish = (String, String, KvmNeed);
+
+/// Returns what the project's lanes would ask each provider for. Of a ladder only the first rung: the others are for when
+/// that one has nothing free.
+fn wishes(project: Option<&Project>, providers: &Providers) -> BTreeMap<ProviderName, Vec<Wish>> {
+    let planned = project.map(|project| planning::plan(project, &Asked::default(), providers, Look::Quick));
+    // What is wrong with the plan is not this command's business.
+    let Some(Ok(planned)) = planned else {
+        return BTreeMap::new();
+    };
+    let mut wishes: BTreeMap<ProviderName, Vec<Wish>> = BTreeMap::new();
+    for lane in &planned.plan.lanes {
+        let refused = planned.refused.iter().filter(|refused| refused.lane == lane.name);
+        let candidates = lane
+            .candidates
+            .iter()
+            .chain(refused.map(|refused| &refused.candidate));
+        for candidate in candidates {
+            let wish = (
+                candidate.instance_type.clone(),
+                candidate.region.clone(),
+                lane.need,
+            );
+            let wished = wishes.entry(candidate.provider.clone()).or_default();
+            if !wished.contains(&wish) && !is_later_rung(candidate, providers) {
+                wished.push(wish);
+            }
         }
-        None => Vec::new(),
     }
+    wishes
+}
+
+fn is_later_rung(candidate: &Candidate, providers: &Providers) -> bool {
+    let ladder = providers
+        .get(&candidate.provider)
+        .map(|known| known.provider.ladder());
+    ladder
+        .into_iter()
+        .flatten()
+        .any(|rung| rung.instance_type == candidate.instance_type && rung.region == candidate.region)
+}
+
+/// Looks at one provider, for each thing that a lane would ask it for, or for its defaults.
+async fn look(name: &ProviderName, known: &Known, wishes: Option<&Vec<Wish>>) -> Vec<Line> {
+    if let Some(error) = &known.missing {
+        let mend = error.help.as_deref().unwrap_or_default();
+        return vec![line(name.as_str(), bad("credentials", &error.cause, mend))];
+    }
+    let provider = &known.provider;
+    let Some(preflight) = provider.preflight() else {
+        return Vec::new();
+    };
+    let default = || {
+        let (instance_type, region) = (provider.default_instance_type(), provider.default_region());
+        vec![(instance_type.to_owned(), region.to_owned(), KvmNeed::default())]
+    };
+    let wishes = wishes
+        .filter(|wishes| !wishes.is_empty())
+        .cloned()
+        .unwrap_or_else(default);
+    let looks = wishes
+        .iter()
+        .map(|(instance_type, region, need)| preflight.preflight(instance_type, region, *need));
+    let findings = join_all(looks).await.into_iter().flatten();
+    findings.map(|finding| line(name.as_str(), finding)).collect()
 }
 
 fn print(style: Style, lines: &[Line]) {

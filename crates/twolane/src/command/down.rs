@@ -2,13 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use engine::down::{Departure, down};
-use model::{config, name::Label, report::Report, world::World};
+use engine::{
+    down::{Departure, down, down_of_run},
+    reap::{Survey, survey},
+};
+use futures::future::join_all;
+use model::{
+    config,
+    name::{Label, ProviderName, RunId},
+    report::Report,
+    tags::{OwnerIs, Tags},
+    world::World,
+};
 
 use super::{Context, boxes};
 use crate::{
     args::DownArgs,
     exit::Exit,
+    owner,
     problem::{Problem, Result},
     world::{Watched, block_on},
 };
@@ -29,14 +40,25 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
             None,
             Report::default(),
         )?;
-        let labels = match &args.label {
-            Some(label) => BTreeSet::from([label.clone()]),
+        let found = match &args.label {
+            Some(label) => Found {
+                boxes: BTreeSet::from([(label.clone(), None)]),
+                ..Found::default()
+            },
             None => all(context, &watched.world).await?,
         };
-        let mut exit = Exit::Passed;
+        let world = &watched.world;
+        let departures = found.boxes.iter().map(|(label, run)| async move {
+            let departure = match run {
+                Some(run) => down_of_run(label, run, None, world).await,
+                None => down(label, None, world).await,
+            };
+            (label, departure)
+        });
+        let mut exit = found.exit();
         let mut last = Vec::new();
-        for label in &labels {
-            match down(label, None, &watched.world).await {
+        for (label, departure) in join_all(departures).await {
+            match departure {
                 Departure::Gone(resources) if resources.is_empty() => {
                     last.push(format!("box {label} was not there"))
                 }
@@ -45,11 +67,22 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
             }
         }
         watched.finish();
-        if labels.is_empty() {
+        if found.boxes.is_empty() {
             last.push("no box".to_owned());
+        }
+        if found.others > 0 {
+            last.push(format!(
+                "{} of other machines stay: `twolane ls` lists them, `twolane down LABEL` destroys one",
+                found.others
+            ));
         }
         if !context.style.is_json {
             context.style.result(&last.join("\n"));
+        }
+        for provider in &found.unasked {
+            context.style.tell(&format!(
+                "error: boxes at {provider} may be left, as it could not be asked; when it can: twolane reap --provider {provider}"
+            ));
         }
         if let Some(left) = watched.standing.left() {
             context.style.tell(&left);
@@ -58,23 +91,59 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
     })
 }
 
-/// Returns every box that the journal or a provider of this machine knows.
-async fn all(context: &Context, world: &World) -> Result<BTreeSet<Label>> {
-    let mut labels: BTreeSet<Label> = boxes::holdings(&*world.journal)
+/// What `--all` means.
+#[derive(Default)]
+struct Found {
+    /// The boxes; with their run where the journal does not know them.
+    boxes: BTreeSet<(Label, Option<RunId>)>,
+    /// How many boxes were made from other machines.
+    others: usize,
+    /// Providers that could not be asked.
+    unasked: Vec<ProviderName>,
+}
+
+impl Found {
+    fn exit(&self) -> Exit {
+        match self.unasked.is_empty() {
+            true => Exit::Passed,
+            false => Exit::Left,
+        }
+    }
+}
+
+/// Finds every box that was made from this machine: what its journal knows, and what carries its name at a provider.
+async fn all(context: &Context, world: &World) -> Result<Found> {
+    let known: BTreeSet<Label> = boxes::holdings(&*world.journal)
         .await?
         .boxes
         .into_keys()
         .collect();
-    for (name, provider) in &world.providers {
-        let Some(listing) = provider.listing() else {
-            continue;
-        };
-        match listing.list().await {
-            Ok(listed) => labels.extend(listed.into_iter().filter_map(|listed| Some(listed.tags?.label))),
-            Err(error) => context
-                .style
-                .tell(&format!("warning: {name} could not be asked: {error}")),
-        }
+    let Survey { listed, failures, .. } = survey(world).await;
+    let mut found = Found::default();
+    for error in failures {
+        context.style.tell(&format!("warning: {error}"));
+        found.unasked.push(error.provider);
     }
-    Ok(labels)
+    let here = owner::this_host().and_then(|host| format!("host={host}").parse::<OwnerIs>().ok());
+    let is_here = |at: &ProviderName, tags: &Tags| {
+        let is_local = world
+            .providers
+            .get(at)
+            .is_some_and(|provider| !provider.has_own_network());
+        is_local || here.as_ref().is_some_and(|here| here.is_of(&tags.owner))
+    };
+    let mut others = BTreeSet::new();
+    for (at, listed) in listed {
+        let Some(tags) = listed.tags else { continue };
+        if known.contains(&tags.label) {
+            continue;
+        }
+        match is_here(&at, &tags) {
+            true => found.boxes.insert((tags.label, Some(tags.run))),
+            false => others.insert((tags.label, tags.run)),
+        };
+    }
+    found.others = others.len();
+    found.boxes.extend(known.into_iter().map(|label| (label, None)));
+    Ok(found)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use model::{
     config,
     journal::{Held, HeldState},
@@ -91,11 +92,13 @@ fn known(held: Held) -> Row {
 /// Adds what the providers say, and boxes that only they know of.
 async fn add_listed(context: &Context, rows: &mut Vec<Row>, providers: &Providers) {
     let mut listed: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
-    for (name, provider) in &usable(providers) {
-        let Some(listing) = provider.listing() else {
-            continue;
-        };
-        match listing.list().await {
+    let usable = usable(providers);
+    let asked = usable
+        .iter()
+        .filter_map(|(name, provider)| Some((name, provider.listing()?)));
+    let answers = join_all(asked.map(|(name, listing)| async move { (name, listing.list().await) })).await;
+    for (name, answer) in answers {
+        match answer {
             Ok(found) => {
                 listed.insert(name.to_string(), found);
             }

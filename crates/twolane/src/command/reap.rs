@@ -18,8 +18,10 @@ use super::Context;
 use crate::{
     args::ReapArgs,
     exit::Exit,
+    paths::Paths,
+    planning,
     problem::{Problem, Result},
-    world::{Watched, block_on},
+    world::{Watched, block_on, providers},
 };
 
 /// What was found, and what became of it.
@@ -68,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
             Report::default(),
         )?;
         if let Some(name) = &args.provider {
-            need(&watched, name)?;
+            need(&paths, name)?;
         }
         let (picked, mut failures) = doom(&watched.world, args.dry_run).await?;
         let Picked {
@@ -114,15 +116,16 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
     })
 }
 
-/// Refuses the name of a provider that this twolane does not know, or has no credentials for.
-fn need(watched: &Watched, name: &str) -> Result<()> {
-    let providers = &watched.world.providers;
-    if providers.keys().any(|known| known.as_str() == name) {
-        return Ok(());
+/// Refuses the name of a provider that this twolane does not know, or cannot use.
+fn need(paths: &Paths, name: &str) -> Result<()> {
+    let providers = providers(paths, &config::Local::default())?;
+    match planning::named(&providers, name)?.missing.clone() {
+        Some(error) => Err(Problem {
+            exit: Exit::Usage,
+            ..error.into()
+        }),
+        None => Ok(()),
     }
-    let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
-    Err(Problem::usage(format!("could not find a provider `{name}`"))
-        .because(format!("the usable ones are: {}", names.join(", "))))
 }
 
 impl From<Departure> for End {
