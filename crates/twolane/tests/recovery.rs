@@ -110,7 +110,7 @@ impl Place {
             },
             tags: tags.clone(),
         };
-        let kept = is_kept.then(|| Fact::Kept { label: tags.label });
+        let kept = is_kept.then_some(Fact::Kept { label: tags.label });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let state = self.state();
         runtime.block_on(async {
