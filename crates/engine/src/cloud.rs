@@ -38,9 +38,6 @@ const GONE_MAX: Duration = Duration::from_secs(9 * 60);
 /// How many destroys are on their way at once.
 const TOGETHER: usize = 8;
 
-/// Longest pause between two looks at a box that is coming or going.
-const LOOK_MAX: Duration = Duration::from_secs(2);
-
 /// A provider over a cloud's single calls.
 pub struct Cloud<A: ?Sized> {
     api: Arc<A>,
@@ -271,7 +268,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 &format!("box {} is {}", sighting.listed.id, sighting.listed.state),
                 None,
             );
-            self.sleep(pause(attempt).min(LOOK_MAX)).await;
+            self.sleep(pause(attempt).min(self.api.look_max())).await;
             match self.ask(progress, || self.api.look(&sighting)).await? {
                 Some(seen) => sighting = seen,
                 None if between(self.clock.now(), unseen_end).is_zero() => {
@@ -378,7 +375,7 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
             }
             // What was just made may be missing from the first list: a second look comes after the lag.
             let wait = match departing.has_machine() {
-                true => pause(attempt).min(LOOK_MAX),
+                true => pause(attempt).min(self.api.look_max()),
                 false => self.api.listing_lag().max(pause(attempt)),
             };
             self.sleep(wait.max(rest)).await;

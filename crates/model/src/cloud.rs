@@ -61,6 +61,12 @@ pub trait CloudApi: Send + Sync {
         Duration::from_secs(10 * 60)
     }
 
+    /// Returns the longest pause between two looks at a box that is coming or going: as often as its limit on requests
+    /// allows.
+    fn look_max(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     /// Returns the places within the order's region to try in turn: its zones, or the region alone.
     async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
         Ok(vec![order.candidate.region.clone()])

@@ -1,10 +1,11 @@
 //! Whether somebody else answers for a provider: a proxy, or a fake in a test.
 
 /// The variables that say where a provider's API answers.
-const VARIABLES: [(&str, &[&str]); 4] = [
+const VARIABLES: [(&str, &[&str]); 5] = [
     ("hetzner", &["HCLOUD_ENDPOINT"]),
     ("gcp", &["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"]),
     ("aws", &["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"]),
+    ("latitude", &["LATITUDESH_ENDPOINT"]),
     // A name such as `ovh-eu` is the vendor's own; an address may be anybody's.
     ("ovh", &["OVH_ENDPOINT"]),
 ];

@@ -8,10 +8,17 @@ use model::{
     name::ProviderName,
 };
 
-use crate::{aws, gcp, hetzner, http::RequestLog, ovh, vultr};
+use crate::{aws, gcp, hetzner, http::RequestLog, latitude, ovh, vultr};
 
 /// All clouds: a new one is a folder and one line here.
-const CLOUDS: &[Entry] = &[aws::ENTRY, gcp::ENTRY, hetzner::ENTRY, ovh::ENTRY, vultr::ENTRY];
+const CLOUDS: &[Entry] = &[
+    aws::ENTRY,
+    gcp::ENTRY,
+    hetzner::ENTRY,
+    latitude::ENTRY,
+    ovh::ENTRY,
+    vultr::ENTRY,
+];
 
 /// How a cloud is made of what the environment holds.
 pub(crate) struct Entry {

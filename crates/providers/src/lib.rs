@@ -11,6 +11,7 @@ pub mod gcp;
 pub mod hetzner;
 pub mod http;
 pub mod kvm;
+pub mod latitude;
 pub mod local;
 pub mod ovh;
 pub mod shell;

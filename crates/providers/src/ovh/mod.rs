@@ -20,6 +20,7 @@ use model::{
     money::Money,
     name::ProviderName,
     order::Order,
+    render::own_firewall::with_own_firewall,
     tag_line,
     tags::Tags,
     time::Timestamp,
@@ -189,13 +190,16 @@ impl Ovh {
     }
 
     fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        if order.user_data.len() <= USER_DATA_MAX {
+        if order.allow.is_empty() {
+            let cause = "no address is named that may reach SSH".to_owned();
+            let help = "name one with --allow-cidr";
+            return Err(self.error(ErrorKind::Invalid, "create a box", cause, help));
+        }
+        let length = user_data(order).len();
+        if length <= USER_DATA_MAX {
             return Ok(());
         }
-        let cause = format!(
-            "the user-data is {} bytes, and OVHcloud takes {USER_DATA_MAX}",
-            order.user_data.len()
-        );
+        let cause = format!("the user-data is {length} bytes, and OVHcloud takes {USER_DATA_MAX}");
         let help = "shorten [system] in twolane.toml: packages, certificates, tools";
         Err(self.error(ErrorKind::Invalid, "create a box", cause, help))
     }
@@ -329,6 +333,11 @@ fn is_metal(instance_type: &str) -> bool {
     instance_type.starts_with("bm-")
 }
 
+/// Returns what the box is told: it sets up its own firewall, as OVHcloud has none for it.
+fn user_data(order: &Order) -> String {
+    with_own_firewall(&order.user_data, &order.allow)
+}
+
 /// Returns a public key without its comment.
 fn body_of(key: &str) -> Vec<&str> {
     key.split_whitespace().take(2).collect()
@@ -413,7 +422,7 @@ impl CloudApi for Ovh {
             flavor_id: id("flavor"),
             image_id: id("image"),
             ssh_key_id: id("key"),
-            user_data: &order.user_data,
+            user_data: &user_data(order),
             monthly_billing: false,
         };
         let request = Request::new(Method::POST, self.path("instance"), "create a box")

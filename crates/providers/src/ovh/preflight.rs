@@ -35,7 +35,7 @@ impl Preflight for Ovh {
         findings.push(self.kvm(instance_type, need));
         findings.push(good(
             "firewall",
-            "OVHcloud has none for these boxes: anybody can reach SSH, which takes the box's own keys alone"
+            "OVHcloud has none for these boxes: the box sets up nftables itself before its SSH server starts"
                 .to_owned(),
         ));
         findings

@@ -6,6 +6,7 @@ mod fakes;
 mod aws;
 mod gcp;
 mod hetzner;
+mod latitude;
 mod moto;
 mod orders;
 mod ovh;

@@ -163,7 +163,12 @@ async fn the_tags_are_in_the_name_from_the_create_call_on() {
         [format!("instance/{line}"), format!("sshkey/{line}")]
     );
     assert_eq!(bench.fake.count("PUT"), 0, "nothing is tagged afterwards");
-    assert_eq!(bench.fake.api().user_data, order.user_data);
+    let user_data = bench.fake.api().user_data.clone();
+    assert!(user_data.contains(&order.user_data), "{user_data}");
+    assert!(
+        user_data.contains("saddr 203.0.113.7/32"),
+        "the box's own firewall: {user_data}"
+    );
     let gone = bench.down("box-1").await.unwrap();
     let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
     assert_eq!(kinds, [ResourceKind::Machine, ResourceKind::Key]);
@@ -478,7 +483,7 @@ async fn doctor_says_what_could_be_had_and_what_ovh_lacks() {
         found("price")
     );
     assert!(found("kvm").contains("Spare Cores"));
-    assert!(found("firewall").contains("anybody can reach SSH"));
+    assert!(found("firewall").contains("nftables"));
     let findings = preflight.preflight("bm-s1", "GRA11", KvmNeed::Nested).await;
     let bad: Vec<_> = findings.iter().filter(|finding| !finding.is_good).collect();
     assert_eq!(

@@ -5,6 +5,7 @@ pub(crate) mod botocore;
 pub(crate) mod clock;
 pub(crate) mod gcp;
 pub(crate) mod hetzner;
+pub(crate) mod latitude;
 pub(crate) mod ovh;
 pub(crate) mod server;
 pub(crate) mod spec;

@@ -117,13 +117,18 @@ pub(crate) fn read_plan(run_dir: &Utf8Path) -> io::Result<Plan> {
 
 /// Reads the report of a run from its events. A line that was cut off, or is of a newer version, is left out.
 pub(crate) fn read_report(run_dir: &Utf8Path) -> io::Result<Report> {
-    let events = fs::read(run_dir.join(EVENTS))?;
     let mut report = Report::default();
-    events
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Happening>(line).ok())
-        .for_each(|happening| report.take(&happening));
+    for happening in read_happenings(run_dir)? {
+        report.take(&happening);
+    }
     Ok(report)
+}
+
+/// Reads the events of a run, in the same way.
+pub(crate) fn read_happenings(run_dir: &Utf8Path) -> io::Result<Vec<Happening>> {
+    let events = fs::read(run_dir.join(EVENTS))?;
+    let lines = events.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 /// Writes a file so that it is there whole or not at all.

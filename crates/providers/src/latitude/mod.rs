@@ -1,0 +1,527 @@
+//! Latitude.sh: bare metal by the hour. The single calls; see README.md for what surprised us.
+
+mod convert;
+mod environment;
+mod preflight;
+mod stock;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::{try_join, try_join3};
+use model::{
+    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Listed, ResourceKind, Which},
+    money::Money,
+    name::ProviderName,
+    order::Order,
+    render::own_firewall::with_own_firewall,
+    tag_line,
+    tags::Tags,
+    time::Timestamp,
+    world::{Preflight, Prices},
+};
+use reqwest::Method;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::OnceCell;
+
+pub(crate) use self::environment::ENTRY;
+use self::{
+    stock::{ANY, CHEAPEST, Choice, Wanted},
+    wire::{
+        CreateKey, CreateServer, CreateUserData, Data, Describe, Envelope, Key, Many, One, Plan, Project,
+        Resource, Server, System, UserData,
+    },
+};
+use crate::{
+    http::{Bearer, Client, Request, RequestLog, Settings},
+    kvm,
+};
+
+/// Its name.
+pub const NAME: &str = "latitude";
+
+/// Where the API answers.
+pub const ENDPOINT: &str = "https://api.latitude.sh";
+
+/// Where its credentials come from.
+const CREDENTIALS_HELP: &str =
+    "set LATITUDESH_AUTH_TOKEN to an API key of the team (Latitude.sh dashboard, Settings, API keys)";
+
+/// The operating system of an order that names none.
+const IMAGE: &str = "ubuntu_24_04_x64_lts";
+
+/// How long a page is asked for. The API may give shorter ones.
+const PAGE: usize = 100;
+
+/// The day on which the most that is paid for the cheapest plan was set.
+const CAP_DAY: &str = "2026-11-23";
+
+/// Latitude.sh.
+pub struct Latitude {
+    client: Client,
+    name: ProviderName,
+    asked_project: Option<String>,
+    project: OnceCell<Resource<Project>>,
+}
+
+/// What is needed to use Latitude.sh.
+pub struct Access {
+    /// The API key of a team.
+    pub token: String,
+    /// The project's id or slug; none: the only one that there is.
+    pub project: Option<String>,
+    /// Where the API answers, when that is not [`ENDPOINT`].
+    pub endpoint: Option<String>,
+    /// Who is told of each request.
+    pub log: Option<Arc<dyn RequestLog>>,
+    /// How long one request may take; none: a minute.
+    pub time_max: Option<Duration>,
+}
+
+impl Latitude {
+    /// Makes a client of the API. Sends nothing.
+    pub fn new(access: Access) -> Result<Self, ProviderError> {
+        let name = ProviderName::new(NAME).expect("it keeps to the rule");
+        let client = Client::new(Settings {
+            provider: name.clone(),
+            endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
+            authorize: Arc::new(Bearer::new(&access.token)),
+            dialect: &convert::Words,
+            log: access.log,
+            time_max: access.time_max,
+        })?;
+        Ok(Self {
+            client,
+            name,
+            asked_project: access.project,
+            project: OnceCell::new(),
+        })
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.name.clone(),
+            operation: operation.to_owned(),
+            cause,
+            help: Some(help.to_owned()),
+        }
+    }
+
+    /// Returns a whole list. A short page may be the API's own choice, so that the total counts, or an empty page.
+    async fn all<T: DeserializeOwned>(
+        &self,
+        list: &str,
+        operation: &'static str,
+    ) -> Result<Vec<Resource<T>>, ProviderError> {
+        let mut rows = Vec::new();
+        for number in 1.. {
+            let request = Request::get(list, operation)
+                .query("page[size]", PAGE)
+                .query("page[number]", number)
+                .query("stats[total]", "count");
+            let page: Many<T> = self.client.json(&request).await?;
+            let total = page.meta.stats.total.count;
+            let is_last = page.data.is_empty();
+            rows.extend(page.data);
+            if is_last || total.is_some_and(|total| rows.len() >= total) {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Returns the project: the one that was named, or the only one.
+    async fn project(&self) -> Result<&Resource<Project>, ProviderError> {
+        self.project.get_or_try_init(|| self.find_project()).await
+    }
+
+    async fn find_project(&self) -> Result<Resource<Project>, ProviderError> {
+        let mut projects: Vec<Resource<Project>> = self.all("/projects", "look up the project").await?;
+        let slugs: Vec<_> = projects.iter().map(|it| it.attributes.slug.clone()).collect();
+        let help = match slugs.is_empty() {
+            true => "make a project in the Latitude.sh dashboard".to_owned(),
+            false => format!("set LATITUDESH_PROJECT to one of: {}", slugs.join(", ")),
+        };
+        let refuse = |cause: String, help: &str| self.error(ErrorKind::Invalid, "be used", cause, help);
+        let found = match &self.asked_project {
+            Some(asked) => projects
+                .iter()
+                .position(|it| it.id == *asked || it.attributes.slug == *asked)
+                .ok_or_else(|| refuse(format!("there is no project {asked}"), &help))?,
+            None if projects.len() == 1 => 0,
+            None => {
+                let cause = format!(
+                    "LATITUDESH_PROJECT is not set, and there are {} projects",
+                    projects.len()
+                );
+                return Err(refuse(cause, &help));
+            }
+        };
+        let project = projects.swap_remove(found);
+        let how = project.attributes.provisioning_type.as_deref();
+        if how.is_some_and(|how| how != "on_demand") {
+            let cause = format!(
+                "the project {} is of the kind `{}`, whose servers are billed by the year",
+                project.attributes.slug,
+                how.unwrap_or_default()
+            );
+            return Err(refuse(
+                cause,
+                "set LATITUDESH_PROJECT to a project of the kind `on_demand`",
+            ));
+        }
+        Ok(project)
+    }
+
+    /// Returns what of the order is in stock now, cheapest first.
+    async fn choices(&self, wanted: Wanted<'_>) -> Result<Vec<Choice>, ProviderError> {
+        const LOOK: &str = "look at the stock";
+        let plans = Request::get("/plans", LOOK);
+        let plans = match wanted.plan {
+            CHEAPEST => plans.query("filter[gpu]", false),
+            named => plans.query("filter[slug]", named),
+        };
+        let systems = self.all::<System>("/plans/operating_systems", LOOK);
+        let (plans, systems) = try_join(self.client.json::<Many<Plan>>(&plans), systems).await?;
+        let plans: Vec<Plan> = plans.data.into_iter().map(|it| it.attributes).collect();
+        let systems: Vec<System> = systems.into_iter().map(|it| it.attributes).collect();
+        let found = stock::choices(&plans, &systems, wanted);
+        if found.is_empty() {
+            let (cause, help) = stock::why_none(&plans, wanted);
+            return Err(self.error(ErrorKind::NoCapacity, "create a box", cause, &help));
+        }
+        Ok(found)
+    }
+
+    fn check(&self, order: &Order) -> Result<(), ProviderError> {
+        let refuse =
+            |cause: &str, help| Err(self.error(ErrorKind::Invalid, "create a box", cause.to_owned(), help));
+        if order.allow.is_empty() {
+            return refuse(
+                "no address is named that may reach SSH",
+                "name one with --allow-cidr",
+            );
+        }
+        if order.user_data.contains("{{") {
+            return refuse(
+                "the user-data holds `{{`, which Latitude.sh takes for a template of its own",
+                "keep such braces out of [system] in twolane.toml",
+            );
+        }
+        Ok(())
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        kind: &'static str,
+        operation: &'static str,
+        attributes: impl Serialize,
+    ) -> Result<Resource<T>, ProviderError> {
+        let body = Envelope {
+            data: Data {
+                id: None,
+                kind,
+                attributes,
+            },
+        };
+        let request = Request::new(Method::POST, path, operation).json(&body);
+        Ok(self.client.json::<One<T>>(&request).await?.data)
+    }
+
+    /// Makes the user-data, or finds that an earlier try made it. Returns its id. Its description holds the tags of all.
+    async fn user_data(&self, order: &Order, project: &str) -> Result<String, ProviderError> {
+        let content = STANDARD.encode(with_own_firewall(&order.user_data, &order.allow));
+        let known: Vec<Resource<UserData>> = self.all("/user_data", "look for the user-data").await?;
+        let is_same = |it: &&Resource<UserData>| convert::is_same_data(&it.attributes, &order.tags, &content);
+        if let Some(known) = known.iter().find(is_same) {
+            return Ok(known.id.clone());
+        }
+        let attributes = CreateUserData {
+            description: &tag_line::write(&order.tags),
+            project,
+            content: &content,
+        };
+        let made = self.post::<UserData>("/user_data", "user_data", "make the user-data", attributes);
+        Ok(made.await?.id)
+    }
+
+    /// Makes the login key, or finds that an earlier try made it. Returns its id.
+    async fn key(&self, order: &Order, project: &str) -> Result<String, ProviderError> {
+        let known: Vec<Resource<Key>> = self.all("/ssh_keys", "look for the login key").await?;
+        let is_same =
+            |it: &&Resource<Key>| convert::is_same_key(&it.attributes, &order.tags, &order.login_key);
+        if let Some(known) = known.iter().find(is_same) {
+            return Ok(known.id.clone());
+        }
+        let attributes = CreateKey {
+            name: &tag_line::write(&order.tags),
+            project,
+            public_key: &order.login_key,
+        };
+        let made = self.post::<Key>("/ssh_keys", "ssh_keys", "make the login key", attributes);
+        Ok(made.await?.id)
+    }
+
+    /// Undoes at once what would not be billed by the hour.
+    async fn undo(&self, listed: &Listed, billing: &str) -> ProviderError {
+        let undone = match self.delete(listed).await {
+            Ok(()) => "it was deleted at once".to_owned(),
+            Err(error) => format!("it could not be deleted at once: {}", error.cause),
+        };
+        let cause = format!(
+            "box {} was answered as billed {billing} although `hourly` was asked for; {undone}",
+            listed.id
+        );
+        let help =
+            "use a project of the kind `on_demand`, and look at the team's bill in the Latitude.sh dashboard";
+        self.error(ErrorKind::Invalid, "create a box", cause, help)
+    }
+}
+
+/// Returns what is looked for.
+fn wanted<'a>(order: &'a Order) -> Wanted<'a> {
+    Wanted {
+        plan: &order.candidate.instance_type,
+        site: &order.candidate.region,
+        image: order.candidate.image.as_deref().unwrap_or(IMAGE),
+    }
+}
+
+#[async_trait]
+impl CloudApi for Latitude {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn default_instance_type(&self) -> &str {
+        CHEAPEST
+    }
+
+    fn default_region(&self) -> &str {
+        ANY
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        (need == KvmNeed::Nested).then(|| {
+            let cause = format!("{instance_type} is bare metal, and the lane asks for nested KVM");
+            let help = "use `gcp`, `aws`, `ovh`, `vultr` or `local` for nested KVM";
+            self.error(ErrorKind::NoKvm, "create a box", cause, help)
+        })
+    }
+
+    fn dead_man(&self) -> String {
+        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
+            .to_owned()
+    }
+
+    /// Host names need not be unique, and there is no token: the same call makes a second box.
+    fn is_create_repeatable(&self) -> bool {
+        false
+    }
+
+    fn listing_lag(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+
+    /// A machine that was not installed beforehand takes 15 to 25 minutes.
+    fn up_max(&self, _instance_type: &str) -> Duration {
+        Duration::from_secs(30 * 60)
+    }
+
+    /// A minute allows 60 requests that read, and a look at all that is ours takes three.
+    fn look_max(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
+        let choices = self.choices(wanted(order)).await?;
+        let place = |choice: Choice| format!("{}/{}", choice.plan, choice.site);
+        Ok(choices.into_iter().map(place).collect())
+    }
+
+    /// The stock is asked before anything is made for a box that is not to be had.
+    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+        self.check(order)?;
+        let project = self.project().await?.id.clone();
+        self.choices(wanted(order)).await?;
+        let (user_data, key) = try_join(self.user_data(order, &project), self.key(order, &project)).await?;
+        Ok(Prepared {
+            ids: [("project", project), ("user_data", user_data), ("key", key)].into(),
+        })
+    }
+
+    async fn create(
+        &self,
+        order: &Order,
+        place: &str,
+        prepared: &Prepared,
+    ) -> Result<Sighting, ProviderError> {
+        let (plan, site) = place.split_once('/').unwrap_or((place, ANY));
+        let id = |what: &str| prepared.ids.get(what).map_or("", String::as_str);
+        let attributes = CreateServer {
+            project: id("project"),
+            plan,
+            site,
+            operating_system: wanted(order).image,
+            hostname: &convert::hostname(&order.tags),
+            ssh_keys: vec![id("key")],
+            user_data: id("user_data"),
+            billing: "hourly",
+        };
+        let body = Envelope {
+            data: Data {
+                id: None,
+                kind: "servers",
+                attributes,
+            },
+        };
+        let request = Request::new(Method::POST, "/servers", "create a box")
+            .json(&body)
+            .creates();
+        let server = self.client.json::<One<Server>>(&request).await?.data;
+        let seen = convert::sighting(&server, Some(order.tags.clone()), None, self.client.now());
+        if let Some(billing) = convert::is_not_hourly(&server.attributes) {
+            return Err(self.undo(&seen.listed, billing).await);
+        }
+        // Whatever the answer says: only what is asked for afterwards is believed.
+        Ok(Sighting {
+            life: Life::Coming,
+            ..seen
+        })
+    }
+
+    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
+        let request = Request::get(format!("/servers/{}", sighting.listed.id), "look at a box");
+        let server = match self.client.json::<One<Server>>(&request).await {
+            Ok(answer) => answer.data,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let before = Some(sighting.listed.state.as_str());
+        let tags = sighting.listed.tags.clone();
+        Ok(Some(convert::sighting(&server, tags, before, self.client.now())))
+    }
+
+    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        const LOOK: &str = "look for a box";
+        let (servers, user_data) = try_join(
+            self.all::<Server>("/servers", LOOK),
+            self.all::<UserData>("/user_data", LOOK),
+        )
+        .await?;
+        let which = Which::Label(order.tags.label.clone());
+        let own = convert::hostname(&order.tags);
+        let seen = |server: &Resource<Server>| {
+            let hostname = &server.attributes.hostname;
+            // The name says whose it is, even while its user-data is not listed yet.
+            let by_name = || (*hostname == own).then(|| order.tags.clone());
+            let tags = convert::tags_of(hostname, &user_data).or_else(by_name);
+            convert::sighting(server, tags, None, self.client.now())
+        };
+        let found = servers
+            .iter()
+            .filter(|server| convert::is_meant(&server.attributes.hostname, &which));
+        // Names need not be unique: the box of this run counts before another's.
+        Ok(found
+            .min_by_key(|server| server.attributes.hostname != own)
+            .map(seen))
+    }
+
+    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+        const LIST: &str = "list what is ours";
+        let (servers, user_data, keys) = try_join3(
+            self.all::<Server>("/servers", LIST),
+            self.all::<UserData>("/user_data", LIST),
+            self.all::<Key>("/ssh_keys", LIST),
+        )
+        .await?;
+        let servers = servers
+            .iter()
+            .filter(|server| convert::is_meant(&server.attributes.hostname, which))
+            .map(|server| {
+                let tags = convert::tags_of(&server.attributes.hostname, &user_data);
+                convert::listed_server(server, tags)
+            });
+        let data = user_data.iter().filter_map(|it| {
+            convert::listed_thing(ResourceKind::UserData, &it.id, &it.attributes.description, which)
+        });
+        let keys = keys
+            .iter()
+            .filter_map(|it| convert::listed_thing(ResourceKind::Key, &it.id, &it.attributes.name, which));
+        Ok(servers.chain(data).chain(keys).collect())
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.client.now()
+    }
+
+    async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        let list = match listed.kind {
+            ResourceKind::UserData => "user_data",
+            ResourceKind::Key => "ssh_keys",
+            // Nothing else is ever listed; what is no server is answered as not found.
+            _ => "servers",
+        };
+        let path = format!("/{list}/{}", listed.id);
+        match self
+            .client
+            .send(&Request::new(Method::DELETE, path, "destroy"))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn retag(&self) -> Option<&dyn Retag> {
+        Some(self)
+    }
+
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        Some(self)
+    }
+
+    fn prices(&self) -> Option<&dyn Prices> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Retag for Latitude {
+    async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        if listed.kind != ResourceKind::UserData {
+            // The tags of a box are those of its user-data; a key goes with its box.
+            return Ok(());
+        }
+        let body = Envelope {
+            data: Data {
+                id: Some(&listed.id),
+                kind: "user_data",
+                attributes: Describe {
+                    description: &tag_line::write(tags),
+                },
+            },
+        };
+        let path = format!("/user_data/{}", listed.id);
+        let request = Request::new(Method::PATCH, path, "move the deadline").json(&body);
+        self.client.send(&request).await.map(|_| ())
+    }
+}
+
+impl Prices for Latitude {
+    fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
+        if instance_type == CHEAPEST {
+            // Which plan it will be is not known: no dearer one is taken.
+            return Some((stock::cap(), CAP_DAY.to_owned()));
+        }
+        kvm::hourly(NAME, instance_type, region)
+    }
+}

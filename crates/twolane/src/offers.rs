@@ -1,0 +1,173 @@
+//! Which boxes could be had and what is known of their KVM: the table of `providers::kvm`, what the runs of this machine
+//! saw, and this machine itself.
+
+use ::providers::{
+    kvm::{self, Entry, Knowledge, Observation},
+    local,
+};
+use model::{
+    event::{Event, Happening},
+    lane::KvmNeed,
+    machine::Machine,
+    money::Money,
+    name::RunId,
+    plan::Offer,
+};
+
+use crate::{command::runs, paths::Paths, planning::Providers, show::record};
+
+/// Returns what is known of every type, this machine's boxes included.
+pub(crate) fn entries(paths: &Paths, providers: &Providers) -> Vec<Entry> {
+    let observations = observations(paths);
+    let mut entries = kvm::known(&observations);
+    entries.extend(of_this_machine(providers, &observations));
+    entries
+}
+
+/// Returns what a lane with `boxes = "cheapest"` may take: of providers that can be used, and this machine for nothing.
+pub(crate) fn offers(paths: &Paths, providers: &Providers) -> Vec<Offer> {
+    let entries = entries(paths, providers);
+    let is_usable = |offer: &Offer| {
+        let known = providers.get(&offer.candidate.provider);
+        known.is_some_and(|known| known.missing.is_none())
+    };
+    entries.iter().flat_map(Entry::offers).filter(is_usable).collect()
+}
+
+/// Returns what is known of this machine's boxes of the usual size, which cost nothing.
+fn of_this_machine(providers: &Providers, observations: &[Observation]) -> Option<Entry> {
+    let (_, known) = providers.iter().find(|(name, _)| name.as_str() == local::NAME)?;
+    let mut entry = Entry {
+        provider: local::NAME.to_owned(),
+        instance_type: known.provider.default_instance_type().to_owned(),
+        regions: vec![known.provider.default_region().to_owned()],
+        arch: std::env::consts::ARCH.to_owned(),
+        vcpus: Some(2),
+        memory_gb: Some(4),
+        kind: KvmNeed::Nested,
+        hourly: Some(Money {
+            micros: 0,
+            currency: "USD".to_owned(),
+        }),
+        price_day: None,
+        kvm: Knowledge::Documented,
+        kvm_day: None,
+        source: "nested where this machine's works, else emulated".to_owned(),
+    };
+    // Of whatever size the box was: its KVM is this machine's.
+    if let Some(last) = observations.iter().rfind(|seen| seen.provider == local::NAME) {
+        entry.take(last);
+    }
+    Some(entry)
+}
+
+/// Returns what the KVM gates of this machine's runs answered, oldest first. A run that cannot be read tells nothing.
+fn observations(paths: &Paths) -> Vec<Observation> {
+    let of_run = |run: RunId| {
+        let happenings = record::read_happenings(&paths.run(&run)).unwrap_or_default();
+        of_happenings(&run, &happenings)
+    };
+    runs(paths).into_iter().flat_map(of_run).collect()
+}
+
+/// Takes each gate's answer together with the box that its lane had then.
+fn of_happenings(run: &RunId, happenings: &[Happening]) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    for (at, happening) in happenings.iter().enumerate() {
+        let Event::Gate { answer } = &happening.event else {
+            continue;
+        };
+        let Some(machine) = box_of(&happenings[..at], happening.lane.as_deref()) else {
+            continue;
+        };
+        seen.push(Observation {
+            provider: machine.provider.to_string(),
+            instance_type: machine.instance_type.clone(),
+            region: machine.region.clone(),
+            works: answer.works,
+            is_metal: answer.facts.machine.as_deref() == Some("bare metal"),
+            arch: answer.facts.arch.clone(),
+            day: happening.at.strftime("%Y-%m-%d").to_string(),
+            run: run.to_string(),
+        });
+    }
+    seen
+}
+
+fn box_of<'a>(before: &'a [Happening], lane: Option<&str>) -> Option<&'a Machine> {
+    let of_lane = before.iter().rev().filter(|it| it.lane.as_deref() == lane);
+    of_lane
+        .filter_map(|it| match &it.event {
+            Event::MachineUp { machine } => Some(machine),
+            _ => None,
+        })
+        .next()
+}
+
+/// Says where an entry's price holds.
+pub(crate) fn place(entry: &Entry) -> String {
+    let first = entry.regions.first().map_or("-", String::as_str);
+    match entry.regions.len() {
+        0 | 1 => first.to_owned(),
+        several => format!("{first} and {} more", several - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        gate::{GateAnswer, GateFacts},
+        name::{Label, ProviderName},
+    };
+
+    use super::*;
+
+    fn up(lane: &str, instance_type: &str) -> Happening {
+        let machine = Machine {
+            label: Label::new("box-1").unwrap(),
+            provider: ProviderName::new("ovh").unwrap(),
+            id: "1".to_owned(),
+            region: "GRA11".to_owned(),
+            instance_type: instance_type.to_owned(),
+            address: "203.0.113.20".parse().unwrap(),
+            port: 22,
+            host_key: None,
+            note: None,
+        };
+        happening(lane, Event::MachineUp { machine })
+    }
+
+    fn gate(lane: &str, works: bool) -> Happening {
+        let answer = GateAnswer {
+            works,
+            facts: GateFacts {
+                machine: Some("nested".to_owned()),
+                ..GateFacts::default()
+            },
+            ..GateAnswer::default()
+        };
+        happening(lane, Event::Gate { answer })
+    }
+
+    fn happening(lane: &str, event: Event) -> Happening {
+        Happening::new("2026-11-23T03:04:05Z".parse().unwrap(), Some(lane), event)
+    }
+
+    #[test]
+    fn each_gate_speaks_of_the_box_that_its_lane_had_then() {
+        let happenings = [
+            up("live", "d2-2"),
+            up("other", "b3-32"),
+            gate("live", false),
+            up("live", "b3-16"),
+            gate("live", true),
+            gate("nobody", true),
+        ];
+        let seen = of_happenings(&RunId::new("r1").unwrap(), &happenings);
+        let words: Vec<_> = seen
+            .iter()
+            .map(|it| (it.instance_type.as_str(), it.works, it.day.as_str()))
+            .collect();
+        assert_eq!(words, [("d2-2", false, "2026-11-23"), ("b3-16", true, "2026-11-23")]);
+    }
+}
