@@ -1,6 +1,6 @@
 //! Amounts of money, exact, with their currency.
 
-use std::{fmt, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,26 @@ impl Money {
     }
 }
 
+/// Returns things in the order of their price, and what has none last. Only amounts of one currency can be put in order,
+/// so that what is of each currency stays together, the most frequent currency first. What is free comes before all.
+pub fn cheapest_first<T>(mut things: Vec<T>, price: impl Fn(&T) -> Option<Money>) -> Vec<T> {
+    let mut by_currency: BTreeMap<String, usize> = BTreeMap::new();
+    for price in things.iter().filter_map(&price).filter(|price| price.micros > 0) {
+        *by_currency.entry(price.currency).or_default() += 1;
+    }
+    things.sort_by_cached_key(|thing| match price(thing) {
+        Some(price) if price.micros == 0 => (0, Reverse(0), String::new(), 0),
+        Some(price) => (
+            1,
+            Reverse(by_currency[&price.currency]),
+            price.currency,
+            price.micros,
+        ),
+        None => (2, Reverse(0), String::new(), 0),
+    });
+    things
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cents = (self.micros + 5_000) / 10_000;
@@ -77,6 +97,16 @@ mod tests {
         ] {
             assert_eq!(show(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_cheapest_comes_first_within_its_currency() {
+        let words = ["0.30 EUR", "0.20 USD", "-", "0.10 USD", "0 JPY", "0.40 USD"];
+        let sorted = cheapest_first(words.to_vec(), |word| Money::parse(word));
+        assert_eq!(
+            sorted,
+            ["0 JPY", "0.10 USD", "0.20 USD", "0.40 USD", "0.30 EUR", "-"]
+        );
     }
 
     #[test]

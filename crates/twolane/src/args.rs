@@ -121,7 +121,7 @@ pub(crate) enum Command {
     Extend(ExtendArgs),
     /// Print exactly what would be sent to a box
     Render(RenderArgs),
-    /// List the providers and what each can do, or check a shell adapter
+    /// List the providers and what each can do or the cheapest boxes with KVM, or check a shell adapter
     Providers(ProvidersArgs),
     /// Run one full cycle on a provider, and add what it showed to the verification matrix
     Verify(VerifyArgs),
@@ -378,6 +378,15 @@ pub(crate) struct ProvidersArgs {
     /// What to do in place of listing them.
     #[command(subcommand)]
     pub(crate) command: Option<ProvidersCommand>,
+    /// List the boxes whose /dev/kvm works, cheapest first, over all providers
+    #[arg(long)]
+    pub(crate) kvm: bool,
+    /// Only those whose hour costs no more: `0.20` in any currency, or `"0.20 EUR"`
+    #[arg(long, value_name = "AMOUNT", requires = "kvm")]
+    pub(crate) max_price: Option<String>,
+    /// Only those of this architecture
+    #[arg(long, value_name = "ARCH", requires = "kvm", value_parser = ["x86_64", "aarch64"])]
+    pub(crate) arch: Option<String>,
 }
 
 /// What `twolane providers` does in place of listing them.

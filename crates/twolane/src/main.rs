@@ -5,6 +5,7 @@ mod args;
 mod clock;
 mod command;
 mod exit;
+mod offers;
 mod owner;
 mod paths;
 mod planning;

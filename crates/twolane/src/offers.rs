@@ -10,37 +10,44 @@ use model::{
     lane::KvmNeed,
     machine::Machine,
     money::Money,
-    name::RunId,
+    name::{ProviderName, RunId},
     plan::Offer,
+    world::Provider,
 };
 
-use crate::{command::runs, paths::Paths, planning::Providers, show::record};
+use crate::{paths::Paths, show::record};
 
 /// Returns what is known of every type, this machine's boxes included.
-pub(crate) fn entries(paths: &Paths, providers: &Providers) -> Vec<Entry> {
+pub(crate) fn entries(paths: &Paths, local: Option<&dyn Provider>) -> Vec<Entry> {
     let observations = observations(paths);
     let mut entries = kvm::known(&observations);
-    entries.extend(of_this_machine(providers, &observations));
+    if let Some(local) = local {
+        // Of whatever size such a box was: its KVM is this machine's.
+        entries.retain(|entry| entry.provider != local::NAME);
+        entries.push(of_this_machine(local, &observations));
+    }
     entries
 }
 
 /// Returns what a lane with `boxes = "cheapest"` may take: of providers that can be used, and this machine for nothing.
-pub(crate) fn offers(paths: &Paths, providers: &Providers) -> Vec<Offer> {
-    let entries = entries(paths, providers);
-    let is_usable = |offer: &Offer| {
-        let known = providers.get(&offer.candidate.provider);
-        known.is_some_and(|known| known.missing.is_none())
-    };
-    entries.iter().flat_map(Entry::offers).filter(is_usable).collect()
+pub(crate) fn offers(
+    paths: &Paths,
+    local: Option<&dyn Provider>,
+    is_usable: &dyn Fn(&ProviderName) -> bool,
+) -> Vec<Offer> {
+    let entries = entries(paths, local);
+    let offers = entries.iter().flat_map(Entry::offers);
+    offers
+        .filter(|offer| is_usable(&offer.candidate.provider))
+        .collect()
 }
 
 /// Returns what is known of this machine's boxes of the usual size, which cost nothing.
-fn of_this_machine(providers: &Providers, observations: &[Observation]) -> Option<Entry> {
-    let (_, known) = providers.iter().find(|(name, _)| name.as_str() == local::NAME)?;
+fn of_this_machine(local: &dyn Provider, observations: &[Observation]) -> Entry {
     let mut entry = Entry {
         provider: local::NAME.to_owned(),
-        instance_type: known.provider.default_instance_type().to_owned(),
-        regions: vec![known.provider.default_region().to_owned()],
+        instance_type: local.default_instance_type().to_owned(),
+        regions: vec![local.default_region().to_owned()],
         arch: std::env::consts::ARCH.to_owned(),
         vcpus: Some(2),
         memory_gb: Some(4),
@@ -54,11 +61,10 @@ fn of_this_machine(providers: &Providers, observations: &[Observation]) -> Optio
         kvm_day: None,
         source: "nested where this machine's works, else emulated".to_owned(),
     };
-    // Of whatever size the box was: its KVM is this machine's.
     if let Some(last) = observations.iter().rfind(|seen| seen.provider == local::NAME) {
         entry.take(last);
     }
-    Some(entry)
+    entry
 }
 
 /// Returns what the KVM gates of this machine's runs answered, oldest first. A run that cannot be read tells nothing.
@@ -67,7 +73,7 @@ fn observations(paths: &Paths) -> Vec<Observation> {
         let happenings = record::read_happenings(&paths.run(&run)).unwrap_or_default();
         of_happenings(&run, &happenings)
     };
-    runs(paths).into_iter().flat_map(of_run).collect()
+    record::runs(paths).into_iter().flat_map(of_run).collect()
 }
 
 /// Takes each gate's answer together with the box that its lane had then.
@@ -117,7 +123,7 @@ pub(crate) fn place(entry: &Entry) -> String {
 mod tests {
     use model::{
         gate::{GateAnswer, GateFacts},
-        name::{Label, ProviderName},
+        name::Label,
     };
 
     use super::*;
@@ -168,6 +174,9 @@ mod tests {
             .iter()
             .map(|it| (it.instance_type.as_str(), it.works, it.day.as_str()))
             .collect();
-        assert_eq!(words, [("d2-2", false, "2026-11-23"), ("b3-16", true, "2026-11-23")]);
+        assert_eq!(
+            words,
+            [("d2-2", false, "2026-11-23"), ("b3-16", true, "2026-11-23")]
+        );
     }
 }

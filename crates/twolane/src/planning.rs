@@ -9,11 +9,11 @@ use std::{
 use camino::Utf8Path;
 use model::{
     candidate::Candidate,
-    config::RustFrom,
+    config::{Boxes, RustFrom},
     error::ProviderError,
     lane::KvmNeed,
     name::{ProviderName, RunId},
-    plan::{self, Asked, Defaults, Facts, Judge, Plan, PlanMistake, Price, Refused},
+    plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Price, Refused},
     time::Timestamp,
     world::{Clock as _, Provider},
 };
@@ -22,7 +22,8 @@ use crate::{
     adapters::{self, is_adapter},
     args::{BoxArgs, RunArgs},
     clock::Clock,
-    owner,
+    offers, owner,
+    paths::Paths,
     problem::{Problem, Result},
     project::Project,
     toolchain,
@@ -142,10 +143,19 @@ fn public_key(given: &str) -> Result<String> {
 }
 
 /// Makes the plan.
-pub(crate) fn plan(project: &Project, asked: &Asked, providers: &Providers, look: Look) -> Result<Planned> {
+pub(crate) fn plan(
+    project: &Project,
+    asked: &Asked,
+    providers: &Providers,
+    paths: &Paths,
+    look: Look,
+) -> Result<Planned> {
     let wanted = adapters::wanted(&project.config, asked);
     adapters::check_wanted(&project.dir, &wanted, providers)?;
-    let facts = facts(project, &wanted, providers, look)?;
+    let facts = Facts {
+        offers: offers(project, providers, paths),
+        ..facts(project, &wanted, providers, look)?
+    };
     let mut plan = plan::plan(&project.config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
     let judge = Judge {
         unable: &|candidate, need| unable(candidate, need, providers),
@@ -175,6 +185,27 @@ pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
         Some((amount, _)) if amount.micros == 0 => Price::Free,
         Some((amount, day)) => Price::Hourly { amount, day },
         None => Price::Unknown,
+    }
+}
+
+/// Returns this machine among the providers.
+pub(crate) fn local(providers: &Providers) -> Option<&dyn Provider> {
+    let mut known = providers.iter();
+    let (_, known) = known.find(|(name, _)| name.as_str() == ::providers::local::NAME)?;
+    Some(known.provider.as_ref())
+}
+
+/// Returns what could be had, for lanes that take the cheapest. The runs of this machine are read for it.
+fn offers(project: &Project, providers: &Providers, paths: &Paths) -> Vec<Offer> {
+    let is_asked = project
+        .config
+        .lanes
+        .iter()
+        .any(|lane| lane.boxes == Boxes::Cheapest);
+    let is_usable = |name: &ProviderName| providers.get(name).is_some_and(|known| known.missing.is_none());
+    match is_asked {
+        true => offers::offers(paths, local(providers), &is_usable),
+        false => Vec::new(),
     }
 }
 

@@ -418,6 +418,8 @@ fn a_cloud_without_credentials_is_known_and_says_what_is_missing() {
         ("hetzner", "HCLOUD_TOKEN"),
         ("gcp", "GOOGLE_CLOUD_PROJECT"),
         ("aws", "AWS_PROFILE"),
+        ("ovh", "OVH_CONSUMER_KEY"),
+        ("latitude", "LATITUDESH_AUTH_TOKEN"),
     ] {
         let row = row(&document, name);
         assert_eq!(row["lists"], true, "{row}");
@@ -430,6 +432,138 @@ fn a_cloud_without_credentials_is_known_and_says_what_is_missing() {
         .code(0)
         .json();
     assert_eq!(row(&document, "hetzner")["missing"], Value::Null);
+}
+
+#[test]
+fn the_cheapest_boxes_with_kvm_are_listed_over_all_providers() {
+    let place = Place::new();
+    let document = place.run(&["providers", "--kvm", "--json"]).code(0).json();
+    let rows = document.as_array().unwrap();
+    assert_eq!(rows[0]["provider"], "local", "what is free comes first");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["provider"].as_str()).collect();
+    for provider in ["aws", "azure", "gcp", "latitude", "ovh", "vultr"] {
+        assert!(names.contains(&provider), "{provider} is missing");
+    }
+    assert!(!names.contains(&"hetzner"), "no type of it has KVM");
+    assert!(
+        rows.iter()
+            .all(|row| row["source"].as_str().is_some_and(|source| source.len() > 1))
+    );
+    let arguments = [
+        "providers",
+        "--kvm",
+        "--max-price",
+        "0.20 EUR",
+        "--arch",
+        "x86_64",
+        "--json",
+    ];
+    let cheap = place.run(&arguments).code(0).json();
+    let cheap = cheap.as_array().unwrap();
+    assert!(cheap.len() > 2 && cheap.len() < rows.len());
+    for row in cheap {
+        let micros = row["hourly"]["micros"].as_i64().unwrap();
+        assert!(
+            micros == 0 || (micros <= 200_000 && row["hourly"]["currency"] == "EUR"),
+            "{row}"
+        );
+        assert_eq!(row["arch"], "x86_64");
+    }
+    let shown = place
+        .run(&["providers", "--kvm", "--max-price", "0.06"])
+        .code(0)
+        .stdout();
+    assert!(
+        shown.contains("b3-8") && shown.contains("0.051 EUR") && !shown.contains("b3-16"),
+        "{shown}"
+    );
+    place
+        .run(&["providers", "--kvm", "--max-price", "cheap"])
+        .code(2)
+        .says("it is not an amount");
+    place.run(&["providers", "--max-price", "1"]).code(2);
+}
+
+#[test]
+fn what_a_run_saw_of_kvm_counts_more_than_the_table() {
+    let place = Place::new();
+    let run = place.state().join("runs/20260102-030405-7f3a");
+    fs::create_dir_all(&run).unwrap();
+    let events = r#"{"v":1,"at":"2026-01-02T03:04:05Z","lane":"live","event":"machine-up","machine":{"label":"box-1","provider":"ovh","id":"1","region":"GRA11","instance_type":"b3-8","address":"203.0.113.20","port":22,"host_key":null,"note":null}}
+{"v":1,"at":"2026-01-02T03:05:05Z","lane":"live","event":"gate","answer":{"works":false,"sentence":"/dev/kvm is not there"}}
+"#;
+    fs::write(run.join("events.jsonl"), events).unwrap();
+    let listed = |place: &Place| -> Vec<String> {
+        let document = place.run(&["providers", "--kvm", "--json"]).code(0).json();
+        let rows = document.as_array().unwrap().iter();
+        rows.filter(|row| row["provider"] == "ovh")
+            .map(|row| row["instance_type"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(
+        !listed(&place).contains(&"b3-8".to_owned()),
+        "it was tried, and has none"
+    );
+    assert!(listed(&Place::new()).contains(&"b3-8".to_owned()));
+    fs::write(run.join("events.jsonl"), events.replace("false", "true")).unwrap();
+    let document = place.run(&["providers", "--kvm", "--json"]).code(0).json();
+    let row = document
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["instance_type"] == "b3-8")
+        .unwrap();
+    assert_eq!(
+        (&row["kvm"], &row["source"]),
+        (&"own".into(), &"run 20260102-030405-7f3a".into())
+    );
+}
+
+#[test]
+fn a_lane_takes_the_cheapest_of_the_providers_that_can_be_used() {
+    let place =
+        Place::with_config("[lanes.live]\nkvm = \"required\"\nboxes = \"cheapest\"\nchecks = \"rust\"\n");
+    let candidates = |document: &Value| -> Vec<String> {
+        let rows = document["plan"]["lanes"][0]["candidates"]
+            .as_array()
+            .unwrap()
+            .iter();
+        rows.map(|row| {
+            let word = |key: &str| row[key].as_str().unwrap();
+            format!(
+                "{} {} {}",
+                word("provider"),
+                word("instance_type"),
+                word("region")
+            )
+        })
+        .collect()
+    };
+    let document = place.run(&["plan", "--json"]).code(0).json();
+    assert_eq!(
+        candidates(&document).len(),
+        1,
+        "this machine alone: {:?}",
+        candidates(&document)
+    );
+    let mut command = place.command(&["plan", "--json"]);
+    for name in [
+        "OVH_APPLICATION_KEY",
+        "OVH_APPLICATION_SECRET",
+        "OVH_CONSUMER_KEY",
+        "OVH_CLOUD_PROJECT_SERVICE",
+    ] {
+        command.env(name, "x");
+    }
+    let ended = Ended(command.env("OVH_ENDPOINT", "ovh-eu").output().unwrap());
+    let found = candidates(&ended.code(0).json());
+    assert!(found[0].starts_with("local "), "{found:?}");
+    assert_eq!(found[1], "ovh b3-8 GRA11");
+    assert!(found.contains(&"ovh b3-16 GRA11".to_owned()), "{found:?}");
+    assert!(
+        found.iter().all(|word| !word.contains("d2-2")),
+        "too small: {found:?}"
+    );
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! Picks who may serve a lane.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::BTreeSet;
 
 use super::{
     asked::Offer,
@@ -13,8 +10,12 @@ use crate::{
     candidate::{Candidate, Rung},
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
+    money::cheapest_first,
     name::ProviderName,
 };
+
+/// How many of the cheapest a lane tries.
+const CHEAPEST_MAX: usize = 12;
 
 impl Planner<'_> {
     /// Returns who may serve a lane, in order; provider, size and place as asked, else as listed, else the provider's own.
@@ -87,15 +88,8 @@ impl Planner<'_> {
             KvmNeed::Nested | KvmNeed::Metal => offer.kvm == lane.kvm,
         };
         let is_usable = |offer: &&Offer| self.facts.providers.contains_key(&offer.candidate.provider);
-        let mut offers: Vec<&Offer> = self.facts.offers.iter().filter(does).filter(is_usable).collect();
-        let mut by_currency: BTreeMap<&str, usize> = BTreeMap::new();
-        for offer in &offers {
-            *by_currency.entry(&offer.hourly.currency).or_default() += 1;
-        }
-        offers.sort_by_key(|offer| {
-            let currency = offer.hourly.currency.as_str();
-            (Reverse(by_currency[currency]), currency, offer.hourly.micros)
-        });
+        let offers: Vec<&Offer> = self.facts.offers.iter().filter(does).filter(is_usable).collect();
+        let offers = cheapest_first(offers, |offer| Some(offer.hourly.clone()));
         if offers.is_empty() {
             self.refuse(
                 format!("lane {}: of no box that would do is the price known", lane.name),
@@ -106,7 +100,7 @@ impl Planner<'_> {
             disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
             ..offer.candidate.clone()
         };
-        offers.into_iter().map(candidate).collect()
+        offers.into_iter().take(CHEAPEST_MAX).map(candidate).collect()
     }
 }
 

@@ -140,7 +140,8 @@ impl Entry {
         }
     }
 
-    fn take(&mut self, observation: &Observation) {
+    /// Takes what a run saw for what is so.
+    pub fn take(&mut self, observation: &Observation) {
         self.kvm = match observation.works {
             true => Knowledge::Own,
             false => Knowledge::OwnNone,
@@ -156,7 +157,9 @@ impl Entry {
         self.source = format!("run {}", observation.run);
     }
 
-    fn offers(&self) -> Vec<Offer> {
+    /// Returns what could be had of it for `boxes = "cheapest"`: nothing while its price is not known, or with fewer than
+    /// two CPUs or less than 4 GiB. A person may name a smaller one; nothing picks it.
+    pub fn offers(&self) -> Vec<Offer> {
         let is_enough = self.vcpus.is_some_and(|vcpus| vcpus >= VCPUS_MIN)
             && self.memory_gb.is_some_and(|memory| memory >= MEMORY_GB_MIN);
         let (Some(hourly), Ok(provider), true) = (&self.hourly, ProviderName::new(&self.provider), is_enough)
@@ -206,12 +209,6 @@ pub fn known(observations: &[Observation]) -> Vec<Entry> {
     entries
 }
 
-/// Returns what could be had, and at which price, for `boxes = "cheapest"`: types whose price is known, with at least
-/// two CPUs and 4 GiB. A person may name a smaller one; nothing picks it.
-pub fn offers(observations: &[Observation]) -> Vec<Offer> {
-    known(observations).iter().flat_map(Entry::offers).collect()
-}
-
 /// Returns the list price of an hour, and its day, where the table has it.
 pub fn hourly(provider: &str, instance_type: &str, region: &str) -> Option<(Money, String)> {
     let is_it = |row: &&Row| {
@@ -253,6 +250,10 @@ mod tests {
             day: day.to_owned(),
             run: "r1".to_owned(),
         }
+    }
+
+    fn offers(observations: &[Observation]) -> Vec<Offer> {
+        known(observations).iter().flat_map(Entry::offers).collect()
     }
 
     fn entry(observations: &[Observation], instance_type: &str) -> Option<Entry> {

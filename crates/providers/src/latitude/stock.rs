@@ -72,7 +72,7 @@ pub(super) fn choices(plans: &[Plan], systems: &[System], wanted: Wanted<'_>) ->
             }
         }
     }
-    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.sort_by_key(|(order, _)| *order);
     found
         .into_iter()
         .map(|(_, choice)| choice)

@@ -1,15 +1,15 @@
 //! `twolane providers --kvm`: the cheapest boxes whose `/dev/kvm` works, over all providers.
 
-use model::{money::Money, plan::cheapest_first};
 use ::providers::kvm::Entry;
+use model::money::{Money, cheapest_first};
 use serde::Serialize;
 
 use super::Context;
 use crate::{
-    args::KvmArgs,
+    args::ProvidersArgs,
     exit::Exit,
     offers::{self, place},
-    planning::{Providers, price_of},
+    planning::{self, Providers},
     problem::{Problem, Result},
     show::table::table,
 };
@@ -23,12 +23,16 @@ struct Line {
 }
 
 /// Prints the table.
-pub(crate) fn run(context: &Context, args: &KvmArgs, providers: &Providers) -> Result {
+pub(crate) fn run(context: &Context, args: &ProvidersArgs, providers: &Providers) -> Result {
     let limit = args.max_price.as_deref().map(Limit::read).transpose()?;
-    let mut entries = offers::entries(&context.paths()?, providers);
+    let mut entries = offers::entries(&context.paths()?, planning::local(providers));
     entries.retain(|entry| entry.kvm.is_good());
     entries.retain(|entry| args.arch.as_ref().is_none_or(|arch| *arch == entry.arch));
-    entries.retain(|entry| limit.as_ref().is_none_or(|limit| limit.holds(entry.hourly.as_ref())));
+    entries.retain(|entry| {
+        limit
+            .as_ref()
+            .is_none_or(|limit| limit.holds(entry.hourly.as_ref()))
+    });
     let (priced, unpriced): (Vec<Entry>, Vec<Entry>) =
         entries.into_iter().partition(|entry| entry.hourly.is_some());
     let is_usable = |entry: &Entry| {
@@ -39,7 +43,10 @@ pub(crate) fn run(context: &Context, args: &KvmArgs, providers: &Providers) -> R
         usable: is_usable(&entry),
         entry,
     };
-    let priced: Vec<Line> = cheapest_first(priced, price_of).into_iter().map(line).collect();
+    let priced: Vec<Line> = cheapest_first(priced, |entry: &Entry| entry.hourly.clone())
+        .into_iter()
+        .map(line)
+        .collect();
     if context.style.is_json {
         let all: Vec<Line> = priced.into_iter().chain(unpriced.into_iter().map(line)).collect();
         context.style.document(&all);
@@ -50,7 +57,19 @@ pub(crate) fn run(context: &Context, args: &KvmArgs, providers: &Providers) -> R
 }
 
 fn print(context: &Context, priced: &[Line], unpriced: usize) {
-    let head = ["provider", "type", "where", "arch", "cpus", "gib", "kvm", "known", "an hour", "as of", "usable here"];
+    let head = [
+        "provider",
+        "type",
+        "where",
+        "arch",
+        "cpus",
+        "gib",
+        "kvm",
+        "known",
+        "an hour",
+        "as of",
+        "usable here",
+    ];
     context.style.result(&table(&head, priced.iter().map(cells)));
     if unpriced > 0 {
         context.style.result(&format!(
@@ -120,7 +139,10 @@ impl Limit {
     /// Tells whether a price is known and not above. What is free has no currency.
     fn holds(&self, price: Option<&Money>) -> bool {
         price.is_some_and(|price| {
-            let is_same = self.currency.as_ref().is_none_or(|currency| *currency == price.currency);
+            let is_same = self
+                .currency
+                .as_ref()
+                .is_none_or(|currency| *currency == price.currency);
             price.micros == 0 || (is_same && price.micros <= self.micros)
         })
     }
@@ -133,7 +155,11 @@ mod tests {
     #[track_caller]
     fn check(limit: &str, price: &str, holds: bool) {
         let limit = Limit::read(limit).unwrap();
-        assert_eq!(limit.holds(Money::parse(price).as_ref()), holds, "{limit:?} {price}");
+        assert_eq!(
+            limit.holds(Money::parse(price).as_ref()),
+            holds,
+            "{limit:?} {price}"
+        );
     }
 
     #[test]
@@ -144,7 +170,10 @@ mod tests {
         check("0.20 EUR", "0.19 EUR", true);
         check("0.20 EUR", "0.19 USD", false);
         check("0.20 EUR", "0 USD", true);
-        assert!(!Limit::read("1").unwrap().holds(None), "what is not known could be dearer");
+        assert!(
+            !Limit::read("1").unwrap().holds(None),
+            "what is not known could be dearer"
+        );
     }
 
     #[test]

@@ -12,13 +12,17 @@ use model::{
     world::{Command, World},
 };
 
-use super::{Context, boxes, report::runs};
+use super::{Context, boxes};
 use crate::{
     args::LogsArgs,
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
-    show::{clean::Lines, record, stream},
+    show::{
+        clean::Lines,
+        record::{self, runs},
+        stream,
+    },
     world::{Watched, block_on},
 };
 

@@ -9,6 +9,7 @@ mod down;
 mod extend;
 mod fetch;
 mod init;
+mod kvm;
 mod logs;
 mod ls;
 mod man;

@@ -25,11 +25,13 @@ use crate::{
 /// Shows the plan.
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
     let project = project::find(&context.dir)?;
-    let providers = providers(&context.paths()?, &project.config.local)?;
+    let paths = context.paths()?;
+    let providers = providers(&paths, &project.config.local)?;
     let planned = planning::plan(
         &project,
         &planning::asked(args)?,
         &providers,
+        &paths,
         planning::Look::Quick,
     )?;
     let mut shown = Shown::of(&planned, &providers);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use ::providers::shell::{Checked, Mistake, ShellSettings, check};
 
-use super::Context;
+use super::{Context, kvm};
 use crate::{
     adapters::is_adapter,
     args::{ProvidersArgs, ProvidersCommand},
@@ -64,10 +64,14 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Prints the table, or checks an adapter.
+/// Prints the table, or that of KVM, or checks an adapter.
 pub(crate) fn run(context: &Context, args: &ProvidersArgs) -> Result {
     match &args.command {
         Some(ProvidersCommand::Check { file }) => run_check(context, &context.dir.join(file)),
+        None if args.kvm => {
+            let providers = providers(&context.paths()?, &config::Local::default())?;
+            kvm::run(context, args, &providers)
+        }
         None => print_table(context),
     }
 }

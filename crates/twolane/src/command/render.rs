@@ -33,11 +33,12 @@ struct Document<'a> {
 /// Prints it.
 pub(crate) fn run(context: &Context, args: &RenderArgs) -> Result {
     let project = project::find(&context.dir)?;
-    let providers = providers(&context.paths()?, &project.config.local)?;
+    let paths = context.paths()?;
+    let providers = providers(&paths, &project.config.local)?;
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     let first = project.config.lanes.first().map(|lane| lane.name.clone());
     asked.lanes = args.lane.clone().or(first).into_iter().collect();
-    let plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?.plan;
+    let plan = planning::plan(&project, &asked, &providers, &paths, planning::Look::Whole)?.plan;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find a lane").because("the configuration has none"));
     };

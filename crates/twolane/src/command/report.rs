@@ -16,7 +16,15 @@ use crate::{
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
-    show::{html::html, junit::junit, markdown::markdown, record, results, table::table, text},
+    show::{
+        html::html,
+        junit::junit,
+        markdown::markdown,
+        record::{self, runs},
+        results,
+        table::table,
+        text,
+    },
     world::{block_on, journal},
 };
 
@@ -101,19 +109,6 @@ pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
     })?;
     results::fill(&mut report, &dir);
     Ok(report)
-}
-
-/// Returns the runs that are kept, oldest first.
-pub(crate) fn runs(paths: &Paths) -> Vec<RunId> {
-    let Ok(entries) = paths.runs().read_dir_utf8() else {
-        return Vec::new();
-    };
-    let mut runs: Vec<RunId> = entries
-        .filter_map(|entry| RunId::new(entry.ok()?.file_name()).ok())
-        .filter(|run| paths.run(run).join(record::EVENTS).exists())
-        .collect();
-    runs.sort();
-    runs
 }
 
 #[derive(Serialize)]

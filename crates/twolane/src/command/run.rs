@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
 pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &Asked) -> Result<(Exit, Plan)> {
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
-    let planned = planning::plan(project, asked, &providers, planning::Look::Whole)?.able()?;
+    let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
     for refused in &planned.refused {
         let text = format!(
             "note: {}: {} falls away: {}",

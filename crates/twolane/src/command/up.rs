@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
     let providers = providers(&paths, &project.config.local)?;
-    let mut plan = planning::plan(&project, &asked, &providers, planning::Look::Whole)?
+    let mut plan = planning::plan(&project, &asked, &providers, &paths, planning::Look::Whole)?
         .able()?
         .plan;
     reach::settle(&mut plan, &providers)?;

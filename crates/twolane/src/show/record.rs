@@ -12,12 +12,14 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     event::{Event, Happening},
+    name::RunId,
     plan::Plan,
     report::Report,
     world::Events,
 };
 
 use super::stream::Style;
+use crate::paths::Paths;
 
 /// The file of a run's plan.
 pub(crate) const PLAN: &str = "plan.json";
@@ -124,11 +126,26 @@ pub(crate) fn read_report(run_dir: &Utf8Path) -> io::Result<Report> {
     Ok(report)
 }
 
+/// Returns the runs that are kept, oldest first.
+pub(crate) fn runs(paths: &Paths) -> Vec<RunId> {
+    let Ok(entries) = paths.runs().read_dir_utf8() else {
+        return Vec::new();
+    };
+    let mut runs: Vec<RunId> = entries
+        .filter_map(|entry| RunId::new(entry.ok()?.file_name()).ok())
+        .filter(|run| paths.run(run).join(EVENTS).exists())
+        .collect();
+    runs.sort();
+    runs
+}
+
 /// Reads the events of a run, in the same way.
 pub(crate) fn read_happenings(run_dir: &Utf8Path) -> io::Result<Vec<Happening>> {
     let events = fs::read(run_dir.join(EVENTS))?;
     let lines = events.split(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    Ok(lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect())
 }
 
 /// Writes a file so that it is there whole or not at all.
