@@ -124,6 +124,12 @@ impl Ended {
     }
 
     #[track_caller]
+    fn stdout_says(self, text: &str) -> Self {
+        assert!(self.stdout().contains(text), "no `{text}` in: {}", self.stdout());
+        self
+    }
+
+    #[track_caller]
     fn says(self, text: &str) -> Self {
         assert!(self.stderr().contains(text), "no `{text}` in: {}", self.stderr());
         self
@@ -608,6 +614,10 @@ checks = "rust"
 
 /// Answers every request on loopback with this body; returns the URL, and what counts the requests.
 fn answering(body: &'static str) -> (String, Arc<AtomicUsize>) {
+    serving("200 OK", body)
+}
+
+fn serving(status: &'static str, body: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let count = Arc::new(AtomicUsize::new(0));
@@ -619,11 +629,45 @@ fn answering(body: &'static str) -> (String, Arc<AtomicUsize>) {
             while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
             counted.fetch_add(1, Ordering::SeqCst);
             let length = body.len();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         }
     });
     (url, count)
+}
+
+#[test]
+fn a_provider_that_refuses_hides_no_other_and_is_named() {
+    const REFUSAL: &str = r#"{"error": {"code": "unauthorized", "message": "unable to authenticate"}}"#;
+    let place = Place::with_config(TWO_LANES);
+    place
+        .run(&["doctor", "--provider", "hetzner"])
+        .code(3)
+        .stdout_says("bad  hetzner: credentials: HCLOUD_TOKEN is not set; set HCLOUD_TOKEN");
+    let text = Ended(place.command(&["doctor"]).output().unwrap()).stdout();
+    assert!(!text.contains("hetzner"), "no lane would use it: {text}");
+    place
+        .run(&["reap", "--provider", "hetzner"])
+        .code(2)
+        .says("HCLOUD_TOKEN is not set");
+
+    let (endpoint, count) = serving("401 Unauthorized", REFUSAL);
+    let with = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command
+            .env("HCLOUD_TOKEN", "token-of-nobody")
+            .env("HCLOUD_ENDPOINT", &endpoint);
+        Ended(command.output().unwrap())
+    };
+    with(&["doctor", "--provider", "hetzner"])
+        .code(3)
+        .stdout_says("unable to authenticate");
+    let listed = with(&["ls"]).code(0).says("unable to authenticate");
+    assert!(listed.stdout().contains("no box"), "{}", listed.stdout());
+    with(&["down", "--all"])
+        .code(4)
+        .says("twolane reap --provider hetzner");
+    assert!(count.load(Ordering::SeqCst) >= 3);
 }
 
 #[test]
