@@ -11,6 +11,7 @@ use super::{Context, boxes};
 use crate::{
     args::DoctorArgs,
     exit::Exit,
+    paths::Paths,
     planning::{self, Known, Look, Providers},
     problem::Result,
     project::{self, Project},
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     if let Some(name) = wanted {
         planning::named(&providers, name)?;
     }
-    let wishes = wishes(project.as_ref(), &providers);
+    let wishes = wishes(project.as_ref(), &providers, &paths);
     let looked_at = providers.iter().filter(|(name, known)| match wanted {
         Some(wanted) => wanted == name.as_str(),
         // What has no credentials is a mistake only where a lane would use it.
@@ -88,8 +89,13 @@ type Wish = (String, String, KvmNeed);
 
 /// Returns what the project's lanes would ask each provider for. Of a ladder only the first rung: the others are for when
 /// that one has nothing free.
-fn wishes(project: Option<&Project>, providers: &Providers) -> BTreeMap<ProviderName, Vec<Wish>> {
-    let planned = project.map(|project| planning::plan(project, &Asked::default(), providers, Look::Quick));
+fn wishes(
+    project: Option<&Project>,
+    providers: &Providers,
+    paths: &Paths,
+) -> BTreeMap<ProviderName, Vec<Wish>> {
+    let planned =
+        project.map(|project| planning::plan(project, &Asked::default(), providers, paths, Look::Quick));
     // What is wrong with the plan is not this command's business.
     let Some(Ok(planned)) = planned else {
         return BTreeMap::new();
