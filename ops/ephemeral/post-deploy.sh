@@ -33,6 +33,8 @@ CONFIG_DIR='' SERVICE_USER='' WORK_USER=mvm WORK_HOME=/home/mvm
 say() { printf '%s\n' "$*"; }
 die() { say "error: $*" >&2 && exit 1; }
 lines() { [ -z "$1" ] || printf '%s\n' "$1"; }
+# On a machine that was there before, what was there stays, and what is put there is written down first.
+claim() { [ ! -e "$LIB/host.sh" ] || bash "$LIB/host.sh" claim "$@"; }
 am_root() { [ "$(id -u)" = 0 ]; }
 set_status() { printf '%s\n' "$1" >"$STATUS.new" && mv "$STATUS.new" "$STATUS"; }
 
@@ -70,6 +72,10 @@ put() { # NEW FILE MODE [GROUP]: moves a new file into its place by rename, unle
         return
     fi
     sync "$1"
+    case $2 in
+    "$SYSTEMD"/*) claim unit "${2##*/}" ;;
+    *) claim file "$2" ;;
+    esac
     mv -f "$1" "$2"
     say "wrote $2"
 }
@@ -95,9 +101,11 @@ config_file() { # where a template's configuration lies
 
 step_accounts() {
     if ! getent passwd "$SERVICE_USER" >/dev/null; then
+        claim user "$SERVICE_USER"
         useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin "$SERVICE_USER"
     fi
     if [ ! -d "$CONFIG_DIR" ]; then
+        claim directory "$CONFIG_DIR"
         install -d -m 0750 "$CONFIG_DIR"
         ! am_root || chown "root:$SERVICE_USER" "$CONFIG_DIR"
     fi
@@ -106,6 +114,7 @@ step_accounts() {
     groups=" $(id -nG "$WORK_USER") "
     for group in "$SERVICE_USER" systemd-journal; do
         if [[ $groups != *" $group "* ]] && getent group "$group" >/dev/null; then
+            claim member "$WORK_USER" "$group"
             usermod --append --groups "$group" "$WORK_USER"
         fi
     done
@@ -333,6 +342,7 @@ fi
 # shellcheck source=/dev/null
 . "$LIB/deploy.env"
 [ -w "$SYSTEMD" ] || die 'only root can deploy: sudo bash post-deploy.sh'
+claim file "$STATUS"
 mkdir -p "$STATE/started"
 chmod 0700 "$STATE"
 exec {lock}>"$STATE/.lock"

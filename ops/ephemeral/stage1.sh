@@ -18,6 +18,7 @@ BIN=${TWOLANE_BIN:-/usr/local/bin}
 OPT=${TWOLANE_OPT:-/opt/twolane}
 KVM=${TWOLANE_KVM:-/dev/kvm}
 ARCH=$(uname -m)
+LINKS='' # where links to the operator's toolchain go; $BIN when empty
 
 # The accounts come first, as the rest is for them; then the gate, so that a box which
 # cannot serve is given up before anything is downloaded.
@@ -62,6 +63,10 @@ fail() { stop_with 1 "$*"; }
 skip() { stop_with 77 "$*"; }
 
 # --- what the steps share
+
+# On a machine that was there before (host.sh), what was there stays, and what is put there is written down first.
+on_host() { [ -e "$LIB/host.sh" ]; }
+claim() { ! on_host || bash "$LIB/host.sh" claim "$@"; }
 
 home_of() { getent passwd "$1" | cut -d: -f6 || true; }
 
@@ -112,7 +117,7 @@ except (OSError, ValueError) as error:
 # --- the steps
 
 step_users() {
-    getent group kvm >/dev/null || groupadd --system kvm
+    getent group kvm >/dev/null || { claim group kvm && groupadd --system kvm; }
     local name kind
     while read -r name kind; do
         if ! getent passwd "$name" >/dev/null; then
@@ -122,15 +127,18 @@ step_users() {
             else
                 args+=(--system --no-create-home --home-dir / --shell /usr/sbin/nologin)
             fi
+            claim user "$name"
             useradd "${args[@]}" "$name"
         fi
-        [ "$kind" != login ] || usermod --append --groups kvm "$name"
+        [ "$kind" != login ] || { claim member "$name" kvm && usermod --append --groups kvm "$name"; }
     done <<<"$USERS"
 }
 
 step_directories() {
     local mode owner group path
     while read -r mode owner group path; do
+        if on_host && [ -e "$path" ]; then continue; fi
+        claim directory "$path"
         install -d -m "$mode" -o "$owner" -g "$group" "$path"
     done <<<"$DIRECTORIES"
 }
@@ -165,7 +173,9 @@ print("" if answer["works"] else answer["sentence"])' "$STATE/gate.json") || fai
 
 open_kvm_to_its_group() {
     [ "$KVM" = /dev/kvm ] || return 0
-    [ -c "$KVM" ] || modprobe kvm_intel 2>/dev/null || modprobe kvm_amd 2>/dev/null || true
+    [ -c "$KVM" ] || { claim module kvm_intel && modprobe kvm_intel 2>/dev/null; } ||
+        { claim module kvm_amd && modprobe kvm_amd 2>/dev/null; } || true
+    claim mode "$KVM"
     [ ! -c "$KVM" ] || { chgrp kvm "$KVM" && chmod 0660 "$KVM"; }
 }
 
@@ -197,9 +207,33 @@ apt() { # ARGUMENT…: apt-get that waits for locks and repeats failed downloads
 }
 
 install_packages() { # PACKAGE…
+    if on_host; then
+        install_beside "$@"
+        return
+    fi
     quiet_apt
     apt update
     apt install -y --no-install-recommends "$@"
+}
+
+install_beside() { # PACKAGE…: what is missing, with lists of its own; nothing that is there changes
+    local package plan changed new missing=()
+    for package in "$@"; do is_installed "$package" || missing+=("$package"); done
+    command -v apt-get >/dev/null || fail "this machine has no apt to install ${missing[*]}: install that there"
+    mkdir -p "$STATE/apt/lists/partial" "$STATE/apt/cache/archives/partial"
+    cp /var/lib/apt/extended_states "$STATE/apt/" 2>/dev/null || true
+    printf 'Dir::State::Lists "%s";\nDir::Cache "%s";\nDir::State::extended_states "%s";\n' \
+        "$STATE/apt/lists" "$STATE/apt/cache" "$STATE/apt/extended_states" >"$STATE/apt/apt.conf"
+    export APT_CONFIG=$STATE/apt/apt.conf
+    apt update
+    plan=$(apt-get -q -s install -y --no-install-recommends --no-upgrade "${missing[@]}" 2>&1) ||
+        fail "cannot install ${missing[*]}: $(grep '^[EW]:' <<<"$plan" | tail -n 2)"
+    changed=$(sed -n 's/^Inst \([^ ]*\) \[.*/\1/p; s/^Remv \([^ ]*\).*/\1/p' <<<"$plan" | sort -u | paste -sd ' ')
+    [ -z "$changed" ] || fail "installing ${missing[*]} would change or remove what is there: $changed"
+    new=$(sed -n 's/^Inst \([^ ]*\) (.*/\1/p' <<<"$plan")
+    # shellcheck disable=SC2086 # names of packages hold no blanks
+    claim package $new
+    apt install -y --no-install-recommends --no-upgrade "${missing[@]}"
 }
 
 step_packages() {
@@ -245,11 +279,12 @@ toolchain_from_rustup() {
 
 toolchain_from_operator() {
     [ -x "$OPT/toolchain/$TOOLCHAIN_KEY/bin/cargo" ] || skip "waiting for the operator's copy"
-    ln -sfn "$OPT/toolchain/$TOOLCHAIN_KEY/bin/"* "$BIN/"
+    ln -sfn "$OPT/toolchain/$TOOLCHAIN_KEY/bin/"* "${LINKS:-$BIN}/"
 }
 
 step_nix() {
     [ ! -x /nix/var/nix/profiles/default/bin/nix ] || skip 'it is installed'
+    ! on_host || fail 'it is not on this machine, and could not all be taken away again: install it there, or leave `nix` out'
     local sha work
     sha=$(pinned NIX)
     work=$(mktemp -d)
@@ -270,6 +305,7 @@ step_firecracker() {
         "$sha" "$work/firecracker.tgz"
     tar -C "$work" -xzf "$work/firecracker.tgz"
     for name in firecracker jailer; do
+        claim file "$BIN/$name"
         install -m 0755 "$work/release-$version-$ARCH/$name-$version-$ARCH" "$BIN/$name"
     done
     rm -rf "$work"
@@ -319,6 +355,7 @@ cargo_tool_from_archive() { # NAME URL SHA256: the archive holds the program und
     tar -C "$work" -xf "$work/archive"
     found=$(find "$work" -type f -name "$1" -print -quit)
     [ -n "$found" ] || fail "the archive $2 holds no $1"
+    claim file "$BIN/$1"
     install -m 0755 "$found" "$BIN/$1"
     rm -rf "$work"
 }
@@ -326,7 +363,8 @@ cargo_tool_from_archive() { # NAME URL SHA256: the archive holds the program und
 # --- the dead man's switch
 
 arm_deadman() {
-    [ -s "$ETC/deadline" ] || return 0
+    # A machine that is not ours is never powered off: host.sh has a timer of its own.
+    if [ ! -s "$ETC/deadline" ] || on_host; then return 0; fi
     cat >/etc/systemd/system/twolane-deadline.service <<UNIT
 [Unit]
 Description=Powers this box off at the deadline in $ETC/deadline

@@ -23,13 +23,14 @@ export LC_ALL=C
 
 ETC=${TWOLANE_ETC:-/etc/twolane}
 STATE=${TWOLANE_STATE:-/var/lib/twolane}
+LIB=${TWOLANE_LIB:-/usr/local/lib/twolane}
 BIN=${TWOLANE_BIN:-/usr/local/bin}
 OPT=${TWOLANE_OPT:-/opt/twolane}
 CLOUD=${TWOLANE_CLOUD:-/run/cloud-init}
 SELF=$(readlink -f "$0")
 PIECE=$((1 << 20)) # bytes of output in one answer
 run_as=''
-WORK_USER=mvm
+WORK_USER=mvm LINKS=''
 # shellcheck source=/dev/null
 [ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
 
@@ -74,7 +75,14 @@ wait_stage1() { # LINES SECONDS
     [ -z "$ended" ] || cloud_init_answer
 }
 
+# A machine that was there before: host.sh begins stage 1 there, and nothing of its own is renewed.
+on_host() { [ -e "$LIB/host.sh" ]; }
+
 cloud_init_ended() {
+    if on_host; then
+        [ -e "$STATE/stage1.ended" ]
+        return
+    fi
     [ -e "$CLOUD/result.json" ] || [ -e "$CLOUD/disabled" ] || ! command -v cloud-init >/dev/null
 }
 
@@ -86,7 +94,7 @@ is_plainly_done() {
 
 cloud_init_answer() { # one line, whichever version of cloud-init this is
     local json='' code=0 until=$((SECONDS + 30))
-    ! is_plainly_done || json='{"status":"done","errors":[]}'
+    if on_host || is_plainly_done; then json='{"status":"done","errors":[]}'; fi
     while [ -z "$json" ] && command -v cloud-init >/dev/null; do
         code=0
         json=$(timeout 30 cloud-init status --format json 2>/dev/null | tr -d '\n\r') || code=$?
@@ -298,8 +306,8 @@ list() { # RUN: a line `CHECK HEADER` for each that was started
 link_toolchain() { # KEY
     [[ $1 =~ ^[A-Za-z0-9._-]{1,100}$ && $1 != .* ]] || usage "not a toolchain's key: $1"
     [ -x "$OPT/toolchain/$1/bin/cargo" ] || die "there is no $OPT/toolchain/$1/bin/cargo"
-    ln -sfn "$OPT/toolchain/$1/bin/"* "$BIN/"
-    "$BIN/cargo" --version
+    ln -sfn "$OPT/toolchain/$1/bin/"* "${LINKS:-$BIN}/"
+    "${LINKS:-$BIN}/cargo" --version
 }
 
 set_deadline() { # UNIX
@@ -322,6 +330,10 @@ host_key=/etc/ssh/ssh_host_ed25519_key
 
 new_host_key() { # prints the public half of the box's own key; the same one at each call
     local key=$host_key
+    if [ -s "$ETC/host-key-is-own" ]; then # it is none of ours to renew
+        cat "$ETC/host-key-is-own"
+        return
+    fi
     if [ ! -e "$ETC/host-key-is-own" ]; then
         key=$host_key.new
         [ -e "$key.pub" ] || {

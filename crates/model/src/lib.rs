@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod follow;
 pub mod gate;
+pub mod host;
 pub mod journal;
 pub mod lane;
 pub mod machine;

@@ -9,6 +9,7 @@ mod environment;
 pub mod equinix;
 pub mod gcp;
 pub mod hetzner;
+pub mod host;
 pub mod http;
 pub mod kvm;
 pub mod latitude;

@@ -145,6 +145,12 @@ pub(crate) struct BoxArgs {
     /// Where, in the provider's own word
     #[arg(long, env = "REGION")]
     pub(crate) region: Option<String>,
+    /// A machine that is already there, over SSH: stands for --provider host --region ADDRESS
+    #[arg(long, value_name = "[USER@]MACHINE[:PORT]")]
+    pub(crate) host: Option<String>,
+    /// Do without root on a machine that is already there
+    #[arg(long, hide = true)]
+    pub(crate) as_user: bool,
     /// How big, in the provider's own word
     #[arg(long, env = "INSTANCE_TYPE", value_name = "TYPE")]
     pub(crate) instance_type: Option<String>,

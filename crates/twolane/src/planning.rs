@@ -11,6 +11,7 @@ use model::{
     candidate::Candidate,
     config::{Boxes, RustFrom},
     error::ProviderError,
+    host::Address,
     lane::KvmNeed,
     name::{ProviderName, RunId},
     plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Price, Refused},
@@ -112,9 +113,21 @@ pub(crate) fn asked(args: &RunArgs) -> Result<Asked> {
 pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
     // A variable that is set to nothing asks for nothing.
     let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let (mut provider, mut region) = (given(&args.provider), given(&args.region));
+    if let Some(host) = given(&args.host) {
+        (provider, region) = (
+            Some(::providers::host::NAME.to_owned()),
+            Some(host_address(&host)?),
+        );
+    }
+    if args.as_user {
+        return Err(Problem::usage("could not do without root")
+            .because("each check has a user and a unit of its own, which only root can give")
+            .help("name a login that is root or may use `sudo` without a password: --host user@machine"));
+    }
     Ok(Asked {
-        provider: given(&args.provider),
-        region: given(&args.region),
+        provider,
+        region,
         instance_type: given(&args.instance_type),
         disk: given(&args.disk),
         ttl: args.ttl.clone(),
@@ -128,6 +141,16 @@ pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
         operator_key: given(&args.ssh_pubkey).as_deref().map(public_key).transpose()?,
         ..Asked::default()
     })
+}
+
+/// Returns the address as the plan takes it.
+fn host_address(given: &str) -> Result<String> {
+    let address: Address = given.parse().map_err(|why| {
+        Problem::usage("could not tell which machine is meant")
+            .because(why)
+            .help("write it like --host user@machine:22")
+    })?;
+    Ok(address.to_string())
 }
 
 /// Returns the key itself where the name of its file was given.

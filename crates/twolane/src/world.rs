@@ -23,6 +23,7 @@ use ::providers::{
     Environment,
     equinix::Equinix,
     from_environment,
+    host::{self, Host, HostSettings},
     local::{self, Acceleration, Image, Local, LocalSettings, Programs},
     this_machine,
 };
@@ -77,6 +78,8 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
     let mut all = adapters(paths);
     all.extend(clouds());
     all.extend(known(local::NAME, Arc::new(local_boxes), None));
+    let hosts = Host::new(paths.state.clone(), hosts()?);
+    all.extend(known(host::NAME, Arc::new(hosts), None));
     // Nobody can use it any more: the name is known for the sake of the answer.
     all.extend(known(
         "equinix",
@@ -109,6 +112,20 @@ fn known(
     missing: Option<ProviderError>,
 ) -> Option<(ProviderName, Known)> {
     Some((ProviderName::new(name).ok()?, Known { provider, missing }))
+}
+
+/// Returns what the environment says of machines that are already there.
+fn hosts() -> Result<HostSettings> {
+    let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let addresses = HostSettings::addresses(&given("TWOLANE_HOST").unwrap_or_default()).map_err(|why| {
+        Problem::usage("could not tell which machine TWOLANE_HOST means")
+            .because(why)
+            .help("write it like TWOLANE_HOST=user@machine:22")
+    })?;
+    Ok(HostSettings {
+        addresses,
+        ssh_config: given("TWOLANE_SSH_CONFIG").map(Utf8PathBuf::from),
+    })
 }
 
 /// Reads `image` of `[local]`: `debian-12`, or the address and the checksum of a disk image.

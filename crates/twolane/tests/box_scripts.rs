@@ -51,7 +51,7 @@ fn has(tool: &str) -> bool {
 
 #[test]
 fn shell_scripts_are_clean() {
-    for name in ["stage1.sh", "twolane-box.sh"] {
+    for name in ["stage1.sh", "twolane-box.sh", "host.sh"] {
         assert!(
             run(Command::new("bash").arg("-n").arg(script(name)))
                 .status
@@ -677,6 +677,145 @@ fn step_that_hangs_is_cut_and_named() {
             .unwrap()
             .starts_with("failed firecracker hung, and was cut after 2 s: fetching http"),
         "{lines:?}"
+    );
+}
+
+// --- on a machine that was there before
+
+/// Has what stage 1 wants to put written down, and what is somebody else's refused.
+fn lend(sandbox: &Sandbox) {
+    let claims = sandbox.path("claims");
+    let taken = sandbox.path("bin/jailer");
+    executable(
+        &sandbox.path("lib/host.sh"),
+        &format!(
+            "echo \"$*\" >>{}; [ \"$3\" != {} ] || [ ! -e \"$3\" ] || {{ echo it stays as it is; exit 1; }}",
+            claims.display(),
+            taken.display()
+        ),
+    );
+}
+
+#[test]
+fn on_a_lent_machine_each_program_is_claimed_before_it_is_put() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    firecracker(&sandbox, &[]);
+    assert_eq!(sandbox.step("firecracker"), (Some(0), String::new()));
+    let claim = |name: &str| format!("claim file {}\n", sandbox.path("bin").join(name).display());
+    assert_eq!(sandbox.read("claims"), claim("firecracker") + &claim("jailer"));
+}
+
+#[test]
+fn on_a_lent_machine_what_somebody_else_has_stays() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    firecracker(&sandbox, &[]);
+    fs::create_dir_all(sandbox.path("bin")).unwrap();
+    fs::write(sandbox.path("bin/jailer"), "theirs").unwrap();
+    let (code, lines) = whole(&sandbox);
+    assert_eq!(code, Some(1));
+    assert_eq!(lines.last().unwrap(), "failed firecracker it stays as it is");
+    assert_eq!(sandbox.read("bin/jailer"), "theirs");
+}
+
+#[test]
+fn on_a_lent_machine_directories_that_are_there_keep_their_owner_and_mode() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    fs::create_dir_all(sandbox.path("there")).unwrap();
+    fs::set_permissions(sandbox.path("there"), fs::Permissions::from_mode(0o700)).unwrap();
+    let me = text(&run(Command::new("id").arg("-un")).stdout);
+    let group = text(&run(Command::new("id").arg("-gn")).stdout);
+    let line = |name: &str| {
+        format!(
+            "0750 {} {} {}",
+            me.trim(),
+            group.trim(),
+            sandbox.path(name).display()
+        )
+    };
+    sandbox.configure(&[("DIRECTORIES", &format!("{}\n{}", line("there"), line("new")))]);
+    assert_eq!(sandbox.step("directories"), (Some(0), String::new()));
+    let mode = |name: &str| fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("there"), mode("new")), (0o700, 0o750));
+    assert_eq!(
+        sandbox.read("claims"),
+        format!("claim directory {}\n", sandbox.path("new").display())
+    );
+}
+
+/// An apt that would install one package, and do `more` beside.
+fn fake_apt(sandbox: &Sandbox, more: &str) {
+    sandbox.fake("dpkg-query", "exit 1");
+    let log = sandbox.path("apt").display().to_string();
+    sandbox.fake(
+        "apt-get",
+        &format!(
+            "echo \"$*\" >>{log}; cat \"$APT_CONFIG\" >>{log}.conf\n\
+             case \"$*\" in *-s\\ install*) printf 'Inst one (1 repo)\\nInst two (1 repo)\\n{more}Conf one (1 repo)\\n' ;; esac"
+        ),
+    );
+}
+
+#[test]
+fn on_a_lent_machine_packages_are_claimed_and_lists_are_our_own() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    fake_apt(&sandbox, "");
+    sandbox.configure(&[("PACKAGES", "one")]);
+    assert_eq!(sandbox.step("packages"), (Some(0), String::new()));
+    assert_eq!(sandbox.read("claims"), "claim package one two\n");
+    let orders = sandbox.read("apt");
+    assert!(
+        orders
+            .trim_end()
+            .ends_with("install -y --no-install-recommends --no-upgrade one"),
+        "{orders}"
+    );
+    let lists = format!(
+        "Dir::State::Lists \"{}\";",
+        sandbox.path("state/apt/lists").display()
+    );
+    assert!(sandbox.read("apt.conf").contains(&lists));
+}
+
+#[test]
+fn on_a_lent_machine_nothing_is_upgraded_or_removed_for_a_package() {
+    for more in ["Inst libc6 [1] (2 repo)\\n", "Remv their-daemon [1]\\n"] {
+        let sandbox = Sandbox::new();
+        lend(&sandbox);
+        fake_apt(&sandbox, more);
+        sandbox.configure(&[("PACKAGES", "one")]);
+        let (code, reason) = sandbox.step("packages");
+        assert_eq!(code, Some(1));
+        let name = more.split(' ').nth(1).unwrap();
+        assert_eq!(
+            reason,
+            format!("installing one would change or remove what is there: {name}")
+        );
+        assert_eq!(sandbox.read("claims"), "");
+    }
+}
+
+#[test]
+fn a_lent_machine_keeps_its_host_key_and_says_when_stage_1_has_ended() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    fs::write(sandbox.path("etc/host-key-is-own"), "ssh-ed25519 AAAAtheirs\n").unwrap();
+    assert_eq!(ask(&sandbox, &["new-host-key"]), "ssh-ed25519 AAAAtheirs\n");
+    assert_eq!(ask(&sandbox, &["use-host-key"]), "");
+    // Its own cloud-init ended long ago, and says nothing of ours.
+    fs::create_dir_all(sandbox.path("cloud")).unwrap();
+    fs::write(sandbox.path("cloud/result.json"), "{}").unwrap();
+    fs::create_dir_all(sandbox.path("state")).unwrap();
+    fs::write(sandbox.path("state/stage1.status"), "1.000 begin users\n").unwrap();
+    assert_eq!(ask(&sandbox, &["wait-stage1", "0", "0"]), "1.000 begin users\n");
+    fs::write(sandbox.path("state/stage1.ended"), "").unwrap();
+    let answer = ask(&sandbox, &["wait-stage1", "1", "0"]);
+    assert!(
+        answer.starts_with("cloud-init {") && answer.contains("\"status\":\"done\""),
+        "{answer}"
     );
 }
 

@@ -41,6 +41,12 @@ impl Planner<'_> {
                     disk_gb: overrides.disk_gb.or(choice.disk_gb),
                     provider: provider.clone(),
                 };
+                if candidate.region.is_empty() {
+                    self.refuse(
+                        format!("lane {}: it is not said which machine `{provider}` is to use", lane.name),
+                        "name it: `{ provider = \"host\", address = \"user@machine\" }` in `boxes`, or `--host user@machine`",
+                    );
+                }
                 if !candidates.iter().any(|other| is_same_place(other, &candidate)) {
                     candidates.push(candidate);
                 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, Lane, RustFrom, nearest, suggest},
+    host::Address,
     name::{Label, ProviderName},
     order::OperatorToolchain,
     source::Source,
@@ -140,7 +141,11 @@ impl Planner<'_> {
             let read = config::provider_word(text.as_deref()?);
             self.accept(flag, read, example)
         };
-        let region = word("--region", &asked.region, "us-east-1");
+        let region = match asked.region.as_deref().map(str::parse::<Address>) {
+            // Only an address has these characters.
+            Some(Ok(address)) if address.to_string().contains(['@', '[']) => Some(address.to_string()),
+            _ => word("--region", &asked.region, "us-east-1"),
+        };
         let instance_type = word("--instance-type", &asked.instance_type, "c8i.xlarge");
         let disk = asked.disk.as_deref().map(|text| {
             let number = text.trim_end_matches(['G', 'g', 'B', 'b', 'i']).parse().ok();

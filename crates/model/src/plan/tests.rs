@@ -366,3 +366,30 @@ fn who_cannot_serve_the_lane_leaves_the_plan_with_the_reason() {
     assert_eq!(mistakes[0].because, ["hetzner cx43 in nbg1: no type has KVM"]);
     assert_eq!(mistakes[0].help.as_deref(), Some("mend hetzner"));
 }
+
+#[test]
+fn a_machine_that_is_already_there_has_to_be_named() {
+    let mut facts = facts();
+    let defaults = Defaults {
+        instance_type: "as-it-is".to_owned(),
+        region: String::new(),
+    };
+    facts
+        .providers
+        .insert(ProviderName::new("host").unwrap(), defaults);
+    let text = "[lanes.a]\nboxes = [\"host\"]\nchecks = \"rust\"\n";
+    let planned = |flags: &str| plan(&config(text), &asked(flags), &facts);
+    let mistakes = planned("").unwrap_err();
+    assert!(
+        mistakes[0]
+            .help
+            .as_deref()
+            .unwrap()
+            .contains("--host user@machine"),
+        "{mistakes:?}"
+    );
+    for address in ["eve@desk:2222", "desk", "root@[::1]:22"] {
+        let plan = planned(&format!("--provider host --region {address}")).unwrap();
+        assert_eq!(plan.lanes[0].candidates[0].region, address);
+    }
+}

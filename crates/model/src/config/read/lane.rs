@@ -83,10 +83,12 @@ impl Reader<'_> {
         };
         let (instance_type, region, image) = (word("type"), word("region"), word("image"));
         let disk_gb = table.take("disk").and_then(|value| value.number(DISK_BOUNDS));
+        let is_host = provider.as_ref().is_some_and(|name| name.as_str() == "host");
+        let address = host_address(&mut table, is_host);
         table.finish();
         Some(BoxChoice {
             instance_type,
-            region,
+            region: address.or(region),
             image,
             disk_gb,
             ..BoxChoice::of(provider?)
@@ -196,6 +198,26 @@ impl Reader<'_> {
         let name = value.word(&words)?;
         crate::name::ProviderName::new(name).ok()
     }
+}
+
+/// Reads what a machine that is already there is called, and how it is gone into.
+fn host_address(table: &mut Table<'_>, is_host: bool) -> Option<String> {
+    if let Some(value) = table.take("as-user")
+        && value.flag() == Some(true)
+    {
+        value.refuse(
+            "a machine is not used without root: each check has a user and a unit of its own, which only root can give",
+            "leave `as-user` away, and name a login that is root or may use `sudo` without a password".to_owned(),
+        );
+    }
+    let value = table.take("address")?;
+    if !is_host {
+        value.refuse(
+            "`address` is for a machine that is already there",
+            "write `provider = \"host\"`, or leave `address` away".to_owned(),
+        );
+    }
+    value.read(&rules::HOST_ADDRESS)
 }
 
 /// Returns `slug`, with a number behind it when another check has it.

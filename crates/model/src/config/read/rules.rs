@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::{check::Need, money::Money, time::parse_length};
+use crate::{check::Need, host::Address, money::Money, time::parse_length};
 
 /// How a string is read, and what a right one looks like.
 pub(super) struct Rule<T> {
@@ -206,6 +206,11 @@ pub(super) const PROVIDER_WORD: Rule<String> = Rule {
         }
         .keep(text)
     },
+};
+
+pub(super) const HOST_ADDRESS: Rule<String> = Rule {
+    example: "user@machine:22",
+    read: |text| text.parse::<Address>().map(|address| address.to_string()),
 };
 
 /// Reads how long a box may live.

@@ -230,6 +230,28 @@ fn what_could_leave_its_place_is_refused() {
 }
 
 #[test]
+fn a_machine_that_is_already_there_is_named_by_its_address() {
+    let lane = |entry: &str| format!("[lanes.a]\nboxes = [{{ {entry} }}]\nchecks = \"rust\"");
+    let config = good(&lane("provider = \"host\", address = \"eve@desk:2222\""));
+    let Boxes::Listed(choices) = &config.lanes[0].boxes else {
+        panic!("{:?}", config.lanes[0].boxes);
+    };
+    assert_eq!(choices[0].region.as_deref(), Some("eve@desk:2222"));
+    check(
+        &lane("provider = \"host\", address = \"-oProxyCommand=sh\""),
+        "is not the address of a machine",
+    );
+    check(
+        &lane("provider = \"aws\", address = \"desk\""),
+        "`address` is for a machine that is already there",
+    );
+    check(
+        &lane("provider = \"host\", address = \"desk\", as-user = true"),
+        "which only root can give",
+    );
+}
+
+#[test]
 fn a_ttl_has_bounds_and_holds_its_checks() {
     check("[lanes.a]\nttl = \"59s\"\nchecks = \"rust\"", "from 1m to 48h");
     check("[lanes.a]\nttl = \"49h\"\nchecks = \"rust\"", "from 1m to 48h");

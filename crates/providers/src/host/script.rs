@@ -1,0 +1,212 @@
+//! What is sent to a machine that is already there, as one shell script, and what it answers.
+
+use model::{
+    error::ErrorKind,
+    lane::KvmNeed,
+    order::Order,
+    render::{KVM_GATE, cloud_init::WORK_USER, quote},
+};
+use serde::Deserialize;
+
+use super::trouble::Trouble;
+
+/// What does everything there.
+const HOST: &str = include_str!("../../../../ops/ephemeral/host.sh");
+
+/// Files that go along, as lines of a shell that write them.
+#[derive(Debug, Default)]
+pub(crate) struct Files(String);
+
+impl Files {
+    fn add(&mut self, name: &str, content: &str, encoding: &str) {
+        let decode = match encoding {
+            "gz+b64" | "gzip+base64" => "base64 -d | gunzip",
+            "b64" | "base64" => "base64 -d",
+            _ => "cat",
+        };
+        self.0.push_str(&format!(
+            "printf %s {} | {decode} >\"$d/{name}\"\n",
+            quote(content)
+        ));
+    }
+}
+
+/// The part of the user-data that means something where a system is there already.
+#[derive(Debug, Deserialize)]
+struct UserData {
+    ssh_authorized_keys: Vec<String>,
+    write_files: Vec<WriteFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WriteFile {
+    path: String,
+    content: String,
+    #[serde(default)]
+    encoding: String,
+}
+
+/// Returns the script that calls `host.sh` with these words; a directory with the files is the last of them where
+/// there are any.
+pub(crate) fn call(words: &[&str], files: &Files) -> String {
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let dir = if files.0.is_empty() { "" } else { " \"$d\"" };
+    let host = quote(HOST);
+    // One command to the shell that reads it: what is cut on its way is never begun.
+    format!(
+        "main() {{\nset -eu\numask 077\nd=$(mktemp -d)\ntrap 'rm -rf \"$d\"' EXIT\nprintf %s {host} >\"$d/host.sh\"\n{files}\
+         printf 'CLIENT=%q\\n' \"${{1:-}}\" >>\"$d/order\"\nbash \"$d/host.sh\" {words}{dir} </dev/null || exit\n}}\nmain \"$@\"\n",
+        files = files.0,
+        words = words.join(" "),
+    )
+}
+
+/// Returns the script that takes the lock and begins stage 1.
+pub(crate) fn up(order: &Order) -> Result<String, Trouble> {
+    let data: UserData = serde_saphyr::from_str(&order.user_data)
+        .map_err(|error| Trouble::invalid(format!("the user-data cannot be read: {error}")))?;
+    let mut files = Files::default();
+    for name in ["stage1.env", "stage1.sh", "kvm-gate.py"] {
+        let file = data
+            .write_files
+            .iter()
+            .find(|file| file.path.ends_with(&format!("/{name}")));
+        let file = file.ok_or_else(|| Trouble::invalid(format!("the user-data has no {name}")))?;
+        files.add(name, &file.content, &file.encoding);
+    }
+    let pairs = order.tags.pairs();
+    let tags: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let keys: Vec<&str> = data.ssh_authorized_keys.iter().map(|key| key.trim()).collect();
+    files.add(
+        "order",
+        &order_file(&tags.join("\n"), &keys.join("\n"), order.need),
+        "",
+    );
+    Ok(call(&["up"], &files))
+}
+
+/// Returns the script that looks at everything a box would need.
+pub(crate) fn doctor(need: KvmNeed) -> String {
+    let mut files = Files::default();
+    files.add("kvm-gate.py", KVM_GATE, "");
+    files.add("order", &order_file("", "", need), "");
+    call(&["doctor"], &files)
+}
+
+fn order_file(tags: &str, keys: &str, need: KvmNeed) -> String {
+    let need = if need.is_needed() { "1" } else { "" };
+    format!(
+        "TAGS={}\nKEYS={}\nGATE_REQUIRED={need}\nWORK_USER={WORK_USER}\n",
+        quote(tags),
+        quote(keys)
+    )
+}
+
+/// What `host.sh` says, line by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    lines: Vec<(String, String)>,
+}
+
+impl Answer {
+    pub(crate) fn parse(text: &str) -> Self {
+        let split = |line: &str| {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            (word.to_owned(), rest.to_owned())
+        };
+        Self {
+            lines: text.lines().map(split).collect(),
+        }
+    }
+
+    /// Returns all that is said under that word.
+    pub(crate) fn all<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
+        self.lines
+            .iter()
+            .filter(move |(of, _)| of == word)
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Returns what is said first under that word.
+    pub(crate) fn one(&self, word: &str) -> Option<&str> {
+        self.lines
+            .iter()
+            .find(|(of, _)| of == word)
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Tells whether it has an end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lines
+            .last()
+            .is_some_and(|(word, _)| word == "ok" || word == "fail")
+    }
+
+    /// Returns it where it is a yes.
+    pub(crate) fn kept(self) -> Result<Self, Trouble> {
+        let Some(text) = self.one("fail") else {
+            return Ok(self);
+        };
+        let mut parts = text.splitn(3, '|');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (kind, cause, help) = (part(), part(), part());
+        let trouble = match kind.as_str() {
+            "busy" => Trouble::new(ErrorKind::NoCapacity, cause),
+            "taken" => Trouble::new(ErrorKind::Taken, cause),
+            "no-kvm" => Trouble::new(ErrorKind::NoKvm, cause),
+            "not-found" => Trouble::new(ErrorKind::NotFound, cause),
+            "invalid" => Trouble::new(ErrorKind::Invalid, cause),
+            "unavailable" => Trouble::new(ErrorKind::Unavailable, cause).unsure(),
+            // Begun, and not ended.
+            _ => Trouble::new(ErrorKind::Invalid, cause).unsure(),
+        };
+        Err(if help.is_empty() {
+            trouble
+        } else {
+            trouble.with_help(help)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_an_end_is_none() {
+        assert!(!Answer::parse("").is_whole());
+        assert!(!Answer::parse("host-key ssh-ed25519 AAAA\n").is_whole());
+        assert!(Answer::parse("host-key ssh-ed25519 AAAA\nok\n").is_whole());
+    }
+
+    #[test]
+    fn a_refusal_says_who_has_it_and_what_to_do() {
+        let trouble = Answer::parse("fail busy|it is taken by box m1|wait\n")
+            .kept()
+            .unwrap_err();
+        assert_eq!(trouble.kind, ErrorKind::NoCapacity);
+        assert_eq!(
+            (trouble.cause.as_str(), trouble.help.as_deref()),
+            ("it is taken by box m1", Some("wait"))
+        );
+    }
+
+    #[test]
+    fn what_is_begun_there_may_have_left_something() {
+        let class = |line: &str| Answer::parse(line).kept().unwrap_err().class;
+        assert_eq!(class("fail invalid|a|b"), super::super::trouble::Class::Untouched);
+        assert_eq!(class("fail half|a|b"), super::super::trouble::Class::Unsure);
+    }
+
+    #[test]
+    fn a_word_of_the_call_cannot_break_out() {
+        let script = call(&["down", "it's; id", "-"], &Files::default());
+        assert!(
+            script.contains(r"'down' 'it'\''s; id' '-'"),
+            "no quotes around it"
+        );
+    }
+}
