@@ -224,7 +224,7 @@ host_key() { # the one that is shown to whoever takes ed25519 before the others
 
 check_gate() { # DIR
     local answer why
-    answer=$(python3 "$1/kvm-gate.py" --device "$KVM" 2>/dev/null || true)
+    answer=$(python3 "$1/lib/kvm-gate.py" --device "$KVM" 2>/dev/null || true)
     why=$(python3 -c 'import json, sys
 answer = json.load(sys.stdin)
 print("" if answer["works"] else answer["sentence"])' <<<"$answer" 2>/dev/null) || why='the KVM gate gave no answer'
@@ -322,7 +322,7 @@ put() { # DIR
         claim directory "$path"
         mkdir -p "$path"
     done
-    install -m 0755 "$1/host.sh" "$1/kvm-gate.py" "$1/stage1.sh" "$LIB/"
+    install -m 0755 "$1/host.sh" "$1"/lib/* "$LIB/"
     # Before anything else that stays: from here on it goes by itself.
     put_deadline
     { cat "$1/stage1.env" && say "LINKS='$HOMES/$WORK_USER/.cargo/bin'" && more_packages "$1/stage1.env"; } >"$ETC/stage1.env.new"

@@ -373,6 +373,7 @@ fn a_machine_that_is_already_there_has_to_be_named() {
     let defaults = Defaults {
         instance_type: "as-it-is".to_owned(),
         region: String::new(),
+        ladder: Vec::new(),
     };
     facts
         .providers

@@ -336,6 +336,11 @@ impl Provider for Host {
             .map_err(|trouble| trouble.during("destroy a box"))
     }
 
+    /// It was reachable before, and whoever guards its network goes on doing so.
+    fn has_own_network(&self) -> bool {
+        false
+    }
+
     fn dead_man(&self) -> String {
         "the machine itself takes away all that twolane put there, and gives its lock back, at the deadline; after a \
          reboot too, and never by powering off"

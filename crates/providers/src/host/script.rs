@@ -13,6 +13,9 @@ use super::trouble::Trouble;
 /// What does everything there.
 const HOST: &str = include_str!("../../../../ops/ephemeral/host.sh");
 
+/// Where a box keeps what stage 1 runs.
+const LIB: &str = "/usr/local/lib/twolane";
+
 /// Files that go along, as lines of a shell that write them.
 #[derive(Debug, Default)]
 pub(crate) struct Files(String);
@@ -25,8 +28,9 @@ impl Files {
             _ => "cat",
         };
         self.0.push_str(&format!(
-            "printf %s {} | {decode} >\"$d/{name}\"\n",
-            quote(content)
+            "printf %s {} | {decode} >\"$d\"/{}\n",
+            quote(content),
+            quote(name)
         ));
     }
 }
@@ -54,7 +58,7 @@ pub(crate) fn call(words: &[&str], files: &Files) -> String {
     let host = quote(HOST);
     // One command to the shell that reads it: what is cut on its way is never begun.
     format!(
-        "main() {{\nset -eu\numask 077\nd=$(mktemp -d)\ntrap 'rm -rf \"$d\"' EXIT\nprintf %s {host} >\"$d/host.sh\"\n{files}\
+        "main() {{\nset -eu\numask 077\nd=$(mktemp -d)\nmkdir \"$d/lib\"\ntrap 'rm -rf \"$d\"' EXIT\nprintf %s {host} >\"$d/host.sh\"\n{files}\
          printf 'CLIENT=%q\\n' \"${{1:-}}\" >>\"$d/order\"\nbash \"$d/host.sh\" {words}{dir} </dev/null || exit\n}}\nmain \"$@\"\n",
         files = files.0,
         words = words.join(" "),
@@ -66,13 +70,14 @@ pub(crate) fn up(order: &Order) -> Result<String, Trouble> {
     let data: UserData = serde_saphyr::from_str(&order.user_data)
         .map_err(|error| Trouble::invalid(format!("the user-data cannot be read: {error}")))?;
     let mut files = Files::default();
-    for name in ["stage1.env", "stage1.sh", "kvm-gate.py"] {
-        let file = data
-            .write_files
-            .iter()
-            .find(|file| file.path.ends_with(&format!("/{name}")));
-        let file = file.ok_or_else(|| Trouble::invalid(format!("the user-data has no {name}")))?;
-        files.add(name, &file.content, &file.encoding);
+    for file in &data.write_files {
+        let (dir, name) = file.path.rsplit_once('/').unwrap_or_default();
+        match (dir, name) {
+            (LIB, name) => files.add(&format!("lib/{name}"), &file.content, &file.encoding),
+            (_, "stage1.env") => files.add(name, &file.content, &file.encoding),
+            // The deadline comes with the tags.
+            _ => {}
+        }
     }
     let pairs = order.tags.pairs();
     let tags: Vec<String> = pairs
@@ -91,7 +96,7 @@ pub(crate) fn up(order: &Order) -> Result<String, Trouble> {
 /// Returns the script that looks at everything a box would need.
 pub(crate) fn doctor(need: KvmNeed) -> String {
     let mut files = Files::default();
-    files.add("kvm-gate.py", KVM_GATE, "");
+    files.add("lib/kvm-gate.py", KVM_GATE, "");
     files.add("order", &order_file("", "", need), "");
     call(&["doctor"], &files)
 }

@@ -30,9 +30,9 @@ fn order(machine: &Machine, label: &str, run: &str, deadline: u64, more: &str) -
         &format!("{dir}/stage1.env"),
         "PACKAGES='build-essential'\nWORK_USER='mvm'\n",
     );
-    machine.write(&format!("{dir}/stage1.sh"), "#!/bin/bash\n");
+    machine.write(&format!("{dir}/lib/stage1.sh"), "#!/bin/bash\n");
     machine.write(
-        &format!("{dir}/kvm-gate.py"),
+        &format!("{dir}/lib/kvm-gate.py"),
         include_str!("../../../../ops/ephemeral/kvm-gate.py"),
     );
     let host = include_str!("../../../../ops/ephemeral/host.sh");
