@@ -32,9 +32,6 @@ const LOST_MAX: Duration = Duration::from_secs(20);
 /// How often a create is sent, at most.
 const CREATES_MAX: u32 = 4;
 
-/// How long destroying may take until the provider lists nothing any more.
-const GONE_MAX: Duration = Duration::from_secs(9 * 60);
-
 /// How many destroys are on their way at once.
 const TOGETHER: usize = 8;
 
@@ -358,7 +355,7 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     }
 
     async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        let end = self.in_time(GONE_MAX);
+        let end = self.in_time(self.api.gone_max());
         let mut departing = Departing::default();
         let mut attempt = 0;
         loop {

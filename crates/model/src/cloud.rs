@@ -67,6 +67,11 @@ pub trait CloudApi: Send + Sync {
         Duration::from_secs(2)
     }
 
+    /// Returns how long destroying may take until nothing is listed any more.
+    fn gone_max(&self) -> Duration {
+        Duration::from_secs(9 * 60)
+    }
+
     /// Returns the places within the order's region to try in turn: its zones, or the region alone.
     async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
         Ok(vec![order.candidate.region.clone()])

@@ -8,11 +8,12 @@ use model::{
     name::ProviderName,
 };
 
-use crate::{aws, gcp, hetzner, http::RequestLog, latitude, ovh, vultr};
+use crate::{aws, azure, gcp, hetzner, http::RequestLog, latitude, ovh, vultr};
 
 /// All clouds: a new one is a folder and one line here.
 const CLOUDS: &[Entry] = &[
     aws::ENTRY,
+    azure::ENTRY,
     gcp::ENTRY,
     hetzner::ENTRY,
     latitude::ENTRY,

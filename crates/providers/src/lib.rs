@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod aws;
+pub mod azure;
 pub mod contract;
 mod endpoint;
 mod environment;

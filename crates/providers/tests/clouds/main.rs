@@ -4,6 +4,7 @@
 mod fakes;
 
 mod aws;
+mod azure;
 mod gcp;
 mod hetzner;
 mod latitude;

@@ -1,6 +1,7 @@
 //! Stateful stand-ins for the clouds, and what they share. They speak the real wire format over loopback.
 
 pub(crate) mod aws;
+pub(crate) mod azure;
 pub(crate) mod botocore;
 pub(crate) mod clock;
 pub(crate) mod gcp;

@@ -221,9 +221,58 @@ impl Spec {
             .expect("references resolve")
     }
 
+    /// Returns a schema, what its parts say of the same object included where they are nothing but objects, and the
+    /// names of all that it was put together from. None: it stands within itself.
+    fn whole(&self, schema: &Value, above: &[String]) -> Option<(Value, Vec<String>)> {
+        let mut above = above.to_vec();
+        if let Some(name) = schema["$ref"].as_str() {
+            if above.iter().any(|other| other == name) {
+                return None;
+            }
+            above.push(name.to_owned());
+        }
+        let mut whole = self.resolve(schema).clone();
+        let (mut parts, mut names) = (Vec::new(), above.clone());
+        for part in whole["allOf"].as_array().cloned().unwrap_or_default() {
+            let (part, of_part) = self.whole(&part, &above)?;
+            names.extend(of_part.into_iter().skip(above.len()));
+            parts.push(part);
+        }
+        let is_plain = |part: &Value| {
+            let known = ["type", "properties", "required", "description"];
+            let fields = part.as_object().into_iter().flatten();
+            part["properties"].is_object() && fields.into_iter().all(|(key, _)| known.contains(&key.as_str()))
+        };
+        if parts.is_empty() || !parts.iter().all(is_plain) {
+            return Some((whole, above));
+        }
+        let fields = whole.as_object_mut().expect("it has parts");
+        fields.remove("allOf");
+        for part in parts {
+            let properties = fields.entry("properties").or_insert_with(|| json!({}));
+            for (name, property) in part["properties"].as_object().into_iter().flatten() {
+                properties[name] = property.clone();
+            }
+            let required = part["required"].as_array().cloned().unwrap_or_default();
+            if !required.is_empty() {
+                let all = fields.entry("required").or_insert_with(|| json!([]));
+                all.as_array_mut().expect("a list").extend(required);
+            }
+        }
+        Some((whole, names))
+    }
+
     /// Returns a schema as JSON Schema has it, with nothing left to look up.
     fn inlined(&self, schema: &Value, is_closed: bool) -> Value {
-        let schema = self.resolve(schema);
+        self.inlined_below(&[], schema, is_closed)
+    }
+
+    fn inlined_below(&self, above: &[String], schema: &Value, is_closed: bool) -> Value {
+        let Some((schema, above)) = self.whole(schema, above) else {
+            // What stands within itself is not looked at a second time.
+            return json!({});
+        };
+        let inlined = |schema: &Value, is_closed| self.inlined_below(&above, schema, is_closed);
         let Some(fields) = schema.as_object() else {
             return schema.clone();
         };
@@ -233,18 +282,16 @@ impl Spec {
                 ("properties", Value::Object(properties)) => {
                     let inlined = properties
                         .iter()
-                        .map(|(name, s)| (name.clone(), self.inlined(s, is_closed)));
+                        .map(|(name, s)| (name.clone(), inlined(s, is_closed)));
                     Value::Object(inlined.collect())
                 }
                 ("items" | "additionalProperties" | "not", value) if value.is_object() => {
-                    self.inlined(value, is_closed)
+                    inlined(value, is_closed)
                 }
                 // The parts of a sum describe one object together, so none of them is closed.
-                ("allOf", Value::Array(parts)) => {
-                    parts.iter().map(|part| self.inlined(part, false)).collect()
-                }
+                ("allOf", Value::Array(parts)) => parts.iter().map(|part| inlined(part, false)).collect(),
                 ("anyOf" | "oneOf", Value::Array(parts)) => {
-                    parts.iter().map(|part| self.inlined(part, is_closed)).collect()
+                    parts.iter().map(|part| inlined(part, is_closed)).collect()
                 }
                 ("example" | "examples" | "description" | "title" | "default", _) => continue,
                 (_, value) => value.clone(),

@@ -1,0 +1,192 @@
+//! What of the environment Azure takes, in the order of Azure's own tools.
+
+use std::{path::PathBuf, sync::Arc};
+
+use model::{cloud::CloudApi, error::ProviderError};
+
+use super::{
+    Access, Azure, CREDENTIALS_HELP,
+    credentials::{Chain, Source},
+};
+use crate::{
+    environment::{Entry, Environment, missing},
+    http::{Authorize, Bearer},
+};
+
+/// How it is made of the environment.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "azure",
+    stand_ins: &[("AZURE_ACCESS_TOKEN", "none"), ("AZURE_SUBSCRIPTION_ID", "none")],
+    make,
+};
+
+fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderError> {
+    let authorize: Arc<dyn Authorize> = match environment.get("AZURE_ACCESS_TOKEN") {
+        Some(token) => Arc::new(Bearer::new(&token)),
+        None => Arc::new(Chain::new(sources(environment)?)),
+    };
+    let subscription = environment
+        .first(&["AZURE_SUBSCRIPTION_ID", "ARM_SUBSCRIPTION_ID"])
+        .or_else(|| chosen_subscription(environment));
+    let Some(subscription) = subscription else {
+        let help =
+            "set AZURE_SUBSCRIPTION_ID to its id: `az account show --query id` tells the one that is chosen";
+        return Err(missing("azure", "no subscription of Azure is named", help));
+    };
+    let is_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if !subscription.chars().all(is_id) {
+        let cause = format!("`{subscription}` is not the id of a subscription");
+        let help = "set AZURE_SUBSCRIPTION_ID to the id, not to the name: `az account list` tells both";
+        return Err(missing("azure", &cause, help));
+    }
+    let access = Access {
+        subscription,
+        authorize,
+        endpoint: environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT"),
+        log: environment.log.clone(),
+        time_max: None,
+    };
+    Ok(Arc::new(Azure::new(access)?))
+}
+
+/// Returns the ways to a token. What was set on purpose is the only one.
+fn sources(environment: &Environment<'_>) -> Result<Vec<Source>, ProviderError> {
+    let get = |name: &str| environment.get(name);
+    let (tenant, client) = (get("AZURE_TENANT_ID"), get("AZURE_CLIENT_ID"));
+    let (secret, file) = (get("AZURE_CLIENT_SECRET"), get("AZURE_FEDERATED_TOKEN_FILE"));
+    if secret.is_some() || file.is_some() {
+        let (Some(tenant), Some(client)) = (&tenant, &client) else {
+            let is_set = if secret.is_some() {
+                "AZURE_CLIENT_SECRET"
+            } else {
+                "AZURE_FEDERATED_TOKEN_FILE"
+            };
+            let unset = [("AZURE_TENANT_ID", &tenant), ("AZURE_CLIENT_ID", &client)];
+            let unset: Vec<_> = unset
+                .iter()
+                .filter(|(_, value)| value.is_none())
+                .map(|(name, _)| *name)
+                .collect();
+            let verb = if unset.len() == 1 { "is" } else { "are" };
+            let cause = format!("{is_set} is set, and {} {verb} not", unset.join(" and "));
+            return Err(missing("azure", &cause, CREDENTIALS_HELP));
+        };
+        let (tenant, client) = (tenant.clone(), client.clone());
+        return Ok(match (secret, file) {
+            (Some(secret), _) => vec![Source::Secret {
+                tenant,
+                client,
+                secret,
+            }],
+            (None, file) => vec![Source::Federated {
+                tenant,
+                client,
+                file: file.unwrap_or_default().into(),
+            }],
+        });
+    }
+    // Elsewhere the address of the machine's identity answers nobody, and takes long to do so.
+    let is_azure = |machine: &String| machine.starts_with("Microsoft Corporation Virtual Machine");
+    let has_identity = environment.machine.as_ref().is_some_and(is_azure)
+        || environment
+            .first(&["IDENTITY_ENDPOINT", "MSI_ENDPOINT"])
+            .is_some();
+    let machine = has_identity.then_some(Source::Machine { client });
+    let program = login_file(environment).map(|_| Source::Program);
+    let sources: Vec<_> = machine.into_iter().chain(program).collect();
+    if sources.is_empty() {
+        let cause = "no credentials of Azure are here";
+        return Err(missing("azure", cause, CREDENTIALS_HELP));
+    }
+    Ok(sources)
+}
+
+/// Returns the file in which `az login` keeps who is logged in.
+fn login_file(environment: &Environment<'_>) -> Option<PathBuf> {
+    match environment.get("AZURE_CONFIG_DIR") {
+        Some(dir) => Some(PathBuf::from(dir).join("azureProfile.json")).filter(|path| path.is_file()),
+        None => environment.home_file(".azure/azureProfile.json"),
+    }
+}
+
+/// Returns the subscription that `az account set` has chosen.
+fn chosen_subscription(environment: &Environment<'_>) -> Option<String> {
+    let text = std::fs::read_to_string(login_file(environment)?).ok()?;
+    // `az` writes a byte order mark.
+    let profile: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    let all = profile["subscriptions"].as_array()?;
+    let chosen = all
+        .iter()
+        .find(|subscription| subscription["isDefault"] == true)?;
+    chosen["id"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(variables: &[(&str, &str)], machine: Option<&str>) -> Result<(), String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let environment = Environment {
+            variable: &variable,
+            machine: machine.map(str::to_owned),
+            log: None,
+        };
+        make(&environment).map(|_| ()).map_err(|error| error.cause)
+    }
+
+    const SUBSCRIPTION: (&str, &str) = ("AZURE_SUBSCRIPTION_ID", "0b1f6471-1bf0-4dda-aec3-cb9272f09590");
+
+    #[test]
+    fn what_is_half_set_is_named() {
+        let secret = ("AZURE_CLIENT_SECRET", "s");
+        assert_eq!(
+            made(&[SUBSCRIPTION], None).unwrap_err(),
+            "no credentials of Azure are here"
+        );
+        assert_eq!(
+            made(&[SUBSCRIPTION, secret], None).unwrap_err(),
+            "AZURE_CLIENT_SECRET is set, and AZURE_TENANT_ID and AZURE_CLIENT_ID are not"
+        );
+        let most = [
+            SUBSCRIPTION,
+            ("AZURE_FEDERATED_TOKEN_FILE", "/t"),
+            ("AZURE_TENANT_ID", "t"),
+        ];
+        assert_eq!(
+            made(&most, None).unwrap_err(),
+            "AZURE_FEDERATED_TOKEN_FILE is set, and AZURE_CLIENT_ID is not"
+        );
+        let all = [secret, ("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c")];
+        assert_eq!(made(&all, None).unwrap_err(), "no subscription of Azure is named");
+        let named = [
+            ("AZURE_ACCESS_TOKEN", "t"),
+            ("AZURE_SUBSCRIPTION_ID", "Pay as you go"),
+        ];
+        assert!(made(&named, None).unwrap_err().contains("not the id"));
+    }
+
+    #[test]
+    fn each_way_is_enough() {
+        let principal = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), SUBSCRIPTION];
+        for way in [("AZURE_CLIENT_SECRET", "s"), ("AZURE_FEDERATED_TOKEN_FILE", "/t")] {
+            let variables: Vec<_> = principal.iter().copied().chain([way]).collect();
+            assert_eq!(made(&variables, None), Ok(()));
+        }
+        assert_eq!(made(&[SUBSCRIPTION, ("AZURE_ACCESS_TOKEN", "t")], None), Ok(()));
+        let here = Some("Microsoft Corporation Virtual Machine");
+        assert_eq!(made(&[SUBSCRIPTION], here), Ok(()));
+    }
+
+    #[test]
+    fn a_login_brings_its_subscription() {
+        let dir = tempfile::tempdir().unwrap();
+        let profile = "\u{feff}{\"subscriptions\": [{\"id\": \"a\", \"isDefault\": false}, {\"id\": \"b\", \"isDefault\": true}]}";
+        std::fs::write(dir.path().join("azureProfile.json"), profile).unwrap();
+        let dir = ("AZURE_CONFIG_DIR", dir.path().to_str().unwrap());
+        assert_eq!(made(&[dir], None), Ok(()));
+    }
+}

@@ -1,0 +1,590 @@
+//! Azure: nested KVM on most Intel and newer AMD sizes, each box in a resource group of its own. The single calls; see
+//! README.md for what surprised us.
+
+mod body;
+mod convert;
+mod credentials;
+mod environment;
+mod preflight;
+mod prices;
+mod sizes;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::future::{join, try_join};
+use model::{
+    candidate::Rung,
+    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Listed, ResourceKind, Which},
+    money::Money,
+    name::{Label, ProviderName, Token},
+    order::Order,
+    tags::{OURS, Tags},
+    time::Timestamp,
+    world::{Console, Preflight, Prices},
+};
+use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+pub(crate) use self::environment::ENTRY;
+use self::{
+    body::Paths,
+    credentials::Nobody,
+    wire::{Diagnostics, Operation, Page, Thing},
+};
+use crate::http::{Authorize, Client, Request, RequestLog, Settings};
+
+/// Where the API answers.
+pub const ENDPOINT: &str = "https://management.azure.com";
+
+/// Where its credentials come from.
+pub(crate) const CREDENTIALS_HELP: &str = "run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or \
+     AZURE_FEDERATED_TOKEN_FILE) to a service principal with the role Contributor; and set AZURE_SUBSCRIPTION_ID";
+
+/// The longest user-data that the API takes, in bytes.
+const USER_DATA_MAX: usize = 65_535;
+
+/// What is tried in order.
+const LADDER: [(&str, &str); 5] = [
+    (sizes::DEFAULT, "eastus"),
+    ("Standard_D4as_v5", "eastus"),
+    ("Standard_D4s_v3", "eastus"),
+    (sizes::DEFAULT, "westeurope"),
+    ("Standard_D4as_v5", "westeurope"),
+];
+
+/// What the names of our groups begin with.
+const GROUP: &str = "twolane-";
+
+/// The part of the API that a path belongs to has its own version.
+const RESOURCES: &str = "2021-04-01";
+const NETWORK: &str = "2024-05-01";
+/// The first that takes the security type `Standard` by name without a feature switched on in the subscription.
+const COMPUTE: &str = "2025-11-01";
+const SKUS: &str = "2021-07-01";
+
+/// Azure, in one subscription.
+pub struct Azure {
+    client: Client,
+    name: ProviderName,
+    endpoint: Url,
+    subscription: String,
+}
+
+/// What is needed to use Azure.
+pub struct Access {
+    /// The id of the subscription that boxes are made in.
+    pub subscription: String,
+    /// How a request proves who asks.
+    pub authorize: Arc<dyn Authorize>,
+    /// Where the API answers, when that is not [`ENDPOINT`].
+    pub endpoint: Option<String>,
+    /// Who is told of each request.
+    pub log: Option<Arc<dyn RequestLog>>,
+    /// How long one request may take; none: a minute.
+    pub time_max: Option<Duration>,
+}
+
+impl Azure {
+    /// Makes a client of the API. Sends nothing.
+    pub fn new(access: Access) -> Result<Self, ProviderError> {
+        let name = ProviderName::new("azure").expect("it keeps to the rule");
+        let endpoint = access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned());
+        let client = Client::new(Settings {
+            provider: name.clone(),
+            endpoint: endpoint.clone(),
+            authorize: access.authorize,
+            dialect: &convert::Words,
+            log: access.log,
+            time_max: access.time_max,
+        })?;
+        Ok(Self {
+            client,
+            name,
+            endpoint: Url::parse(&endpoint).expect("the client has read it"),
+            subscription: access.subscription,
+        })
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.name.clone(),
+            operation: operation.to_owned(),
+            cause: cause.into(),
+            help: None,
+        }
+    }
+
+    fn check(&self, order: &Order) -> Result<(), ProviderError> {
+        let invalid = |operation: &str, cause: String, help: &str| ProviderError {
+            help: Some(help.to_owned()),
+            ..self.error(ErrorKind::Invalid, operation, cause)
+        };
+        if order.user_data.len() > USER_DATA_MAX {
+            let cause = format!(
+                "the user-data is {} bytes, and Azure takes {USER_DATA_MAX}",
+                order.user_data.len()
+            );
+            let help = "shorten [system] in twolane.toml: packages, certificates, tools";
+            return Err(invalid("create a box", cause, help));
+        }
+        if order.allow.iter().all(|range| range.contains(':')) {
+            let cause = "no IPv4 address is named that may reach SSH".to_owned();
+            return Err(invalid("make the firewall", cause, "name one with --allow-cidr"));
+        }
+        Ok(())
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/subscriptions/{}/{rest}", self.subscription)
+    }
+
+    fn group_path(&self, group: &str) -> String {
+        self.path(&format!("resourcegroups/{group}"))
+    }
+
+    fn machine_path(&self, group: &str, name: &str) -> String {
+        self.path(&format!(
+            "resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}"
+        ))
+    }
+
+    /// Returns the paths of what is made beside the box: an attempt's names are its own.
+    fn paths(&self, order: &Order) -> Paths {
+        let group = group_of(&order.tags.token);
+        let of = |kind: &str| {
+            self.path(&format!(
+                "resourceGroups/{group}/providers/Microsoft.Network/{kind}/box"
+            ))
+        };
+        Paths {
+            firewall: of("networkSecurityGroups"),
+            network: of("virtualNetworks"),
+            address: of("publicIPAddresses"),
+            interface: of("networkInterfaces"),
+        }
+    }
+
+    async fn thing(
+        &self,
+        path: &str,
+        version: &str,
+        operation: &'static str,
+    ) -> Result<Option<Thing>, ProviderError> {
+        let request = Request::get(path, operation).query("api-version", version);
+        match self.client.json(&request).await {
+            Ok(thing) => Ok(Some(thing)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes what the box refers to, or finds that it is made. What is still being made is `Unavailable`: what refers
+    /// to it would be refused.
+    async fn ensure(
+        &self,
+        path: &str,
+        version: &str,
+        body: &Value,
+        operation: &'static str,
+    ) -> Result<(), ProviderError> {
+        let thing = match self.thing(path, version, operation).await? {
+            Some(thing) => thing,
+            None => {
+                let request = Request::new(Method::PUT, path, operation)
+                    .query("api-version", version)
+                    .json(body);
+                self.client.json(&request).await?
+            }
+        };
+        let state = thing.properties.provisioning_state.unwrap_or_default();
+        match state.as_str() {
+            "Succeeded" => Ok(()),
+            "Failed" | "Canceled" => {
+                let cause = format!("what was made for the box is {state}");
+                Err(self.error(ErrorKind::NoCapacity, operation, cause))
+            }
+            _ => Err(self.error(ErrorKind::Unavailable, operation, format!("it is still {state}"))),
+        }
+    }
+
+    /// Returns a whole list, page by page.
+    async fn all<T: DeserializeOwned>(&self, first: Request) -> Result<Vec<T>, ProviderError> {
+        let mut rows = Vec::new();
+        let mut request = first;
+        loop {
+            let page: Page<T> = self.client.json(&request).await?;
+            rows.extend(page.value);
+            let Some(link) = page.next_link.filter(|link| !link.is_empty()) else {
+                return Ok(rows);
+            };
+            let next = self.follow(Method::GET, &link, request.operation);
+            request = next.ok_or_else(|| {
+                let cause = "the next page of the list is said to be elsewhere".to_owned();
+                self.client.garbled(&request, cause)
+            })?;
+        }
+    }
+
+    /// Makes a request of an address that an answer named. None when it leads elsewhere: the token stays here.
+    fn follow(&self, method: Method, link: &str, operation: &'static str) -> Option<Request> {
+        let url = Url::parse(link)
+            .ok()
+            .filter(|url| url.origin() == self.endpoint.origin())?;
+        let path = url
+            .path()
+            .strip_prefix(self.endpoint.path().trim_end_matches('/'))?;
+        let mut request = Request::new(method, path, operation);
+        request.query = url.query_pairs().into_owned().collect();
+        Some(request)
+    }
+
+    /// Looks at a box, and at its address once it runs.
+    async fn machine(&self, group: &str, name: &str) -> Result<Option<Sighting>, ProviderError> {
+        let request = Request::get(self.machine_path(group, name), "look at a box")
+            .query("api-version", COMPUTE)
+            .query("$expand", "instanceView");
+        let machine: Thing = match self.client.json(&request).await {
+            Ok(machine) => machine,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (mut listed, life) = (
+            convert::listed(ResourceKind::Machine, &machine),
+            convert::life(&machine),
+        );
+        if life == Life::Running {
+            let path = format!("resourceGroups/{group}/providers/Microsoft.Network/publicIPAddresses/box");
+            let address = self
+                .thing(&self.path(&path), NETWORK, "look at a box's address")
+                .await?;
+            let text = address.and_then(|address| address.properties.ip_address);
+            listed.address = text.and_then(|text| text.parse().ok());
+        }
+        Ok(Some(Sighting {
+            listed,
+            life,
+            host_key: None,
+            operation: None,
+        }))
+    }
+
+    /// Asks why a create failed, where its answer named whom to ask.
+    async fn why_failed(&self, operation: Option<&String>) -> Option<Life> {
+        let request = self.follow(Method::GET, operation?, "look at how a create goes")?;
+        let told: Operation = self.client.json(&request).await.ok()?;
+        let error = convert::told(&told.error?);
+        Some(convert::failed(&error.code, &error.message))
+    }
+
+    async fn machines(&self, which: &Which, operation: &'static str) -> Result<Vec<Thing>, ProviderError> {
+        let path = self.path("providers/Microsoft.Compute/virtualMachines");
+        let request = Request::get(path, operation).query("api-version", COMPUTE);
+        let mut machines: Vec<Thing> = self.all(request).await?;
+        machines.retain(|machine| convert::is_meant(&machine.tags, which));
+        Ok(machines)
+    }
+
+    async fn groups(&self, which: &Which) -> Result<Vec<Thing>, ProviderError> {
+        let request = Request::get(self.path("resourcegroups"), "list what is ours")
+            .query("api-version", RESOURCES)
+            .query("$filter", format!("tagName eq '{OURS}' and tagValue eq 'true'"));
+        let mut groups: Vec<Thing> = self.all(request).await?;
+        groups.retain(|group| is_named_by_us(&group.name) && convert::is_meant(&group.tags, which));
+        Ok(groups)
+    }
+
+    /// Looks for the box of an attempt by its own name, which no list has to know yet.
+    async fn find_own(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        self.machine(&group_of(&order.tags.token), order.tags.label.as_str())
+            .await
+    }
+
+    /// Looks for the box of a label in the list; one of the order's own run counts first.
+    async fn find_listed(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        let which = Which::Label(order.tags.label.clone());
+        let found = self.machines(&which, "look for a box").await?;
+        let is_own = |machine: &&Thing| {
+            let run = machine.tags.as_ref().and_then(|tags| tags.get("mvm-run"));
+            run.is_some_and(|run| run == order.tags.run.as_str())
+        };
+        let Some(machine) = found.iter().find(is_own).or(found.first()) else {
+            return Ok(None);
+        };
+        let id = convert::id_of(machine);
+        let (group, name) = id.split_once('/').unwrap_or_default();
+        self.machine(group, name).await
+    }
+
+    async fn destroy(&self, path: String, query: (&str, &str), version: &str) -> Result<(), ProviderError> {
+        let request = Request::new(Method::DELETE, path, "destroy")
+            .query("api-version", version)
+            .query(query.0, query.1);
+        match self.client.send(&request).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Destroys a group with all that is in it.
+    async fn destroy_group(&self, group: &str) -> Result<(), ProviderError> {
+        let force = ("forceDeletionTypes", "Microsoft.Compute/virtualMachines");
+        self.destroy(self.group_path(group), force, RESOURCES).await
+    }
+
+    /// Destroys a box: with its whole group, where that is one of ours and so holds nothing else.
+    async fn destroy_machine(&self, listed: &Listed) -> Result<(), ProviderError> {
+        let (group, name) = listed.id.split_once('/').unwrap_or_default();
+        let found = self.thing(&self.group_path(group), RESOURCES, "destroy").await?;
+        let is_ours =
+            |found: &Thing| is_named_by_us(&found.name) && convert::is_meant(&found.tags, &Which::AllOurs);
+        match found {
+            None => Ok(()),
+            Some(found) if is_ours(&found) => self.destroy_group(group).await,
+            Some(_) => {
+                let path = self.machine_path(group, name);
+                self.destroy(path, ("forceDeletion", "true"), COMPUTE).await
+            }
+        }
+    }
+}
+
+/// Returns the name of an attempt's group. Each attempt has its own: what an attempt that failed had may stay reserved
+/// for minutes.
+fn group_of(token: &Token) -> String {
+    format!("{GROUP}{token}")
+}
+
+/// Tells whether a group has a name that we give: tags alone may have come from a policy of the subscription.
+fn is_named_by_us(group: &str) -> bool {
+    group.to_lowercase().starts_with(GROUP)
+}
+
+#[async_trait]
+impl CloudApi for Azure {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn default_instance_type(&self) -> &str {
+        LADDER[0].0
+    }
+
+    fn default_region(&self) -> &str {
+        LADDER[0].1
+    }
+
+    fn ladder(&self) -> Vec<Rung> {
+        let rung = |&(instance_type, region): &(&str, &str)| Rung {
+            instance_type: instance_type.to_owned(),
+            region: region.to_owned(),
+        };
+        LADDER[1..].iter().map(rung).collect()
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let (cause, help) = sizes::why_not(instance_type, need)?;
+        Some(ProviderError {
+            help: Some(help),
+            ..self.error(ErrorKind::NoKvm, "create a box", cause)
+        })
+    }
+
+    fn dead_man(&self) -> String {
+        "the box powers itself off at its deadline, which does not stop the bill at Azure: `twolane reap` has to delete \
+         its resource group"
+            .to_owned()
+    }
+
+    /// The same names and the same body make the same things.
+    fn is_create_repeatable(&self) -> bool {
+        true
+    }
+
+    fn listing_lag(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// A group takes up to a quarter of an hour to go.
+    fn gone_max(&self) -> Duration {
+        Duration::from_secs(20 * 60)
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+        self.check(order)?;
+        let paths = self.paths(order);
+        let group = self.group_path(&group_of(&order.tags.token));
+        self.ensure(&group, RESOURCES, &body::group(order), "make the resource group")
+            .await?;
+        let (firewall, address) = (body::firewall(order), body::address(order));
+        try_join(
+            self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall"),
+            self.ensure(&paths.address, NETWORK, &address, "make the address"),
+        )
+        .await?;
+        let network = body::network(order, &paths);
+        self.ensure(&paths.network, NETWORK, &network, "make the network")
+            .await?;
+        let interface = body::interface(order, &paths);
+        self.ensure(&paths.interface, NETWORK, &interface, "make the interface")
+            .await?;
+        // All names follow from the order.
+        Ok(Prepared::default())
+    }
+
+    async fn create(
+        &self,
+        order: &Order,
+        _place: &str,
+        _prepared: &Prepared,
+    ) -> Result<Sighting, ProviderError> {
+        let path = self.machine_path(&group_of(&order.tags.token), order.tags.label.as_str());
+        let user_data = STANDARD.encode(&order.user_data);
+        let request = Request::new(Method::PUT, path, "create a box")
+            .query("api-version", COMPUTE)
+            .json(&body::machine(order, &self.paths(order), &user_data))
+            .creates();
+        let answer = self.client.send(&request).await?;
+        let machine: Thing = serde_json::from_slice(&answer.body).map_err(|error| {
+            let cause = format!("the answer is not what its API describes ({error})");
+            self.client.garbled(&request, cause)
+        })?;
+        let operation = answer.headers.get("azure-asyncoperation");
+        let life = match convert::life(&machine) {
+            // Its address is not looked at here.
+            Life::Running => Life::Coming,
+            life => life,
+        };
+        Ok(Sighting {
+            listed: convert::listed(ResourceKind::Machine, &machine),
+            life,
+            host_key: None,
+            operation: operation.and_then(|value| value.to_str().ok()).map(str::to_owned),
+        })
+    }
+
+    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
+        let (group, name) = sighting.listed.id.split_once('/').unwrap_or_default();
+        let Some(seen) = self.machine(group, name).await? else {
+            return Ok(None);
+        };
+        let why = match &seen.life {
+            Life::Failed { kind, .. } if *kind != ErrorKind::NoKvm => {
+                self.why_failed(sighting.operation.as_ref()).await
+            }
+            _ => None,
+        };
+        Ok(Some(Sighting {
+            life: why.unwrap_or(seen.life),
+            operation: sighting.operation.clone(),
+            ..seen
+        }))
+    }
+
+    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+        let (own, listed) = join(self.find_own(order), self.find_listed(order)).await;
+        match own? {
+            Some(own) => Ok(Some(own)),
+            None => listed,
+        }
+    }
+
+    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+        let (machines, groups) =
+            try_join(self.machines(which, "list what is ours"), self.groups(which)).await?;
+        let machines = machines
+            .iter()
+            .map(|thing| convert::listed(ResourceKind::Machine, thing));
+        let groups = groups
+            .iter()
+            .map(|thing| convert::listed(ResourceKind::Group, thing));
+        Ok(machines.chain(groups).collect())
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.client.now()
+    }
+
+    async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        match listed.kind {
+            ResourceKind::Machine => self.destroy_machine(listed).await,
+            ResourceKind::Group => self.destroy_group(&listed.id).await,
+            kind => {
+                let cause = format!("it lists no {kind} of its own: all goes with the group");
+                Err(self.error(ErrorKind::Invalid, "destroy", cause))
+            }
+        }
+    }
+
+    fn retag(&self) -> Option<&dyn Retag> {
+        Some(self)
+    }
+
+    fn preflight(&self) -> Option<&dyn Preflight> {
+        Some(self)
+    }
+
+    fn prices(&self) -> Option<&dyn Prices> {
+        Some(self)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Retag for Azure {
+    async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        let (group, name) = listed.id.split_once('/').unwrap_or((&listed.id, ""));
+        let (path, version) = match listed.kind {
+            ResourceKind::Machine => (self.machine_path(group, name), COMPUTE),
+            _ => (self.group_path(group), RESOURCES),
+        };
+        let request = Request::new(Method::PATCH, path, "move the deadline")
+            .query("api-version", version)
+            .json(&json!({"tags": tags.pairs()}));
+        self.client.send(&request).await.map(|_| ())
+    }
+}
+
+impl Prices for Azure {
+    fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
+        Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+}
+
+#[async_trait]
+impl Console for Azure {
+    /// Azure keeps it as a file elsewhere, at an address that is its own permission: no token goes there.
+    async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
+        const WHAT: &str = "read the console";
+        let which = Which::Label(label.clone());
+        let found = self.machines(&which, WHAT).await?;
+        let missing = || self.error(ErrorKind::NotFound, WHAT, format!("there is no box {label}"));
+        let id = convert::id_of(found.first().ok_or_else(missing)?);
+        let (group, name) = id.split_once('/').unwrap_or_default();
+        let path = format!("{}/retrieveBootDiagnosticsData", self.machine_path(group, name));
+        let request = Request::new(Method::POST, path, WHAT)
+            .query("api-version", COMPUTE)
+            .query("sasUriExpirationTimeInMinutes", 5);
+        let told: Diagnostics = self.client.json(&request).await?;
+        let none = || self.error(ErrorKind::NotFound, WHAT, "the box has not written anything yet");
+        let link = told.serial_console_log_blob_uri.ok_or_else(none)?;
+        let url = Url::parse(&link).map_err(|_| self.client.garbled(&request, "no address".to_owned()))?;
+        let store = self
+            .client
+            .at(&url.origin().ascii_serialization(), Arc::new(Nobody))?;
+        let mut request = Request::get(url.path(), WHAT);
+        request.query = url.query_pairs().into_owned().collect();
+        Ok(store.send(&request).await?.body)
+    }
+}

@@ -1,0 +1,607 @@
+//! Azure, through the engine's `Cloud`, against its fake.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use engine::cloud::Cloud;
+use model::{
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+    machine::{Gone, Machine, ResourceKind, Which},
+    name::{Label, RunId},
+    order::Order,
+    time::{Deadline, between},
+    world::{Clock, Finding, Provider},
+};
+use providers::{
+    azure::{Access, Azure},
+    contract::{self, Hooks, Reports},
+    http::Bearer,
+};
+use serde_json::json;
+
+use crate::{
+    fakes::{
+        azure::{Azure as FakeAzure, CONSOLE, SUBSCRIPTION, TOKEN},
+        clock::TestClock,
+        server::{Fake, Fault, Reply},
+    },
+    orders::{self, label, run},
+};
+
+const SIZE: &str = "Standard_D4s_v5";
+
+/// A provider over the fake, and both ends of it.
+struct Bench {
+    cloud: Cloud<Azure>,
+    fake: Fake<FakeAzure>,
+    clock: TestClock,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(TOKEN, SUBSCRIPTION).await
+    }
+
+    async fn with(token: &str, subscription: &str) -> Self {
+        let clock = TestClock::new();
+        let fake = Fake::serve(FakeAzure::new(&clock)).await;
+        fake.api().url = fake.url.clone();
+        let api = Azure::new(Access {
+            subscription: subscription.to_owned(),
+            authorize: Arc::new(Bearer::new(token)),
+            endpoint: Some(fake.url.clone()),
+            log: None,
+            time_max: None,
+        });
+        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
+        Self { cloud, fake, clock }
+    }
+
+    fn order(&self, name: &str) -> Order {
+        Hooks::order(self, &label(name), &run("r1"))
+    }
+
+    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
+        self.cloud.up(&self.order(name), &Reports::default()).await
+    }
+
+    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
+        self.cloud
+            .down(&Which::Label(label(name)), &Reports::default())
+            .await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.fake.api().names()
+    }
+
+    /// How often a box was asked for.
+    fn creates(&self) -> usize {
+        let is_create = |call: &&String| call.starts_with("PUT ") && call.contains("/virtualMachines/");
+        self.fake.calls().iter().filter(is_create).count()
+    }
+
+    /// There is one box of that label, and there never were two.
+    #[track_caller]
+    fn assert_one(&self, name: &str) {
+        let most = self.fake.api().most_of_a_name.get(name).copied();
+        assert_eq!(most, Some(1), "{:?}", self.fake.calls());
+    }
+
+    /// Brings one box up although one call goes wrong, and down again. The call is told by its method and by what is
+    /// in its body.
+    async fn survives(method: &str, body: &str, fault: Fault) -> Self {
+        let bench = Self::new().await;
+        bench.fake.fault_in_body(method, body, fault.clone());
+        let outcome = bench.up("box-1").await;
+        outcome.unwrap_or_else(|error| panic!("{method} {body} with {fault:?}: {error}"));
+        bench.assert_one("box-1");
+        bench.down("box-1").await.unwrap();
+        assert_eq!(
+            bench.names(),
+            Vec::<String>::new(),
+            "{method} {body} with {fault:?}"
+        );
+        bench
+    }
+
+    /// Orders a box that is not to be had, and returns what that means. Nothing is left of it.
+    async fn refused(&self) -> ProviderError {
+        let refusal = self.up("box-1").await.expect_err("the fake refuses");
+        self.clock.sleep(Duration::from_secs(10)).await;
+        self.down("box-1").await.unwrap();
+        assert_eq!(self.names(), Vec::<String>::new());
+        refusal
+    }
+}
+
+impl Hooks for Bench {
+    fn order(&self, label: &Label, run: &RunId) -> Order {
+        Order {
+            need: KvmNeed::Required,
+            ..orders::order(("azure", SIZE, "eastus"), label, run, &self.clock)
+        }
+    }
+
+    fn plant_foreign(&self, label: &Label) {
+        self.fake.api().plant(label.as_str(), &json!({"team": "other"}));
+    }
+
+    fn has_foreign(&self, label: &Label) -> bool {
+        let names = self.names();
+        let machine = format!("{label}/providers/microsoft.compute/virtualmachines/{label}");
+        names.contains(&label.to_string()) && names.contains(&machine)
+    }
+
+    fn has_remains(&self, label: &Label) -> bool {
+        self.fake.api().labels().contains(label.as_str())
+    }
+}
+
+fn status(code: u16, body: &str) -> Reply {
+    Reply {
+        status: code,
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let bench = Bench::new().await;
+    contract::check_all(&bench.cloud, &bench).await;
+}
+
+#[tokio::test]
+async fn everything_is_in_one_group_and_goes_with_it() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    assert_eq!(
+        bench.names().len(),
+        6,
+        "group, firewall, address, network, interface, box: {:?}",
+        bench.names()
+    );
+    let gone = bench.down("box-1").await.unwrap();
+    let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
+    assert_eq!(kinds, [ResourceKind::Machine, ResourceKind::Group]);
+    let first = bench
+        .fake
+        .calls()
+        .into_iter()
+        .find(|call| call.starts_with("DELETE"));
+    let path = first.unwrap().to_lowercase();
+    assert!(
+        path.contains("/resourcegroups/twolane-box-1-") && !path.contains("virtualmachines"),
+        "the first request takes all: {path}"
+    );
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_group_that_takes_a_quarter_of_an_hour_to_go_is_waited_for() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.group_outlives = Duration::from_secs(14 * 60);
+    bench.up("box-1").await.unwrap();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn everything_is_tagged_by_the_call_that_makes_it() {
+    let bench = Bench::new().await;
+    let order = bench.order("box-1");
+    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    let made = bench.fake.api().made_with.clone();
+    assert_eq!(made.len(), 6, "{made:?}");
+    assert!(
+        made.iter().all(|tags| *tags == json!(order.tags.pairs())),
+        "{made:?}"
+    );
+    assert_eq!(bench.fake.count("PATCH"), 0, "nothing is tagged afterwards");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn ssh_is_open_to_the_operator_alone() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let group = bench.fake.api().only("networkSecurityGroups");
+    let rules = group["properties"]["securityRules"].as_array().unwrap();
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    let rule = &rules[0]["properties"];
+    assert_eq!(
+        (&rule["sourceAddressPrefix"], &rule["destinationPortRange"]),
+        (&json!("203.0.113.7/32"), &json!("22"))
+    );
+    let interface = bench.fake.api().only("networkInterfaces");
+    assert!(interface["properties"]["networkSecurityGroup"]["id"].is_string());
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_box_asks_for_what_nested_kvm_needs() {
+    let bench = Bench::new().await;
+    let mut order = bench.order("box-1");
+    order.candidate.image = Some("Debian:debian-12:12-gen2:latest".to_owned());
+    order.candidate.disk_gb = Some(100);
+    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    let machine = bench.fake.api().only("virtualMachines");
+    let properties = &machine["properties"];
+    assert_eq!(properties["securityProfile"], json!({"securityType": "Standard"}));
+    let storage = &properties["storageProfile"];
+    assert_eq!(storage["imageReference"]["offer"], "debian-12");
+    assert_eq!(
+        (
+            &storage["osDisk"]["diskSizeGB"],
+            &storage["osDisk"]["deleteOption"]
+        ),
+        (&json!(100), &json!("Delete"))
+    );
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn user_data_is_sent_in_base64() {
+    let bench = Bench::new().await;
+    let data = STANDARD.encode(bench.order("box-1").user_data);
+    let refusal = Reply::json(
+        409,
+        &json!({"error": {"code": "SkuNotAvailable", "message": "m"}}),
+    );
+    let body = format!("\"customData\":\"{data}\"");
+    bench.fake.fault_in_body("PUT", &body, Fault::Refuse(refusal));
+    assert_eq!(bench.refused().await.kind, ErrorKind::NoCapacity);
+}
+
+#[tokio::test]
+async fn a_box_runs_before_its_agent_says_so() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.agent = Duration::from_secs(100_000);
+    let began = bench.clock.now();
+    let machine = bench.up("box-1").await.unwrap();
+    assert!(between(began, bench.clock.now()) < Duration::from_secs(60));
+    assert!(machine.address.to_string().starts_with("192.0.2."));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_found() {
+    for fault in [
+        Fault::LoseAnswer,
+        Fault::Garbage,
+        Fault::Twice,
+        Fault::Belie(status(504, "<html>gateway timeout")),
+    ] {
+        let bench = Bench::survives("PUT", "hardwareProfile", fault).await;
+        assert_eq!(bench.creates(), 1, "{:?}", bench.fake.calls());
+    }
+}
+
+#[tokio::test]
+async fn a_create_that_never_arrives_is_looked_for_and_then_repeated() {
+    let bench = Bench::survives("PUT", "hardwareProfile", Fault::LoseCall).await;
+    assert_eq!(bench.creates(), 2);
+}
+
+#[tokio::test]
+async fn every_other_call_may_be_lost_late_or_garbage() {
+    for (method, body) in [
+        ("GET", ""),
+        ("PUT", "securityRules"),
+        ("PUT", "publicIPAllocationMethod"),
+        ("PUT", "addressSpace"),
+        ("PUT", "ipConfigurations"),
+        ("DELETE", ""),
+    ] {
+        for fault in [
+            Fault::LoseAnswer,
+            Fault::LoseCall,
+            Fault::Refuse(status(502, "<html>bad gateway")),
+            Fault::Refuse(Reply::json(
+                409,
+                &json!({"error": {"code": "AnotherOperationInProgress", "message": "m"}}),
+            )),
+        ] {
+            Bench::survives(method, body, fault).await;
+        }
+    }
+    for body in ["securityRules", "addressSpace", "ipConfigurations"] {
+        Bench::survives("PUT", body, Fault::Garbage).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_sold_out_is_no_capacity() {
+    let bench = Bench::new().await;
+    let place = (SIZE.to_owned(), "eastus".to_owned());
+    bench.fake.api().behaviour.sold_out.insert(place);
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::NoCapacity);
+    assert!(refusal.cause.contains("SkuNotAvailable"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_create_that_fails_after_its_answer_says_why() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.fails_later = Some("AllocationFailed");
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::NoCapacity);
+    assert!(
+        refusal.cause.contains("sufficient capacity") && refusal.cause.contains("AllocationFailed"),
+        "it is asked of the operation: {refusal}"
+    );
+}
+
+#[tokio::test]
+async fn a_box_without_nested_virtualisation_is_no_kvm() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.security_type = Some("TrustedLaunch");
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::NoKvm);
+    assert!(refusal.cause.contains("TrustedLaunch"), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_subscriptions_quota_is_a_quota() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.machines_max = 0;
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::QuotaReached);
+    assert!(refusal.help.unwrap().contains("Usage + quotas"));
+}
+
+#[tokio::test]
+async fn too_many_requests_are_waited_out_as_long_as_is_said() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.throttled = 3;
+    let began = bench.clock.now();
+    bench.up("box-1").await.unwrap();
+    bench.assert_one("box-1");
+    assert!(between(began, bench.clock.now()) >= Duration::from_secs(17));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_unauthorized_and_never_shown() {
+    let bench = Bench::with("a-wrong-token-a-wrong-token", SUBSCRIPTION).await;
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    let help = refusal.help.as_ref().unwrap();
+    assert!(
+        help.contains("az login") && help.contains("AZURE_CLIENT_SECRET"),
+        "{help}"
+    );
+    assert!(
+        !format!("{refusal} {refusal:?}").contains("a-wrong-token"),
+        "{refusal:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_that_does_not_exist_is_named_and_nothing_counts_as_gone() {
+    let bench = Bench::with(TOKEN, "another").await;
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    assert!(refusal.help.unwrap().contains("AZURE_SUBSCRIPTION_ID"));
+    assert_eq!(
+        bench.down("box-1").await.unwrap_err().kind,
+        ErrorKind::Unauthorized
+    );
+}
+
+#[tokio::test]
+async fn an_identity_that_may_only_read_is_told_its_role() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.is_readonly = true;
+    let refusal = bench.up("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    assert!(refusal.help.unwrap().contains("Contributor"));
+}
+
+#[tokio::test]
+async fn a_token_that_expires_on_the_way_leaves_a_box_that_is_found_again() {
+    let bench = Bench::new().await;
+    bench
+        .fake
+        .fault_in_body("PUT", "hardwareProfile", Fault::LoseAnswer);
+    bench.up("box-1").await.unwrap();
+    let calls = u32::try_from(bench.fake.calls().len()).unwrap();
+    bench.fake.api().behaviour.expires_at_call = Some(calls + 1);
+    let refusal = bench.down("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    bench.fake.api().behaviour.expires_at_call = None;
+    let gone = bench.down("box-1").await.unwrap();
+    assert!(gone.iter().any(|gone| gone.kind == ResourceKind::Machine));
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_locked_group_is_named_with_what_to_do() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.is_locked = true;
+    let refusal = bench.down("box-1").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(refusal.cause.contains("locked"), "{refusal}");
+    bench.fake.api().behaviour.is_locked = false;
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn all_pages_are_listed_and_none_elsewhere() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.page_max = 2;
+    for name in ["box-1", "box-2", "box-3", "box-4", "box-5"] {
+        bench.up(name).await.unwrap();
+    }
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    assert_eq!(listed.len(), 10);
+    bench.fake.api().behaviour.next_page_at = Some("http://192.0.2.99:9");
+    let refusal = bench.cloud.listing().unwrap().list().await.unwrap_err();
+    assert!(refusal.cause.contains("elsewhere"), "{refusal}");
+    bench.fake.api().behaviour.next_page_at = None;
+    let gone = bench
+        .cloud
+        .down(&Which::AllOurs, &Reports::default())
+        .await
+        .unwrap();
+    assert_eq!(gone.len(), 10, "{gone:?}");
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_box_of_ours_in_a_group_of_somebody_else_goes_without_that_group() {
+    let bench = Bench::new().await;
+    let order = bench.order("box-1");
+    bench.fake.api().plant("box-1", &json!(order.tags.pairs()));
+    bench.clock.sleep(Duration::from_secs(60)).await;
+    // The group carries our tag, and its name is not one that we give.
+    let machine = {
+        let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+        listed
+            .into_iter()
+            .find(|listed| listed.kind == ResourceKind::Machine)
+    };
+    assert_eq!(machine.unwrap().id, "box-1/box-1");
+    bench.fake.api().plant("box-2", &json!({"team": "other"}));
+    assert_eq!(bench.down("box-2").await.unwrap(), []);
+    bench.down("box-1").await.unwrap();
+    let is_machine = |call: &String| call.starts_with("DELETE") && call.contains("virtualMachines");
+    assert!(bench.fake.calls().iter().any(is_machine));
+    assert_eq!(
+        bench.names(),
+        [
+            "box-1",
+            "box-2",
+            "box-2/providers/microsoft.compute/virtualmachines/box-2"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_size_without_nested_virtualisation_is_refused_before_any_call() {
+    let bench = Bench::new().await;
+    for (size, need) in [
+        ("Standard_B4ms", KvmNeed::Required),
+        ("Standard_D4ps_v5", KvmNeed::Nested),
+        (SIZE, KvmNeed::Metal),
+    ] {
+        let mut order = bench.order("box-1");
+        order.candidate.instance_type = size.to_owned();
+        let order = Order { need, ..order };
+        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::NoKvm);
+        assert!(refusal.help.is_some());
+    }
+    assert_eq!(bench.cloud.refuse("Standard_B4ms", KvmNeed::None), None);
+    assert_eq!(bench.fake.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_before_anything_is_made() {
+    let bench = Bench::new().await;
+    let order = Order {
+        user_data: "x".repeat(70_000),
+        ..bench.order("box-1")
+    };
+    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    assert!(
+        refusal.cause.contains("70000") && refusal.cause.contains("65535"),
+        "{refusal}"
+    );
+    for allow in [vec![], vec!["2001:db8::/48".to_owned()]] {
+        let order = Order {
+            allow,
+            ..bench.order("box-1")
+        };
+        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        assert!(refusal.help.unwrap().contains("--allow-cidr"));
+    }
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_deadline_moves_in_all_tags() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(7200));
+    let own = bench.cloud.own_deadline().unwrap();
+    own.move_deadline(&label("box-1"), deadline).await.unwrap();
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    let is_moved = |tags: &Option<model::tags::Tags>| tags.as_ref().unwrap().deadline == deadline;
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|listed| is_moved(&listed.tags)), "{listed:?}");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_console_is_read_without_the_token() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let console = bench.cloud.console().unwrap();
+    assert_eq!(
+        console.console(&label("box-1")).await.unwrap(),
+        CONSOLE.as_bytes()
+    );
+    assert!(!bench.fake.api().has_leaked);
+    let refusal = console.console(&label("box-2")).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotFound);
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn doctor_tells_what_is_in_the_way() {
+    let bench = Bench::new().await;
+    let preflight = bench.cloud.preflight().unwrap();
+    let bad = |findings: &[Finding]| -> Vec<String> {
+        let bad = findings.iter().filter(|finding| !finding.is_good);
+        bad.map(|finding| format!("{}: {}", finding.what, finding.mend.clone().unwrap_or_default()))
+            .collect()
+    };
+    let unregistered = "subscription: run `az provider register --namespace Microsoft.Network`";
+    let quota = "quota: ask for more in the Azure portal (Usage + quotas), or use another size or region";
+    let good = preflight.preflight(SIZE, "eastus", KvmNeed::Required).await;
+    assert_eq!(bad(&good), [unregistered], "{good:?}");
+    let big = preflight
+        .preflight("Standard_D64s_v5", "eastus", KvmNeed::Required)
+        .await;
+    assert_eq!(bad(&big), [unregistered, quota], "{big:?}");
+    let elsewhere = preflight.preflight(SIZE, "westeurope", KvmNeed::Required).await;
+    let sold = "type: with nested KVM it has Standard_D4as_v5";
+    assert_eq!(bad(&elsewhere), [unregistered, sold], "{elsewhere:?}");
+    let place = (SIZE.to_owned(), "eastus".to_owned());
+    bench.fake.api().behaviour.sold_out.insert(place);
+    let restricted = preflight.preflight(SIZE, "eastus", KvmNeed::Metal).await;
+    assert!(
+        restricted
+            .iter()
+            .any(|finding| finding.found.contains("NotAvailableForSubscription")),
+        "{restricted:?}"
+    );
+    assert!(
+        bad(&restricted).iter().any(|bad| bad.starts_with("kvm")),
+        "{restricted:?}"
+    );
+    let bench = Bench::with("a-wrong-token-a-wrong-token", SUBSCRIPTION).await;
+    let findings = bench
+        .cloud
+        .preflight()
+        .unwrap()
+        .preflight(SIZE, "eastus", KvmNeed::Required)
+        .await;
+    assert!(
+        bad(&findings)[0].starts_with("credentials: run `az login`"),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_clouds_own_clock_is_told() {
+    let bench = Bench::new().await;
+    let listing = bench.cloud.listing().unwrap();
+    listing.list().await.unwrap();
+    assert_eq!(listing.now(), Some(bench.clock.now()));
+}
