@@ -8,9 +8,11 @@ use model::{
     error::RemoteError,
     event::{Event, Step},
     follow::{Header, State},
-    render::post_deploy::check_command,
+    render::post_deploy::{bundle, check_command, trace_file},
     report::Verdict,
+    split::traced_command,
     time::{after, between},
+    world::Command,
 };
 
 use crate::{
@@ -27,8 +29,23 @@ const GRACE: Duration = Duration::from_secs(120);
 
 /// Runs the lane's checks in order. Ends with the first failure, unless the plan goes on after failures.
 pub async fn checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
-    lane.step(Step::Checks, async { Ok(in_order(lane, link).await) })
-        .await
+    lane.step(Step::Checks, async {
+        if lane.lane.checks.iter().any(|check| check.record().is_some()) {
+            bring_tracer(lane, link).await?;
+        }
+        Ok(in_order(lane, link).await)
+    })
+    .await
+}
+
+async fn bring_tracer(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+    let write = Command::new(["bash", "-s"]).with_stdin(bundle(&[trace_file()]));
+    let written = link.run(lane.world, &write).await;
+    written.map(drop).map_err(|error| {
+        Refusal::new(format!(
+            "could not bring the tracer of the tests to the box: {error}"
+        ))
+    })
 }
 
 async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
@@ -74,7 +91,7 @@ async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f6
     follow(lane, link, check).await
 }
 
-fn start(lane: &Lane<'_>, check: &Check) -> model::world::Command {
+fn start(lane: &Lane<'_>, check: &Check) -> Command {
     let dir = lane
         .plan
         .sources
@@ -88,7 +105,11 @@ fn start(lane: &Lane<'_>, check: &Check) -> model::world::Command {
         dir,
     ];
     order.extend(check.needs.iter().map(ToString::to_string));
-    tool(order).with_stdin(format!("{}\n", check_command(check, &lane.plan.deploy)))
+    let mut command = check_command(check, &lane.plan.deploy);
+    if let Some(record) = check.record() {
+        command = traced_command(&record, &command);
+    }
+    tool(order).with_stdin(format!("{command}\n"))
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {

@@ -101,11 +101,14 @@ fn wanted(lane: &Lane<'_>) -> Vec<String> {
     let Some(source) = lane.plan.sources.first() else {
         return Vec::new();
     };
-    let named = lane
-        .lane
-        .checks
-        .iter()
-        .flat_map(|check| check.junit.iter().chain(&check.artifacts));
+    let named = lane.lane.checks.iter().flat_map(|check| {
+        check
+            .junit
+            .iter()
+            .chain(&check.artifacts)
+            .cloned()
+            .chain(check.record())
+    });
     named
         .map(|path| format!("{}/./{path}", source.remote_dir()))
         .collect()

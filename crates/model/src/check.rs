@@ -30,6 +30,17 @@ pub struct Check {
     /// Whether the check may reboot the box.
     #[serde(default)]
     pub reboot: bool,
+    /// Whether its tests run under the tracer, see [`crate::split`].
+    #[serde(default)]
+    pub trace: bool,
+}
+
+impl Check {
+    /// Returns where the tracer writes down what it sees, relative to the source's directory; none without it.
+    pub fn record(&self) -> Option<String> {
+        // What a reboot cuts off tells nothing.
+        (self.trace && !self.reboot).then(|| format!("target/twolane/{}.jsonl", self.slug))
+    }
 }
 
 /// What a check needs on its box. Written `program:NAME`, `file:PATH` or `advisory-db`.

@@ -25,6 +25,7 @@ pub mod report;
 pub mod results;
 pub mod retry;
 pub mod source;
+pub mod split;
 pub mod stage1;
 pub mod tag_line;
 pub mod tags;

@@ -457,6 +457,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         junit: None,
         artifacts: Vec::new(),
         reboot: false,
+        trace: false,
     };
     LanePlan {
         name: format!("lane{number}"),

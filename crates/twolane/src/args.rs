@@ -127,6 +127,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Show the verification matrix: what was shown on which provider
     Matrix(MatrixArgs),
+    /// Find out which tests ask for /dev/kvm, which pass without it, and propose the two halves
+    Split(SplitArgs),
     /// Show what a run did
     Report(ReportArgs),
     /// Print shell completions
@@ -459,6 +461,26 @@ pub(crate) enum Rendered {
     PostDeploy,
     /// The daemons' configuration, with stand-ins for what is made on the box
     Configs,
+}
+
+/// `twolane split`.
+#[derive(Debug, Args)]
+pub(crate) struct SplitArgs {
+    /// The lanes [default: all]
+    #[arg(value_name = "LANE")]
+    pub(crate) lanes: Vec<String>,
+    /// Judge a run that is over, and make no box
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["lanes", "suite"])]
+    pub(crate) from: Option<RunId>,
+    /// Write the tests that no lane really ran into the project's baseline
+    #[arg(long)]
+    pub(crate) write_baseline: bool,
+    /// Which boxes.
+    #[command(flatten)]
+    pub(crate) boxes: BoxArgs,
+    /// What selects the tests, for cargo and cargo-nextest alike [default: --workspace]
+    #[arg(last = true, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) suite: Vec<String>,
 }
 
 /// `twolane report`.

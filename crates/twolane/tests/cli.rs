@@ -136,7 +136,7 @@ impl Ended {
     }
 }
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "plan",
     "doctor",
@@ -157,6 +157,7 @@ const COMMANDS: [&str; 23] = [
     "providers",
     "verify",
     "matrix",
+    "split",
     "report",
     "completions",
     "man",

@@ -25,6 +25,8 @@ pub struct Lane {
     pub checks: Vec<Check>,
     /// Whether a test that no lane really ran fails the run.
     pub fail_on_skip: bool,
+    /// Whether its tests run under the tracer; none where the file does not say.
+    pub trace: Option<bool>,
     /// Whether a new run of the same pull request destroys the older one's boxes.
     pub supersede: bool,
 }

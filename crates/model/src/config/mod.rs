@@ -31,6 +31,8 @@ use crate::name::ProviderName;
 pub struct Config {
     /// The project's name, the prefix of its labels.
     pub project: String,
+    /// The file with the tests that no lane is known to run, relative to the directory of `twolane.toml`.
+    pub baseline: Option<Utf8PathBuf>,
     /// The trees that are copied, in the order of the file.
     pub sources: Vec<SourceDir>,
     /// What stage 1 installs.
@@ -43,6 +45,15 @@ pub struct Config {
     pub local: Local,
     /// Where a provider's API is, when it is not where its vendor has it.
     pub endpoints: BTreeMap<ProviderName, String>,
+}
+
+impl Config {
+    /// Tells whether a lane's tests run under the tracer: where one lane's do, so do all others' that do not say no.
+    /// What only some lanes tell would leave open what the others really ran.
+    pub fn is_traced(&self, lane: &Lane) -> bool {
+        let asks = |lane: &Lane| lane.fail_on_skip || lane.trace == Some(true);
+        lane.trace.unwrap_or_else(|| self.lanes.iter().any(asks))
+    }
 }
 
 /// One line of `[sources]`.

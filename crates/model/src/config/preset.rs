@@ -130,5 +130,6 @@ pub(super) fn check(name: &str) -> Option<Check> {
         junit: None,
         artifacts: Vec::new(),
         reboot: false,
+        trace: false,
     })
 }

@@ -11,6 +11,7 @@ use super::{
     asked::{Asked, Facts, PlanMistake},
 };
 use crate::{
+    check::Check,
     config::{self, Config, Lane, RustFrom, nearest, suggest},
     host::Address,
     name::{Label, ProviderName},
@@ -208,10 +209,16 @@ impl Planner<'_> {
             ttl,
             max_cost: lane.max_cost.clone(),
             has_deploy: lane.deploy,
-            checks: lane.checks.clone(),
+            checks: self.checks(lane),
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,
         }
+    }
+
+    fn checks(&self, lane: &Lane) -> Vec<Check> {
+        let trace = self.config.is_traced(lane);
+        let checks = lane.checks.iter().cloned();
+        checks.map(|check| Check { trace, ..check }).collect()
     }
 
     fn toolchain(&mut self) -> Option<OperatorToolchain> {

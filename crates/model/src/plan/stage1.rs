@@ -8,6 +8,7 @@ use crate::{
     render::cloud_init::{
         Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User, WORK_USER,
     },
+    split::TRACER_PACKAGE,
     tags::Tags,
     world::Keys,
 };
@@ -35,7 +36,7 @@ impl Plan {
     fn box_system(&self, lane: &LanePlan) -> System {
         let system = &self.system;
         System {
-            packages: system.packages.clone(),
+            packages: self.packages(lane),
             toolchain: system.rust.as_ref().map(|rust| self.box_toolchain(rust)),
             nix: system.nix.as_ref().map(pinned),
             firecracker: system.firecracker.as_ref().map(pinned),
@@ -46,6 +47,16 @@ impl Plan {
             ca_certs: self.ca_certs.clone(),
             gate_required: lane.need.is_needed(),
         }
+    }
+
+    /// Returns the packages of the lane's box: the project's, and the tracer where tests run under it.
+    pub fn packages(&self, lane: &LanePlan) -> Vec<String> {
+        let mut packages = self.system.packages.clone();
+        let is_traced = lane.checks.iter().any(|check| check.trace);
+        if is_traced && !packages.iter().any(|package| package == TRACER_PACKAGE) {
+            packages.push(TRACER_PACKAGE.to_owned());
+        }
+        packages
     }
 
     fn box_toolchain(&self, rust: &config::Rust) -> Toolchain {

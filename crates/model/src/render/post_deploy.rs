@@ -9,6 +9,7 @@ use crate::{
     config::Deploy,
     plan::{LanePlan, Plan},
     source::Source,
+    split::{TRACE_TESTS, TRACE_TESTS_PATH},
 };
 
 /// Where the box keeps what stage 2 brings.
@@ -70,6 +71,11 @@ pub fn check_files(plan: &Plan, lane: &LanePlan) -> Vec<File> {
         File::new(format!("{WORK_HOME}/run-tests.sh"), "0755", RUN_TESTS),
         File::new(format!("{LIB}/checks.env"), "0644", checks_env(plan, lane)),
     ]
+}
+
+/// Returns what runs tests under the tracer.
+pub fn trace_file() -> File {
+    File::new(TRACE_TESTS_PATH, "0755", TRACE_TESTS)
 }
 
 /// Returns all that stage 2 needs on the box, beside the sources.

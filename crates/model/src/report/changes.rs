@@ -185,6 +185,7 @@ mod tests {
             has_begun: true,
             began: None,
             junit: None,
+            record: None,
             results: CheckResults {
                 tests,
                 ..CheckResults::default()

@@ -15,6 +15,7 @@ use crate::{
     name::{Label, RunId},
     results::CheckResults,
     source::Synced,
+    split::Split,
     time::{Deadline, Timestamp, between},
 };
 
@@ -68,6 +69,9 @@ pub struct Report {
     pub lanes: BTreeMap<String, LaneReport>,
     /// What people should know.
     pub notices: Vec<String>,
+    /// What its tests asked for, where they ran under the tracer. Filled in where the run's files are at hand, see [`Report::take_split`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// What one lane did.
@@ -156,6 +160,9 @@ pub struct CheckReport {
     /// The JUnit file that it writes, relative to the source's directory.
     #[serde(skip)]
     pub junit: Option<String>,
+    /// Where the tracer wrote down what its tests asked for, relative to the source's directory; none without it.
+    #[serde(skip)]
+    pub record: Option<String>,
     /// What its tool found. Filled in where the run's files are at hand, see [`Report::take_results`].
     pub results: CheckResults,
 }
@@ -217,6 +224,21 @@ impl Report {
         for verdict in [&mut lane.verdict, &mut self.verdict] {
             *verdict = verdict.map(|verdict| verdict.max(Verdict::Failed));
         }
+    }
+
+    /// Takes what the tests of these lanes asked for. Where that fails the run, the lanes that are `strict` have failed.
+    pub fn take_split(&mut self, split: Split, strict: &[String]) {
+        if !split.why_failed.is_empty() {
+            let lanes = self.lanes.iter_mut();
+            let verdicts = lanes.filter(|(name, _)| strict.contains(name));
+            for verdict in verdicts
+                .map(|(_, lane)| &mut lane.verdict)
+                .chain([&mut self.verdict])
+            {
+                *verdict = verdict.map(|verdict| verdict.max(Verdict::Failed));
+            }
+        }
+        self.split = Some(split);
     }
 
     /// Returns how long the run took so far, in seconds.
@@ -342,6 +364,7 @@ impl CheckReport {
             has_begun: false,
             began: None,
             junit: check.junit.clone(),
+            record: check.record(),
             results: CheckResults::default(),
         }
     }
@@ -365,6 +388,7 @@ mod tests {
             junit: Some("junit.xml".to_owned()),
             artifacts: vec![],
             reboot: false,
+            trace: false,
         };
         let events = [
             Event::LaneBegan {

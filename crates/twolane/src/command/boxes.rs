@@ -18,8 +18,8 @@ use crate::{
     clock::Clock,
     paths::Paths,
     problem::{Problem, Result},
-    show::record,
-    world::journal,
+    show::{record, skips},
+    world::{cannot_write, journal},
 };
 
 /// How long a box is called.
@@ -137,5 +137,7 @@ pub(crate) async fn run_on(context: &Context, paths: &Paths, label: &Label) -> R
     let held = held(&*journal, label).await?;
     let mut plan = plan_of(paths, &held)?;
     plan.run = RunId::generate(Timestamp::now(), Clock.random());
+    let dir = paths.run(&plan.run);
+    skips::copy_baseline(&paths.run(&held.run), &dir).map_err(|error| cannot_write(&dir, &error))?;
     Ok((plan, machine(held)?))
 }

@@ -21,6 +21,7 @@ mod render;
 mod report;
 mod run;
 mod smoke;
+mod split;
 mod ssh;
 mod test;
 mod up;
@@ -108,6 +109,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Providers(args) => providers::run(&context, &args),
         Command::Verify(args) => verify::run(&context, &args),
         Command::Matrix(args) => matrix::run(&context, &args),
+        Command::Split(args) => split::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
         Command::Completions(args) => completions::run(&context, &args),
         Command::Man(args) => man::run(&context, &args),

@@ -1,6 +1,6 @@
 //! `twolane run`: the whole flow, lanes side by side; the boxes are gone at the end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, io};
 
 use camino::Utf8Path;
 use engine::run::CannotRun;
@@ -20,7 +20,7 @@ use crate::{
     problem::{Problem, Result},
     project::{self, Project},
     reach,
-    show::{github::Job, record, results, text, written},
+    show::{github::Job, record, results, skips, text, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
 
@@ -32,6 +32,13 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
 
 /// Plans what is asked for, carries it out, and shows how it ended.
 pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &Asked) -> Result<(Exit, Plan)> {
+    let plan = planned(context, project, asked)?;
+    let exit = begin_and_end(context, project, &plan)?;
+    Ok((exit, plan))
+}
+
+/// Plans what is asked for, and tells who falls away.
+pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Result<Plan> {
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
     let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
@@ -44,15 +51,39 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
     }
     let mut plan = planned.plan;
     reach::settle(&mut plan, &providers)?;
-    let exit = block_on(async {
+    Ok(plan)
+}
+
+/// Carries out a new plan, and shows how it ended.
+pub(super) fn begin_and_end(context: &Context, project: &Project, plan: &Plan) -> Result {
+    let paths = context.paths()?;
+    block_on(async {
         let journal = journal(&paths)?;
-        refuse_taken(&plan, &*journal).await?;
+        refuse_taken(plan, &*journal).await?;
         drop(journal);
         let dir = paths.run(&plan.run);
-        record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
-        carry_out(context, &paths, &project.config.local, &plan, Report::default()).await
-    })?;
-    Ok((exit, plan))
+        record::write_plan(&dir, plan).map_err(|error| cannot_write(&dir, &error))?;
+        keep_baseline(project, &dir)?;
+        carry_out(context, &paths, &project.config.local, plan, Report::default()).await
+    })
+}
+
+/// Keeps the project's baseline with the run. A file that is not there yet is an empty one.
+pub(super) fn keep_baseline(project: &Project, dir: &Utf8Path) -> Result<()> {
+    let Some(path) = &project.config.baseline else {
+        return Ok(());
+    };
+    let path = project.dir.join(path);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(Problem::usage(format!("could not read the baseline {path}"))
+                .because(error)
+                .help("correct `baseline` in [project]"));
+        }
+    };
+    skips::keep_baseline(dir, &text).map_err(|error| cannot_write(dir, &error))
 }
 
 /// Refuses a plan whose labels are taken, before anything is created. What a dead process left takes no label: the run

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::{
     Context, boxes,
-    run::{cannot_run, refuse_taken},
+    run::{cannot_run, keep_baseline, refuse_taken},
 };
 use crate::{
     args::UpArgs,
@@ -75,6 +75,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
             Report::default(),
         )?;
         record::write_plan(&dir, &plan).map_err(|error| cannot_write(&dir, &error))?;
+        keep_baseline(&project, &dir)?;
         begin(&plan, &watched.world).await.map_err(cannot_run)?;
         let upping = bring_up(&plan, lane, &watched.world);
         let (verdict, machine) = beside_leftovers(&plan, &watched.world, upping).await;

@@ -69,6 +69,12 @@ fn annotations(report: &Report, prefix: &Utf8Path) -> Vec<String> {
             of_check(&mut lines, &format!("{name}: {}", check.name), check, prefix);
         }
     }
+    for why in report.split.iter().flat_map(|split| &split.why_failed) {
+        lines.insert(
+            0,
+            command("error", None, prefix, "tests that no lane really ran", why),
+        );
+    }
     lines.truncate(ANNOTATIONS_MAX);
     lines
 }

@@ -6,6 +6,7 @@ use model::{
     check::Outcome,
     report::{CheckReport, LaneReport, Report},
     results::{Finding, TestOutcome, TestResult},
+    split::Split,
 };
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
@@ -22,6 +23,9 @@ pub(crate) fn junit(report: &Report) -> Result<String, SerializeError> {
             file.add_test_suite(suite(name, check));
         }
     }
+    if let Some(split) = &report.split {
+        file.add_test_suite(skips(split));
+    }
     file.to_string()
 }
 
@@ -36,6 +40,34 @@ fn failed_lane(name: &str, lane: &LaneReport) -> Option<TestSuite> {
     case.set_classname(name);
     suite.add_test_case(case);
     Some(suite)
+}
+
+/// Returns the suite of the tests that no lane really ran: skipped, or failed where that fails the run.
+fn skips(split: &Split) -> TestSuite {
+    let mut suite = TestSuite::new("no lane really ran");
+    let is_strict = !split.why_failed.is_empty();
+    suite.add_test_cases(split.skipped.iter().map(|skipped| {
+        let mut status = if is_strict && !skipped.is_known {
+            TestCaseStatus::non_success(NonSuccessKind::Failure)
+        } else {
+            TestCaseStatus::skipped()
+        };
+        status.set_message(skipped.why.as_str()).set_type("silent-skip");
+        let name = skipped.id.test.as_deref().unwrap_or(&skipped.id.binary);
+        let mut case = TestCase::new(name, status);
+        case.set_classname(skipped.id.binary.as_str());
+        case
+    }));
+    let doubts = split
+        .why_failed
+        .iter()
+        .filter(|why| !why.starts_with("fail-on-skip"));
+    suite.add_test_cases(doubts.map(|why| {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(why.as_str()).set_type("unknown");
+        TestCase::new("which tests really ran", status)
+    }));
+    suite
 }
 
 fn suite(lane: &str, check: &CheckReport) -> TestSuite {

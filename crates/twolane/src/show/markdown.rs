@@ -6,6 +6,7 @@ use model::{
     check::Outcome,
     report::{CheckReport, LaneReport, Report},
     results::{Finding, TestResult},
+    split::{Skipped, Split},
 };
 
 use super::{
@@ -17,6 +18,8 @@ use super::{
 const TESTS_MAX: usize = 30;
 /// Findings of a check that are shown.
 const FINDINGS_MAX: usize = 30;
+/// Tests that no lane really ran that are shown.
+const SKIPS_MAX: usize = 100;
 /// How much of an output is shown, in bytes: its end.
 const OUTPUT_MAX: usize = 6 * 1024;
 
@@ -46,7 +49,36 @@ pub(crate) fn markdown(report: &Report) -> String {
     for (name, lane) in &report.lanes {
         lane_details(&mut text, name, lane);
     }
+    if let Some(split) = &report.split {
+        skips(&mut text, split);
+    }
     text
+}
+
+fn skips(text: &mut String, split: &Split) {
+    let new: Vec<&Skipped> = split.new_skips().collect();
+    let notes = super::skips::notes(split);
+    if new.is_empty() && notes.is_empty() && split.why_failed.is_empty() {
+        return;
+    }
+    put(text, format_args!("\n### Tests that no lane really ran\n\n"));
+    for why in &split.why_failed {
+        put(text, format_args!("**{}**\n\n", escape(why)));
+    }
+    for skipped in new.iter().take(SKIPS_MAX) {
+        put(
+            text,
+            format_args!(
+                "- **{}**: {}\n",
+                escape(&skipped.id.to_string()),
+                escape(&skipped.why)
+            ),
+        );
+    }
+    left_out(text, new.len(), SKIPS_MAX, "tests");
+    for note in notes {
+        put(text, format_args!("\n> {}\n", escape(&note)));
+    }
 }
 
 fn lane_rows(text: &mut String, name: &str, lane: &LaneReport) {

@@ -10,6 +10,7 @@ pub(crate) mod matrix;
 pub(crate) mod problem;
 pub(crate) mod record;
 pub(crate) mod results;
+pub(crate) mod skips;
 pub(crate) mod standing;
 pub(crate) mod stream;
 pub(crate) mod table;

@@ -15,6 +15,7 @@ use model::{
 use super::{
     clean::{Lines, clean, plain},
     record::{log_path, read_plan},
+    skips,
 };
 
 /// A JUnit file that is bigger is refused.
@@ -22,8 +23,9 @@ const JUNIT_MAX: u64 = 256 << 20;
 
 /// Fills in what the checks found. What they found can turn a check that passed into one that failed.
 pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
-    let source = read_plan(run_dir)
-        .ok()
+    let plan = read_plan(run_dir).ok();
+    let source = plan
+        .as_ref()
         .and_then(|plan| plan.sources.first().map(model::source::Source::remote_dir));
     let mut found = Vec::new();
     for (name, lane) in &report.lanes {
@@ -38,6 +40,7 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
     for (lane, slug, results) in found {
         report.take_results(&lane, &slug, results);
     }
+    skips::fill(report, run_dir, plan.as_ref());
 }
 
 fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckReport) -> CheckResults {
@@ -99,7 +102,7 @@ fn plain_line(line: String) -> String {
 }
 
 /// Finds a file that was brought back, by its path in the source's directory.
-fn find(run_dir: &Utf8Path, lane: &LaneReport, wanted: &str) -> Result<Utf8PathBuf, String> {
+pub(super) fn find(run_dir: &Utf8Path, lane: &LaneReport, wanted: &str) -> Result<Utf8PathBuf, String> {
     let wanted = Utf8Path::new(wanted);
     lane.files
         .iter()

@@ -17,6 +17,7 @@ use model::{
 use super::{
     clean::{clean, plain},
     record::log_path,
+    skips,
     table::table,
 };
 
@@ -292,6 +293,9 @@ pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
     for (name, lane) in &report.lanes {
         text.push('\n');
         text.push_str(&lane_text(name, lane, run_dir));
+    }
+    if let Some(split) = &report.split {
+        text.push_str(&skips::text(split));
     }
     text
 }

@@ -7,6 +7,7 @@ mod hetzner;
 mod kill;
 mod local;
 mod real_boxes;
+mod split;
 mod support;
 
 #[expect(dead_code, reason = "the providers' own tests use the rest")]

@@ -62,6 +62,19 @@ impl Bench {
         self
     }
 
+    /// Makes a copy of a project, with another `twolane.toml`.
+    pub(crate) fn copy_of(sample: &Path, text: &str) -> Self {
+        let root = short_dir();
+        let project = root.path().join("project");
+        copy(sample, &project);
+        fs::write(project.join("twolane.toml"), text).unwrap();
+        Self {
+            root,
+            project,
+            variables: Vec::new(),
+        }
+    }
+
     /// Returns the state directory.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.path().join("s")
@@ -306,6 +319,19 @@ pub(crate) fn processes_naming(path: &Path) -> Vec<(u32, String)> {
     pids.filter_map(command)
         .filter(|(_, text)| text.contains(path.to_str().unwrap()))
         .collect()
+}
+
+/// Copies a directory without what cargo made in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() && name != "target" {
+            copy(&path, &to.join(name));
+        } else if path.is_file() {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
 }
 
 /// Sockets end at 107 bytes, so that directories have to be short.

@@ -32,7 +32,19 @@ impl Reader<'_> {
         let ttl = ttl.unwrap_or(TTL_DEFAULT);
         let max_cost = table.take("max-cost").and_then(|value| value.read(&rules::MONEY));
         let mut flag = |key| table.take(key).and_then(|value| value.flag()).unwrap_or(false);
-        let (deploy, fail_on_skip, supersede) = (flag("deploy"), flag("fail-on-skip"), flag("supersede"));
+        let (deploy, supersede) = (flag("deploy"), flag("supersede"));
+        let fail_on_skip = table.take("fail-on-skip").and_then(|value| value.flag());
+        let fail_on_skip = fail_on_skip.unwrap_or(self.fail_on_skip);
+        let trace = table.take("trace").and_then(|value| {
+            let trace = value.flag();
+            if fail_on_skip && trace == Some(false) {
+                value.refuse(
+                    "`fail-on-skip` needs the tracer, which `trace = false` leaves out",
+                    "leave `trace` away, or write `fail-on-skip = false`".to_owned(),
+                );
+            }
+            trace
+        });
         let checks = table.need("checks", "\"rust\"");
         table.finish();
         Some(Lane {
@@ -43,6 +55,7 @@ impl Reader<'_> {
             deploy,
             checks: self.checks(&checks?, ttl)?,
             fail_on_skip,
+            trace,
             supersede,
             name,
         })
@@ -188,6 +201,7 @@ impl Reader<'_> {
             junit,
             artifacts,
             reboot: reboot.unwrap_or(false),
+            trace: false,
         })
     }
 

@@ -31,6 +31,8 @@ struct Reader<'a> {
     mistakes: &'a Mistakes,
     /// Whether `[deploy]` names a smoke script.
     has_smoke: bool,
+    /// What `[project]` says of `fail-on-skip`.
+    fail_on_skip: bool,
 }
 
 /// Reads the text of `twolane.toml`. The mistakes come in the order of the file.
@@ -68,13 +70,17 @@ fn whole<'a>(
         around,
         mistakes,
         has_smoke: false,
+        fail_on_skip: false,
     };
 
     let project = file
         .take("project")
         .and_then(|value| value.table())
-        .and_then(project);
-    let project = project.unwrap_or_else(|| preset::project_name(&around.name));
+        .map(project)
+        .unwrap_or_default();
+    reader.fail_on_skip = project.fail_on_skip;
+    let baseline = project.baseline;
+    let project = project.name.unwrap_or_else(|| preset::project_name(&around.name));
     let sources = match file.take("sources") {
         Some(value) => value.table().map(|table| sources(&table)),
         None => Some(vec![SourceDir {
@@ -104,6 +110,7 @@ fn whole<'a>(
     file.finish();
     Some(Config {
         project,
+        baseline,
         sources: sources?,
         system: system.unwrap_or_else(|| Some(System::default()))?,
         deploy: deploy?,
@@ -113,10 +120,26 @@ fn whole<'a>(
     })
 }
 
-fn project(mut table: Table<'_>) -> Option<String> {
+/// `[project]` as far as it could be read.
+#[derive(Default)]
+struct Project {
+    name: Option<String>,
+    fail_on_skip: bool,
+    baseline: Option<camino::Utf8PathBuf>,
+}
+
+fn project(mut table: Table<'_>) -> Project {
     let name = table.take("name").and_then(|value| value.read(&rules::PROJECT));
+    let fail_on_skip = table.take("fail-on-skip").and_then(|value| value.flag());
+    let baseline = table
+        .take("baseline")
+        .and_then(|value| value.read(&rules::INNER_PATH));
     table.finish();
-    name
+    Project {
+        name,
+        fail_on_skip: fail_on_skip.unwrap_or(false),
+        baseline: baseline.map(camino::Utf8PathBuf::from),
+    }
 }
 
 fn sources(table: &Table<'_>) -> Vec<SourceDir> {

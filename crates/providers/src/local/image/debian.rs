@@ -36,6 +36,7 @@ const PACKAGES: &[&str] = &[
     "openssh-server",
     "procps",
     "rsync",
+    "strace",
     "sudo",
     "systemd-sysv",
     "udev",

@@ -4,6 +4,7 @@
 mod checks;
 mod lanes;
 mod room;
+mod skips;
 mod timeline;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
@@ -50,6 +51,7 @@ pub(crate) fn html(report: &Report) -> String {
                 (head(report, run))
                 main id="main" {
                     (failures(report, &mut room))
+                    (skips::skips(report, &mut room))
                     (lanes::lanes(report))
                     (timeline::timeline(report))
                     (checks::checks(report, &mut room))
