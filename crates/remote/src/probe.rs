@@ -10,20 +10,24 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// How long all of it may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long all of it may take. A busy emulated box needs seconds to start the process that greets.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long until another connection is tried beside the ones that are silent. QEMU accepts a connection
 /// for a guest that has no network yet, and asks the guest again only after seconds; a new one asks at once.
+/// Each time later, up to [`STAGGER_MAX`]: a server that is slow to greet must not be kept busy with ever more connections.
 const STAGGER: Duration = Duration::from_millis(250);
+const STAGGER_MAX: Duration = Duration::from_secs(2);
 
 /// Returns as soon as an SSH server greets at `address`.
 pub(crate) async fn greeting(address: SocketAddr) -> Result<(), RemoteError> {
     let end = Instant::now() + PATIENCE;
     let mut tries = JoinSet::new();
+    let mut stagger = STAGGER;
     loop {
         tries.spawn(banner(address));
-        let next = (Instant::now() + STAGGER).min(end);
+        let next = (Instant::now() + stagger).min(end);
+        stagger = (stagger * 2).min(STAGGER_MAX);
         tokio::select! {
             Some(done) = tries.join_next() => return match done {
                 Ok(Ok(())) => Ok(()),

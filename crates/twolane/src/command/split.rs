@@ -35,6 +35,10 @@ pub(crate) fn run(context: &Context, args: &SplitArgs) -> Result {
         Some(run) => (run.clone(), Exit::Passed),
         None => trace(context, args)?,
     };
+    if exit >= Exit::Interrupted {
+        // What was said of boxes comes last.
+        return Ok(exit);
+    }
     let Some(split) = report::read(&paths, &run)?.split else {
         return match exit {
             Exit::Passed => Err(untraced(&run)),
