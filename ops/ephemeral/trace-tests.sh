@@ -11,7 +11,6 @@
 # The record holds one line of JSON for each thing; it is whole when its last line says `end`. Names stand in it as their
 # binary printed them. Exit status otherwise: that of the command, of cargo or of the test; 2 wrong usage.
 set -uo pipefail
-export LC_ALL=C
 
 SELF=$(readlink -f "$0")
 LINES_MAX=100 # of one test's trace, after those that say the same are left out
@@ -172,7 +171,7 @@ listed() { # IGNORED; names on standard input
 
 # Runs under the tracer, and writes down that it begins and how it ended: what is killed with all its group has only begun.
 traced() { # TEST COMMAND…; no test: the whole binary
-    local work code=0 from who path options=()
+    local work code=0 from who path ended tracer options=()
     text "$id"
     who="\"binary\":$json"
     text "$1"
@@ -190,7 +189,21 @@ traced() { # TEST COMMAND…; no test: the whole binary
     for path in "${DEVICES[@]}" /dev/vhost-* /dev/vfio/*; do
         [[ $path == *\* ]] || options+=(-P "$path")
     done
-    strace -ff -y -qqq -e signal=none --seccomp-bpf -e "trace=$CALLS" "${options[@]}" -o "$work/t" -- "$@" || code=$?
+    mkfifo "$work/ended" || return
+    exec {ended}<>"$work/ended"
+    # strace itself stays for as long as anything that the test started.
+    # shellcheck disable=SC2016 # these are the inner shell's own
+    (
+        strace -ff -y -qqq -e signal=none --seccomp-bpf -e "trace=$CALLS" "${options[@]}" -o "$work/t" -- \
+            sh -c 'code=0; "$@" || code=$?; echo "$code $PPID" >"$0"; exit "$code"' "$work/ended" "$@"
+        echo "$? gone" >"$work/ended"
+    ) <&0 {ended}<&- &
+    read -r -u "$ended" code tracer
+    if [ "$tracer" != gone ] && ! read -r -t 1 -u "$ended" _; then
+        kill -KILL "$tracer" 2>/dev/null
+    fi
+    wait $!
+    exec {ended}<&-
     put "{\"what\":\"ended\",$who,\"code\":$code,\"micros\":$(($(micros) - from)),\"trace\":$(trace_of "$work")}"
     rm -rf "$work"
     return "$code"

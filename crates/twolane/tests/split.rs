@@ -199,6 +199,20 @@ fn a_test_that_is_killed_with_its_group_has_begun() {
 }
 
 #[test]
+fn what_a_test_leaves_running_does_not_hold_it_up() {
+    if !has_strace() {
+        return;
+    }
+    let sandbox = Sandbox::new("#!/bin/bash\n(exec >/dev/null 2>&1; sleep 1000) &\necho $! >left\nexit 4\n");
+    let (output, record) = sandbox.check("export NEXTEST=1; CALL --exact leaves --nocapture", None);
+    let left = fs::read_to_string(sandbox.0.path().join("left")).unwrap();
+    let ended = Command::new("kill").arg(left.trim()).status().unwrap();
+    assert!(ended.success(), "it was still running");
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(told(&record), ["alpha::live leaves: 4 "]);
+}
+
+#[test]
 fn without_strace_the_tests_run_and_the_record_says_so() {
     let sandbox = Sandbox::new(BINARY);
     let bin = sandbox.0.path().join("bin");
