@@ -46,14 +46,14 @@ impl Plan {
             mirror: system.mirror.clone(),
             ca_certs: self.ca_certs.clone(),
             gate_required: lane.need.is_needed(),
+            hide_kvm: is_traced(lane) && !lane.need.is_needed(),
         }
     }
 
     /// Returns the packages of the lane's box: the project's, and the tracer where tests run under it.
     pub fn packages(&self, lane: &LanePlan) -> Vec<String> {
         let mut packages = self.system.packages.clone();
-        let is_traced = lane.checks.iter().any(|check| check.trace);
-        if is_traced && !packages.iter().any(|package| package == TRACER_PACKAGE) {
+        if is_traced(lane) && !packages.iter().any(|package| package == TRACER_PACKAGE) {
             packages.push(TRACER_PACKAGE.to_owned());
         }
         packages
@@ -76,6 +76,10 @@ impl Plan {
             },
         }
     }
+}
+
+fn is_traced(lane: &LanePlan) -> bool {
+    lane.checks.iter().any(|check| check.trace)
 }
 
 fn users(names: &[String]) -> Vec<User> {

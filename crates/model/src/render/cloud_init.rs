@@ -58,6 +58,8 @@ pub struct System {
     pub ca_certs: Vec<String>,
     /// Whether the box is of no use without a working `/dev/kvm`.
     pub gate_required: bool,
+    /// Whether the box's `/dev/kvm` is taken away, so that its tests show what they do without.
+    pub hide_kvm: bool,
 }
 
 /// Where cargo comes from.
@@ -334,6 +336,10 @@ fn env(system: &System) -> String {
             "GATE_REQUIRED".to_owned(),
             if system.gate_required { "1" } else { "" }.to_owned(),
         ),
+        (
+            "HIDE_KVM".to_owned(),
+            if system.hide_kvm { "1" } else { "" }.to_owned(),
+        ),
     ];
     match &system.toolchain {
         None => {}
@@ -574,6 +580,7 @@ mod tests {
             mirror: Some("http://10.0.2.2:8000".to_owned()),
             ca_certs: Vec::new(),
             gate_required: true,
+            hide_kvm: false,
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::{fmt, process::Stdio};
 
-use model::lane::KvmNeed;
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
@@ -31,14 +30,12 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Returns QEMU's words for it. A box of which no KVM is asked has none, as in most clouds: what its tests do there is
-    /// what they would do in those.
-    pub(crate) fn arguments(&self, need: KvmNeed) -> &'static [&'static str] {
-        match (self.is_kvm, need.is_needed()) {
-            (true, true) => &["-accel", "kvm", "-cpu", "host"],
-            (true, false) => &["-accel", "kvm", "-cpu", "host,svm=off,vmx=off"],
-            (false, true) => &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"],
-            (false, false) => &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,svm=off"],
+    /// Returns QEMU's words for it.
+    pub(crate) fn arguments(&self) -> &'static [&'static str] {
+        if self.is_kvm {
+            &["-accel", "kvm", "-cpu", "host"]
+        } else {
+            &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
         }
     }
 }

@@ -119,7 +119,7 @@ impl Vm<'_> {
     fn arguments(&self, directory: &BoxDir, port: u16) -> Vec<String> {
         let mut arguments: Vec<String> = ["-nodefaults", "-no-user-config", "-display", "none", "-M", "q35"]
             .into_iter()
-            .chain(self.acceleration.arguments(self.order.need).iter().copied())
+            .chain(self.acceleration.arguments().iter().copied())
             .map(str::to_owned)
             .collect();
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
