@@ -57,7 +57,7 @@ check() { # RECORD COMMAND
     export TWOLANE_RECORD TWOLANE_TRACER=''
     if ! command -v strace >/dev/null; then
         why='strace is not installed on the box'
-    elif ! why=$(strace -ff -qqq --seccomp-bpf -e trace=ioctl -o /dev/null true 2>&1); then
+    elif ! why=$(strace -f -qqq --seccomp-bpf -e trace=ioctl -o /dev/null true 2>&1); then
         why="strace can not trace on the box: ${why:0:300}"
     else
         why=''

@@ -89,12 +89,18 @@ async fn fetch(lane: &Lane<'_>, link: &Link) -> (Vec<String>, Vec<String>) {
             Ok(found) => files.extend(
                 found
                     .into_iter()
-                    .map(|path| format!("{}/{dir}/{path}", lane.lane.name)),
+                    .map(|path| format!("{}/{dir}/{}", lane.lane.name, below(&path))),
             ),
             Err(error) => missing.push(format!("{dir}: {error}")),
         }
     }
     (files, missing)
+}
+
+/// Returns the name under which a path was brought back.
+fn below(path: &str) -> &str {
+    path.split_once("/./")
+        .map_or(path.trim_start_matches('/'), |(_, name)| name)
 }
 
 fn wanted(lane: &Lane<'_>) -> Vec<String> {
