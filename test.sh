@@ -68,6 +68,13 @@ one_sample() {
     cargo deny --offline check bans licenses sources
 }
 
+simulation() {
+    local seeds=(cargo run --locked --quiet --profile simulation -p sim --bin seeds --)
+    "${seeds[@]}" 0 20000
+    "${seeds[@]}" bugs
+    "${seeds[@]}" crashes
+}
+
 end_to_end() { cargo nextest run --locked --workspace --profile e2e; }
 
 failed=()
@@ -103,6 +110,7 @@ phase scripts scripts
 phase dependencies dependencies
 phase samples samples
 phase tests tests
+phase simulation simulation
 phase "end to end" end_to_end
 
 printf '\n'

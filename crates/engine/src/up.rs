@@ -11,6 +11,7 @@ use model::{
     machine::Machine,
     name::Token,
     order::{Order, Preinstall},
+    plan::Price,
     render::cloud_init,
     retry::{Next, after},
     tags::Tags,
@@ -155,11 +156,11 @@ async fn create(
         _ => intend(lane, candidate).await?,
     };
     let order = order(lane, candidate, &tags).await?;
-    let (candidate, deadline) = (candidate.clone(), tags.deadline);
     lane.tell(Event::CandidateTried {
-        candidate,
-        deadline,
+        candidate: candidate.clone(),
+        deadline: tags.deadline,
         dead_man: provider.dead_man(),
+        price: Price::of(candidate, &**provider),
     });
     match ask(lane, provider, &order).await {
         Ok(machine) => {

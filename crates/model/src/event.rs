@@ -10,6 +10,7 @@ use crate::{
     lane::KvmNeed,
     machine::{Gone, Machine},
     name::{Label, ProviderName, RunId},
+    plan::Price,
     report::Verdict,
     source::Synced,
     time::{Deadline, Timestamp},
@@ -133,6 +134,9 @@ pub enum Event {
         deadline: Deadline,
         /// How it ends if this machine burns down now.
         dead_man: String,
+        /// What is known of its price.
+        #[serde(default)]
+        price: Price,
     },
     /// A candidate fell away.
     CandidateFell {

@@ -17,6 +17,7 @@ use crate::{
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
+    plan::Billed,
     source::{Source, Synced},
     time::{Deadline, Timestamp},
 };
@@ -161,6 +162,11 @@ pub trait Prices: Send + Sync {
     /// Returns the price of an hour and the day it was true on (`2026-11-23`), from a table or from the provider.
     /// None: not known for this type.
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)>;
+
+    /// Returns what of a begun hour is on the bill: all of it, unless the provider says otherwise.
+    fn billed(&self) -> Billed {
+        Billed::default()
+    }
 }
 
 /// Reads the serial console of a box.

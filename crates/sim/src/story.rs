@@ -434,6 +434,7 @@ fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
             _ => Keep::Never,
         },
         is_continued: sim.clock.happens(500),
+        max_cost: None,
     }
 }
 

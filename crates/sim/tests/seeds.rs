@@ -1,4 +1,4 @@
-//! Many stories, each from its seed: `TWOLANE_SEEDS=20000 cargo test --release -p sim --test seeds`.
+//! Some stories, each from its seed. `cargo run --profile simulation -p sim --bin seeds -- 0 20000` tells many.
 
 use sim::Story;
 
@@ -7,7 +7,7 @@ fn no_seed_leaks_a_box() {
     let count = std::env::var("TWOLANE_SEEDS")
         .ok()
         .and_then(|count| count.parse().ok())
-        .unwrap_or(100);
+        .unwrap_or(500);
     let wrong: Vec<String> = (0..count)
         .flat_map(|seed| {
             let wrong = Story {

@@ -171,6 +171,9 @@ pub(crate) struct BoxArgs {
     /// How long the box may live, such as 90m
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,
+    /// What all boxes together may cost until their deadlines, such as '5 USD'; what could cost more is refused
+    #[arg(long, env = "TWOLANE_MAX_COST", value_name = "AMOUNT")]
+    pub(crate) max_cost: Option<String>,
 }
 
 /// `twolane run` and `twolane plan`.

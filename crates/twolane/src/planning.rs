@@ -137,6 +137,7 @@ pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
             .map(|range| range.trim().to_owned())
             .filter(|range| !range.is_empty())
             .collect(),
+        max_cost: args.max_cost.clone(),
         label: given(&args.label),
         operator_key: given(&args.ssh_pubkey).as_deref().map(public_key).transpose()?,
         ..Asked::default()
@@ -197,18 +198,8 @@ pub(crate) fn plan(
 
 /// Returns what is known of the price of a candidate.
 pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
-    if candidate.provider.as_str() == ::providers::local::NAME {
-        // This machine is there anyway.
-        return Price::Free;
-    }
-    let prices = providers
-        .get(&candidate.provider)
-        .and_then(|known| known.provider.prices());
-    match prices.and_then(|prices| prices.hourly(&candidate.instance_type, &candidate.region)) {
-        Some((amount, _)) if amount.micros == 0 => Price::Free,
-        Some((amount, day)) => Price::Hourly { amount, day },
-        None => Price::Unknown,
-    }
+    let known = providers.get(&candidate.provider);
+    known.map_or(Price::Unknown, |known| Price::of(candidate, &*known.provider))
 }
 
 /// Returns this machine among the providers.

@@ -932,3 +932,23 @@ fn a_report_is_made_from_what_was_written_down() {
         "failed"
     );
 }
+
+#[test]
+fn a_run_that_could_cost_too_much_is_refused_before_any_call() {
+    let place = Place::with_config(
+        "[project]\nname = \"demo\"\n[lanes.fast]\nboxes = [\"hetzner\"]\nttl = \"2h\"\n\
+         checks = [{ name = \"a\", run = \"true\" }]\n",
+    );
+    let ended = |command: &str, limit: &str| {
+        let mut command = place.command(&[command, "--max-cost", limit]);
+        Ended(command.env("HCLOUD_TOKEN", "t").output().unwrap())
+    };
+    for command in ["plan", "run", "up"] {
+        ended(command, "0.01 EUR")
+            .code(2)
+            .says("the run could cost more than 0.010 EUR");
+    }
+    ended("plan", "5 EUR").code(0);
+    ended("plan", "5").code(2).says("`5` is not an amount of money");
+    assert!(!place.state().join("runs").exists());
+}

@@ -28,6 +28,8 @@ pub struct Asked {
     pub disk: Option<String>,
     /// `--ttl`.
     pub ttl: Option<String>,
+    /// `--max-cost`: of the whole run.
+    pub max_cost: Option<String>,
     /// `--label`, `LABEL`.
     pub label: Option<String>,
     /// `--keep`: for how long.

@@ -14,6 +14,7 @@ use crate::{
     check::Check,
     config::{self, Config, Lane, RustFrom, nearest, suggest},
     host::Address,
+    money::Money,
     name::{Label, ProviderName},
     order::OperatorToolchain,
     source::Source,
@@ -99,6 +100,7 @@ impl Planner<'_> {
             operator_key: self.operator_key(),
             keep: self.keep(),
             is_continued: self.asked.is_continued,
+            max_cost: self.max_cost(),
         }
     }
 
@@ -261,6 +263,12 @@ impl Planner<'_> {
             return None;
         }
         Some(key.to_owned())
+    }
+
+    fn max_cost(&mut self) -> Option<Money> {
+        let text = self.asked.max_cost.as_deref()?;
+        let read = Money::parse(text).ok_or_else(|| format!("`{text}` is not an amount of money"));
+        self.accept("--max-cost", read, "'5 USD'")
     }
 
     fn keep(&mut self) -> Keep {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     allow::{needs_address, range_of_answer},
     asked::{Asked, Defaults, Facts, Offer, PlanMistake},
-    cost::{Cost, Price, USUAL, why_dear},
+    cost::{Billed, Cost, Price, USUAL, why_dear},
     make::plan,
     owner::owner,
     refuse::{Judge, Refused, refuse},
@@ -66,6 +66,9 @@ pub struct Plan {
     pub keep: Keep,
     /// Whether a lane goes on after a check that failed.
     pub is_continued: bool,
+    /// What all boxes together may cost in their whole time, at most.
+    #[serde(default)]
+    pub max_cost: Option<Money>,
 }
 
 /// What becomes of a box when its lane has ended.

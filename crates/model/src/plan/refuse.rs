@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{LanePlan, Plan, PlanMistake, Price, why_dear};
-use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed};
+use super::{LanePlan, Plan, PlanMistake, Price, cost::worst, why_dear};
+use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed, money::Money};
 
 /// One candidate that fell away, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,7 +45,88 @@ pub fn refuse(plan: &mut Plan, judge: &Judge<'_>) -> (Vec<Refused>, Vec<PlanMist
         lane.candidates.retain(is_left);
         fallen.extend(refused);
     }
+    if let Some(limit) = plan.max_cost.clone().filter(|_| mistakes.is_empty()) {
+        match within(&mut plan.lanes, &limit, judge) {
+            Ok(refused) => fallen.extend(refused),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
     (fallen, mistakes)
+}
+
+/// Takes candidates out until all lanes together cannot cost more than `limit`, whoever serves them: the dearest one
+/// first, of a lane that keeps another. The lanes stay as they are when that cannot be.
+fn within(lanes: &mut [LanePlan], limit: &Money, judge: &Judge<'_>) -> Result<Vec<Refused>, PlanMistake> {
+    let help = "raise `--max-cost`, shorten `ttl`, or run fewer lanes at once";
+    let none = |because: Vec<String>| PlanMistake {
+        message: format!("the run could cost more than {limit}"),
+        because,
+        help: Some(help.to_owned()),
+    };
+    let mut left: Vec<Vec<(Candidate, i64)>> = Vec::new();
+    let mut refused = Vec::new();
+    let mut refuse = |lane: &LanePlan, candidate: &Candidate, why: String| {
+        refused.push(Refused {
+            lane: lane.name.clone(),
+            candidate: candidate.clone(),
+            why,
+            help: Some(help.to_owned()),
+        });
+    };
+    for lane in lanes.iter() {
+        let mut priced = Vec::new();
+        let mut reasons = Vec::new();
+        for candidate in &lane.candidates {
+            match worst(&(judge.price)(candidate), lane.ttl, limit) {
+                Ok(cost) => priced.push((candidate.clone(), cost.map_or(0, |cost| cost.micros))),
+                Err(why) => {
+                    reasons.push(format!("{}: {candidate}: {why}", lane.name));
+                    refuse(lane, candidate, why);
+                }
+            }
+        }
+        if priced.is_empty() && !lane.candidates.is_empty() {
+            return Err(none(reasons));
+        }
+        left.push(priced);
+    }
+    let dearest =
+        |priced: &Vec<(Candidate, i64)>| priced.iter().map(|(_, micros)| *micros).max().unwrap_or(0);
+    while left.iter().map(dearest).sum::<i64>() > limit.micros {
+        let droppable = left.iter().enumerate().filter(|(_, priced)| {
+            let cheapest = priced.iter().map(|(_, micros)| *micros).min();
+            cheapest < Some(dearest(priced))
+        });
+        let Some(index) = droppable
+            .max_by_key(|(_, priced)| dearest(priced))
+            .map(|(index, _)| index)
+        else {
+            let lines = lanes.iter().zip(&left).map(|(lane, priced)| {
+                let worst = Money {
+                    micros: dearest(priced),
+                    currency: limit.currency.clone(),
+                };
+                format!(
+                    "lane {} could cost {worst} until its deadline, at least",
+                    lane.name
+                )
+            });
+            return Err(none(lines.collect()));
+        };
+        let most = dearest(&left[index]);
+        let (gone, stays) = std::mem::take(&mut left[index])
+            .into_iter()
+            .partition(|(_, micros)| *micros == most);
+        left[index] = stays;
+        for (candidate, _) in gone {
+            let why = format!("with it the run could cost more than {limit}");
+            refuse(&lanes[index], &candidate, why);
+        }
+    }
+    for (lane, priced) in lanes.iter_mut().zip(left) {
+        lane.candidates = priced.into_iter().map(|(candidate, _)| candidate).collect();
+    }
+    Ok(refused)
 }
 
 impl Judge<'_> {

@@ -93,6 +93,7 @@ fn asked(flags: &str) -> Asked {
             "--instance-type" => asked.instance_type = words.next(),
             "--disk" => asked.disk = words.next(),
             "--ttl" => asked.ttl = words.next(),
+            "--max-cost" => asked.max_cost = words.next().map(|text| text.replace("USD", " USD")),
             "--label" => asked.label = words.next(),
             "--keep" => asked.keep = words.next(),
             "--key" => asked.operator_key = words.next(),
@@ -296,10 +297,12 @@ fn too_dear_candidates_leave_the_plan() {
         "c5.metal" => Price::Hourly {
             amount: Money::parse("4.08 USD").unwrap(),
             day: "2026-11-23".into(),
+            billed: Billed::BY_SECOND,
         },
         "c8i.xlarge" => Price::Hourly {
             amount: Money::parse("0.18 USD").unwrap(),
             day: "2026-11-23".into(),
+            billed: Billed::BY_SECOND,
         },
         _ => Price::Unknown,
     };
@@ -393,4 +396,51 @@ fn a_machine_that_is_already_there_has_to_be_named() {
         let plan = planned(&format!("--provider host --region {address}")).unwrap();
         assert_eq!(plan.lanes[0].candidates[0].region, address);
     }
+}
+
+#[test]
+fn a_limit_of_the_run_holds_for_all_lanes_together() {
+    let hourly = |amount: &str| Price::Hourly {
+        amount: Money::parse(amount).unwrap(),
+        day: "2026-11-23".into(),
+        billed: Billed::BY_SECOND,
+    };
+    let price = |candidate: &Candidate| match candidate.instance_type.as_str() {
+        "c5.metal" => hourly("4 USD"),
+        "c8i.xlarge" => hourly("0.20 USD"),
+        _ => Price::Unknown,
+    };
+    let judge = Judge {
+        unable: &|_, _| None,
+        price: &price,
+    };
+    let planned = |flags: &str| {
+        let mut plan = planned(flags);
+        plan.lanes[0].max_cost = None;
+        plan
+    };
+    let mut plan = planned("live --max-cost 1USD");
+    let (refused, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!(mistakes, []);
+    assert_eq!(shown(&plan), ["aws c8i.xlarge in us-east-1"]);
+    assert!(
+        refused.iter().all(|refused| refused.why.contains("1.00 USD")),
+        "{refused:?}"
+    );
+
+    let mut plan = planned("live --max-cost 0.10USD");
+    let before = plan.lanes.clone();
+    let (_, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!(mistakes[0].message, "the run could cost more than 0.10 USD");
+    assert!(mistakes[0].because[0].contains("0.40 USD"), "{mistakes:?}");
+    assert_eq!(plan.lanes, before, "it is shown as it is");
+
+    // Two lanes that could each be paid alone.
+    let mut plan = planned("live --max-cost 0.60USD");
+    plan.lanes = vec![plan.lanes[0].clone(), plan.lanes[0].clone()];
+    let (_, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    plan.max_cost = Money::parse("0.80 USD");
+    let (_, mistakes) = refuse(&mut plan, &judge);
+    assert_eq!(mistakes, []);
 }

@@ -196,7 +196,13 @@ pub fn user_data(stage1: &Stage1) -> Result<String, RenderError> {
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_formatter(|out, _, value| Ok(out.write_str(&scalar(value)?)?));
+    environment.set_formatter(|out, _, value| {
+        match value.as_str().filter(|_| value.is_safe()) {
+            Some(ready) => out.write_str(ready)?,
+            None => out.write_str(&scalar(value)?)?,
+        }
+        Ok(())
+    });
     environment
         .add_template("cloud-init.yaml", TEMPLATE)
         .expect("the tests render it");
@@ -245,9 +251,6 @@ fn values(stage1: &Stage1) -> Value {
 fn scalar(value: &Value) -> Result<String, minijinja::Error> {
     if value.is_undefined() {
         return Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError));
-    }
-    if let Some(ready) = value.as_str().filter(|_| value.is_safe()) {
-        return Ok(ready.to_owned());
     }
     let json = serde_json::to_string(value)
         .map_err(|error| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Events → report and verdict.
 
 mod changes;
+mod spent;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,10 @@ use crate::{
     time::{Deadline, Timestamp, between},
 };
 
-pub use self::changes::{Changes, OutcomeChange, TimeChange};
+pub use self::{
+    changes::{Changes, OutcomeChange, TimeChange},
+    spent::{Spent, Stay},
+};
 
 /// How a lane or a run ended, best first: the worst one of its parts counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +95,9 @@ pub struct LaneReport {
     pub machine: Option<Machine>,
     /// How the box ends if nobody destroys it, and when.
     pub dead_man: Option<(Deadline, String)>,
+    /// The boxes that were asked for, with their prices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stay>,
     /// Candidates that fell away, and why.
     pub fell: Vec<(Candidate, String)>,
     /// The KVM gate's answer.
@@ -241,6 +248,12 @@ impl Report {
         self.split = Some(split);
     }
 
+    /// Returns what the boxes of all lanes cost so far.
+    pub fn spent(&self) -> Spent {
+        let stays = self.lanes.values().flat_map(|lane| &lane.stays);
+        self.last.map(|now| spent::sum(stays, now)).unwrap_or_default()
+    }
+
     /// Returns how long the run took so far, in seconds.
     pub fn seconds(&self) -> f64 {
         match (self.began, self.last) {
@@ -251,7 +264,13 @@ impl Report {
 }
 
 impl LaneReport {
+    /// Returns what its boxes cost until a moment.
+    pub fn spent(&self, now: Timestamp) -> Spent {
+        spent::sum(&self.stays, now)
+    }
+
     fn take(&mut self, at: Timestamp, event: &Event) {
+        spent::take(&mut self.stays, at, event);
         match event {
             Event::LaneBegan { label, checks, .. } => {
                 self.label = Some(label.clone());

@@ -24,6 +24,7 @@ use model::{
     money::Money,
     name::{Label, ProviderName},
     order::Order,
+    plan::Billed,
     render::cloud_init::gzipped,
     tags::{OURS, Tags},
     time::Timestamp,
@@ -819,6 +820,10 @@ impl Retag for Aws {
 impl Prices for Aws {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+
+    fn billed(&self) -> Billed {
+        Billed::BY_SECOND
     }
 }
 

@@ -20,6 +20,7 @@ use model::{
     money::Money,
     name::{Label, ProviderName},
     order::Order,
+    plan::Billed,
     tags::{OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
@@ -716,6 +717,10 @@ impl Retag for Gcp {
 impl Prices for Gcp {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+
+    fn billed(&self) -> Billed {
+        Billed::BY_SECOND
     }
 }
 

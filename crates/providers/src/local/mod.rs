@@ -21,10 +21,11 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Listed, Machine, ResourceKind, Which},
+    money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
     time::Deadline,
-    world::{Console, Listing, OwnDeadline, Preflight, Progress, Provider},
+    world::{Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
 
 pub use accel::Acceleration;
@@ -266,6 +267,10 @@ impl Provider for Local {
         Some(self)
     }
 
+    fn prices(&self) -> Option<&dyn Prices> {
+        Some(self)
+    }
+
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
     }
@@ -283,6 +288,17 @@ impl Listing for Local {
             .iter()
             .filter_map(|(label, directory)| listed(label, directory))
             .collect())
+    }
+}
+
+/// This machine is there anyway.
+impl Prices for Local {
+    fn hourly(&self, _: &str, _: &str) -> Option<(Money, String)> {
+        let nothing = Money {
+            micros: 0,
+            currency: "USD".to_owned(),
+        };
+        Some((nothing, String::new()))
     }
 }
 

@@ -182,7 +182,7 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
 fn hourly(price: &Price) -> String {
     match price {
         Price::Free => "free".to_owned(),
-        Price::Hourly { amount, day } => format!("{amount} (on {day})"),
+        Price::Hourly { amount, day, .. } => format!("{amount} (on {day})"),
         Price::Unknown => "unknown".to_owned(),
     }
 }

@@ -28,10 +28,14 @@ pub(crate) fn markdown(report: &Report) -> String {
     let mut text = String::new();
     let run = report.run.as_ref().map_or("?", |run| run.as_str());
     let verdict = report.verdict.map_or("not ended", |verdict| verdict.words());
+    let spent = match report.spent() {
+        spent if spent.is_nothing() => String::new(),
+        spent => format!(", cost {spent}"),
+    };
     put(
         &mut text,
         format_args!(
-            "## {}: {verdict}\n\nRun `{run}`, {}.\n",
+            "## {}: {verdict}\n\nRun `{run}`, {}{spent}.\n",
             escape(&report.project),
             show_seconds(report.seconds())
         ),

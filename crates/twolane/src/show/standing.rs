@@ -74,6 +74,7 @@ impl Events for Standing {
                     candidate,
                     deadline,
                     dead_man,
+                    ..
                 },
                 Some(lane),
             ) => {
@@ -109,7 +110,7 @@ impl Events for Standing {
 
 #[cfg(test)]
 mod tests {
-    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName};
+    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, plan::Price};
 
     use super::*;
 
@@ -140,6 +141,7 @@ mod tests {
             },
             deadline: Deadline::at_unix(1_800_000_000),
             dead_man: "its timer powers it off".into(),
+            price: Price::Unknown,
         });
         let text = standing.text().unwrap();
         assert!(

@@ -193,7 +193,7 @@ impl View {
             self.end_output(lane, check, outcome.is_failure());
         }
         if let (Some(bars), Some(lane)) = (&mut self.bars, &happening.lane) {
-            bars.take(lane, &happening.event, &self.report);
+            bars.take(lane, happening, &self.report);
         }
     }
 
@@ -277,8 +277,8 @@ impl View {
 }
 
 impl Bars {
-    fn take(&mut self, lane: &str, event: &Event, report: &Report) {
-        if let Event::LaneEnded { .. } = event {
+    fn take(&mut self, lane: &str, happening: &Happening, report: &Report) {
+        if let Event::LaneEnded { .. } = happening.event {
             if let Some(bar) = self.lanes.remove(lane) {
                 bar.finish_and_clear();
                 self.all.remove(&bar);
@@ -288,7 +288,7 @@ impl Bars {
         let Some(text) = report
             .lanes
             .get(lane)
-            .and_then(|lane| text::activity(event, lane))
+            .and_then(|lane| text::progress(&happening.event, lane, happening.at))
         else {
             return;
         };

@@ -8,10 +8,11 @@ use model::{
     check::Outcome,
     event::{Event, Happening, Step},
     machine::Gone,
+    plan::Price,
     report::{Changes, CheckReport, LaneReport, Report, Verdict},
     results::{Severity, TestResult},
     source::Synced,
-    time::show_length,
+    time::{Timestamp, show_length},
 };
 
 use super::{
@@ -93,10 +94,12 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
             candidate,
             deadline,
             dead_man,
+            price,
         } => (
             Usual,
             format!(
-                "asks for {candidate}; gone by {} at the latest: {}",
+                "asks for {candidate}, {}; gone by {} at the latest: {}",
+                show_price(price),
                 deadline.moment(),
                 safe(dead_man)
             ),
@@ -245,8 +248,46 @@ pub(crate) fn left(label: &str, provider: &str, id: Option<&str>, why: &str) -> 
     )
 }
 
+/// Returns what is known of a price in words.
+fn show_price(price: &Price) -> String {
+    match price {
+        Price::Free => "free".to_owned(),
+        Price::Hourly { amount, .. } => format!("{amount} an hour"),
+        Price::Unknown => "cost unknown".to_owned(),
+    }
+}
+
+/// Returns what the boxes of a lane have cost so far; none when there was none, or they are free.
+fn cost(lane: &LaneReport, now: Timestamp) -> Option<String> {
+    let spent = lane.spent(now);
+    (!spent.is_nothing()).then(|| format!("cost {spent}"))
+}
+
+/// Returns what the boxes of a lane have cost, beside what was to be expected; none when there was none, or they are
+/// free.
+pub(crate) fn cost_and_plan(lane: &LaneReport, now: Timestamp) -> Option<String> {
+    let spent = lane.spent(now);
+    let last = lane.stays.iter().rfind(|stay| stay.has_been)?;
+    (!spent.is_nothing()).then(|| match last.planned() {
+        Some(planned) => format!(
+            "{spent}; planned: {} in the usual time, {} until its deadline",
+            planned.estimated, planned.worst
+        ),
+        None => spent.to_string(),
+    })
+}
+
+/// Returns one line for a lane that is at work: its step, how far that is, and what its box costs so far.
+pub(crate) fn progress(event: &Event, lane: &LaneReport, now: Timestamp) -> Option<String> {
+    let activity = activity(event, lane)?;
+    Some(match cost(lane, now) {
+        Some(cost) => format!("{activity}; {cost}"),
+        None => activity,
+    })
+}
+
 /// Returns one line for a lane that is at work: its step and how far that is.
-pub(crate) fn activity(event: &Event, lane: &LaneReport) -> Option<String> {
+fn activity(event: &Event, lane: &LaneReport) -> Option<String> {
     Some(match event {
         Event::StepBegan { step } => step.to_string(),
         Event::StepProgress {
@@ -286,13 +327,17 @@ pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
         None => paint(ODD, "not ended"),
     };
     let time = show_length(Duration::try_from_secs_f64(report.seconds()).unwrap_or_default());
-    let mut text = format!("run {run} of {}: {verdict}, {time}\n", report.project);
+    let spent = match report.spent() {
+        spent if spent.is_nothing() => String::new(),
+        spent => format!(", cost {spent}"),
+    };
+    let mut text = format!("run {run} of {}: {verdict}, {time}{spent}\n", report.project);
     for notice in &report.notices {
         text.push_str(&format!("note: {}\n", safe(notice)));
     }
     for (name, lane) in &report.lanes {
         text.push('\n');
-        text.push_str(&lane_text(name, lane, run_dir));
+        text.push_str(&lane_text(name, lane, report.last, run_dir));
     }
     if let Some(split) = &report.split {
         text.push_str(&skips::text(split));
@@ -340,7 +385,7 @@ pub(crate) fn changes(changes: &Changes) -> String {
     text
 }
 
-fn lane_text(name: &str, lane: &LaneReport, run_dir: &Utf8Path) -> String {
+fn lane_text(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &Utf8Path) -> String {
     let verdict = match lane.verdict {
         Some(verdict) => paint(verdict_style(verdict), verdict.words()),
         None => paint(ODD, "not ended"),
@@ -364,6 +409,9 @@ fn lane_text(name: &str, lane: &LaneReport, run_dir: &Utf8Path) -> String {
             safe(&machine.instance_type),
             safe(&machine.region)
         ));
+    }
+    if let Some(cost) = last.and_then(|last| cost_and_plan(lane, last)) {
+        lines.push(format!("  cost: {cost}"));
     }
     for (candidate, why) in &lane.fell {
         lines.push(format!("  fell away: {candidate}: {}", safe(why)));

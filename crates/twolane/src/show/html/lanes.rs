@@ -4,22 +4,23 @@ use maud::{Markup, html as markup};
 use model::{
     gate::GateAnswer,
     report::{LaneReport, Report},
+    time::Timestamp,
 };
 
 use super::{line, outcome, text, verdict};
-use crate::show::text::{copied, show_seconds};
+use crate::show::text::{copied, cost_and_plan, show_seconds};
 
 /// Shows all lanes.
 pub(super) fn lanes(report: &Report) -> Markup {
     markup! {
         section aria-labelledby="lanes" {
             h2 id="lanes" { "Lanes" }
-            div.lanes { @for (name, lane) in &report.lanes { (one(name, lane)) } }
+            div.lanes { @for (name, lane) in &report.lanes { (one(name, lane, report.last)) } }
         }
     }
 }
 
-fn one(name: &str, lane: &LaneReport) -> Markup {
+fn one(name: &str, lane: &LaneReport, last: Option<Timestamp>) -> Markup {
     markup! {
         article.lane aria-label={ "lane " (line(name)) } {
             h3 { (line(name)) ": " (verdict(lane.verdict)) }
@@ -34,6 +35,7 @@ fn one(name: &str, lane: &LaneReport) -> Markup {
             }
             dl {
                 (machine(lane))
+                @if let Some(cost) = last.and_then(|last| cost_and_plan(lane, last)) { dt { "cost" } dd { (cost) } }
                 @if let Some(gate) = &lane.gate { dt { "KVM gate" } dd { (gate_answer(gate)) } }
                 @for (source, synced) in &lane.synced { dt { "source " (line(source)) } dd { (copied(synced)) } }
                 @if !lane.missing.is_empty() {

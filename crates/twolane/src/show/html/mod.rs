@@ -72,7 +72,9 @@ fn head(report: &Report, run: &str) -> Markup {
                 @if let Some(began) = report.began {
                     ", began " time datetime=(began) { (format!("{began:.0}")) }
                 }
-                ", took " (show_seconds(report.seconds())) "."
+                ", took " (show_seconds(report.seconds()))
+                @if !report.spent().is_nothing() { ", cost " (report.spent()) }
+                "."
             }
             @if !report.notices.is_empty() {
                 ul { @for notice in &report.notices { li { (line(notice)) } } }

@@ -1,0 +1,145 @@
+//! A run whose terminal is closed, or that is asked to stop: the box goes at once, and nothing of it is left. QEMU is a
+//! stand-in that never lets anybody in, so that the run waits for its box.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Runs a command on a terminal of its own, closes that as soon as it shows the first argument, and prints how the
+/// command ended.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, sys
+word, command = sys.argv[1].encode(), sys.argv[2:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(command[0], command)
+seen = b""
+while word not in seen:
+    seen += os.read(terminal, 4096)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let temp = tempfile::Builder::new().prefix("tl").tempdir_in("/tmp").unwrap();
+        for dir in ["work", "home", "bin"] {
+            fs::create_dir(temp.path().join(dir)).unwrap();
+        }
+        let place = Self(temp);
+        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../providers/tests");
+        for (fake, name) in [
+            ("fake_qemu.py", "qemu-system-x86_64"),
+            ("fake_qemu_img.sh", "qemu-img"),
+        ] {
+            let path = place.path("bin").join(name);
+            fs::copy(fakes.join(fake), &path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let disk = place.path("disk.img");
+        fs::write(&disk, "a disk").unwrap();
+        let config = format!(
+            "[project]\nname = \"demo\"\n[local]\nimage = \"file://{}:sha256:{}\"\nacceleration = \"tcg\"\n\
+             [lanes.fast]\nboxes = [{{ provider = \"local\", type = \"1x1g\" }}]\n\
+             checks = [{{ name = \"a\", run = \"true\" }}]\n",
+            disk.display(),
+            hex::encode(Sha256::digest("a disk"))
+        );
+        fs::write(place.path("work/twolane.toml"), config).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Makes a command that finds the stand-ins first.
+    fn command(&self, program: &str) -> Command {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = [self.path("bin")].into_iter().chain(std::env::split_paths(&path));
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.path("work"))
+            .env_clear()
+            .env("PATH", std::env::join_paths(dirs).unwrap())
+            .env("HOME", self.path("home"))
+            .env("TWOLANE_STATE_DIR", self.path("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Asserts that no box is there, nor a process that names one of this place.
+    #[track_caller]
+    fn assert_nothing_left(&self) {
+        let boxes = self.path("state/boxes");
+        let left = fs::read_dir(&boxes).into_iter().flatten();
+        let left: Vec<PathBuf> = left.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, Vec::<PathBuf>::new());
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let line = fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).into_owned();
+            (line.contains("qemu") && line.contains(boxes.to_str()?)).then_some(line)
+        });
+        assert_eq!(processes.collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn each_signal_destroys_the_box_and_says_130() {
+    for signal in ["HUP", "INT", "TERM"] {
+        let place = Place::new();
+        let log = fs::File::create(place.path("log")).unwrap();
+        let mut run = place
+            .command(env!("CARGO_BIN_EXE_twolane"))
+            .args(["run", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let events = BufReader::new(run.stdout.take().unwrap());
+        let mut seen = Vec::new();
+        for event in events.lines().map(Result::unwrap) {
+            if event.contains(r#""event":"machine-up""#) {
+                let status = Command::new("kill")
+                    .args([&format!("-{signal}"), &run.id().to_string()])
+                    .status();
+                assert!(status.unwrap().success());
+            }
+            seen.push(event);
+        }
+        let status = run.wait().unwrap();
+        let log = fs::read_to_string(place.path("log")).unwrap();
+        assert_eq!(status.code(), Some(130), "{signal}: {log}\n{seen:#?}");
+        let is_gone = |event: &String| event.contains(r#""event":"machine-gone""#);
+        assert!(seen.iter().any(is_gone), "{signal}: {log}\n{seen:#?}");
+        place.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_destroys_the_box() {
+    let place = Place::new();
+    let output = place
+        .command("python3")
+        .args([
+            "-c",
+            ON_A_TERMINAL,
+            "connect",
+            env!("CARGO_BIN_EXE_twolane"),
+            "run",
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told.trim(), "130", "{}", String::from_utf8_lossy(&output.stderr));
+    place.assert_nothing_left();
+}
