@@ -12,8 +12,10 @@
 # binary printed them. Exit status otherwise: that of the command, of cargo or of the test; 2 wrong usage.
 set -uo pipefail
 
-SELF=$(readlink -f "$0")
 LINES_MAX=100 # of one test's trace, after those that say the same are left out
+READ_MAX=1000 # lines of one process's trace that bash itself reads
+LEFT_MAX=500  # tests whose empty traces may lie about
+LINE_MAX=1000 # characters that bash surely writes at once
 # Directories too: a file in them can be opened relative to them.
 DEVICES=(/dev /dev/net /dev/vfio /dev/kvm /dev/net/tun /dev/vhost-net /dev/vhost-vsock /dev/vhost-vdpa-0 /dev/vfio/vfio)
 CALLS='?open,?openat,?openat2,?creat,?access,?faccessat,?faccessat2,?stat,?lstat,?stat64,?lstat64,?newfstatat,?fstatat64'
@@ -40,21 +42,26 @@ text() { # VALUE: as JSON in $json
     json=\"$json\"
 }
 
-# Tests run side by side: a line is written while nobody else writes.
-put() { # LINES
-    { flock 9 && printf '%s\n' "$1" >&9; } 9>>"$TWOLANE_RECORD"
+# Tests run side by side. What is added to a file by one write stays in one piece, and bash cuts what is long.
+put() { # LINE
+    if ((${#1} <= LINE_MAX)); then
+        printf '%s\n' "$1" >>"$TWOLANE_RECORD"
+    else
+        printf '%s\n' "$1" |
+            dd of="$TWOLANE_RECORD" bs=8M iflag=fullblock oflag=append conv=notrunc status=none
+    fi
 }
-
-micros() { printf '%s' "${EPOCHREALTIME/[.,]/}"; }
 
 # --- a check
 
 check() { # RECORD COMMAND
     (($# == 2)) || usage 'check RECORD COMMAND'
-    local name why='' code=0
+    local self name why='' code=0
+    self=$(readlink -f "$0")
     mkdir -p "$(dirname "$1")" || exit
     TWOLANE_RECORD=$(readlink -f "$1")
-    export TWOLANE_RECORD TWOLANE_TRACER=''
+    TWOLANE_WORK=$(mktemp -d) || exit
+    export TWOLANE_RECORD TWOLANE_WORK TWOLANE_TRACER=''
     if ! command -v strace >/dev/null; then
         why='strace is not installed on the box'
     elif ! why=$(strace -f -qqq --seccomp-bpf -e trace=ioctl -o /dev/null true 2>&1); then
@@ -68,8 +75,9 @@ check() { # RECORD COMMAND
     text "$why"
     printf '{"what":"begin","v":1,"tracer":%s,"why":%s,"kvm":%s}\n' "$tracer" "$json" \
         "$([ -e /dev/kvm ] && echo true || echo false)" >"$TWOLANE_RECORD" || exit
-    for name in "${RUNNERS[@]}"; do export "$name=$SELF run"; done
+    for name in "${RUNNERS[@]}"; do export "$name=$self run"; done
     bash -c "$2" || code=$?
+    rm -rf "$TWOLANE_WORK"
     put "{\"what\":\"end\",\"code\":$code}"
     exit "$code"
 }
@@ -98,55 +106,59 @@ run() { # BINARY [ARG…]
     local binary=$1
     if [ -z "${TWOLANE_RECORD:-}" ] || [[ $binary != */deps/* ]]; then exec "$@"; fi
     unset "${RUNNERS[@]}"
-    id=$(binary_id "$binary")
+    name_binary "$binary"
     if [[ " ${*:2} " == *' --list '* ]]; then
         list "$@"
-    elif [ -n "${NEXTEST:-}" ] && name=$(only_name "${@:2}"); then
-        traced "$name" "$@"
+    elif [ -n "${NEXTEST:-}" ] && only_name "${@:2}"; then
+        traced "$only" "$@"
     else
         harness "$@"
     fi
 }
 
-binary_id() { # BINARY: in cargo-nextest's words
-    if [ -n "${NEXTEST_BINARY_ID:-}" ]; then
-        printf '%s' "$NEXTEST_BINARY_ID"
-        return
-    fi
-    local stem source package=${CARGO_PKG_NAME:-} file
-    stem=$(basename "$1")
+name_binary() { # BINARY: sets $id, in cargo-nextest's words
+    id=${NEXTEST_BINARY_ID:-}
+    [ -z "$id" ] || return 0
+    local stem=${1##*/} source package=${CARGO_PKG_NAME:-} file
     stem=${stem%-*}
     [ -n "$package" ] || package=$stem
     # What rustc writes beside a binary: itself, a colon, and its sources, the root first.
     read -r _ source _ 2>/dev/null <"$1.d" || source=''
-    file=$(basename "$source" .rs)
-    [ "$file" != main ] || file=$(basename "$(dirname "$source")")
+    file=${source##*/}
+    file=${file%.rs}
+    if [ "$file" = main ]; then
+        file=${source%/*}
+        file=${file##*/}
+    fi
     [ "${file//-/_}" = "$stem" ] || file=$stem
     [ "$file" != "${package//-/_}" ] || file=$package
     case $source in
-    src/lib.rs | */src/lib.rs) printf '%s' "$package" ;;
-    src/main.rs | */src/main.rs | src/bin/* | */src/bin/*) printf '%s::bin/%s' "$package" "$file" ;;
-    examples/* | */examples/*) printf '%s::example/%s' "$package" "$file" ;;
-    benches/* | */benches/*) printf '%s::bench/%s' "$package" "$file" ;;
-    tests/* | */tests/*) printf '%s::%s' "$package" "$file" ;;
-    *) if [ "$file" = "$package" ]; then printf '%s' "$package"; else printf '%s::%s' "$package" "$file"; fi ;;
+    src/lib.rs | */src/lib.rs) id=$package ;;
+    src/main.rs | */src/main.rs | src/bin/* | */src/bin/*) id=$package::bin/$file ;;
+    examples/* | */examples/*) id=$package::example/$file ;;
+    benches/* | */benches/*) id=$package::bench/$file ;;
+    tests/* | */tests/*) id=$package::$file ;;
+    *)
+        id=$package
+        [ "$file" = "$package" ] || id+=::$file
+        ;;
     esac
 }
 
-only_name() { # [ARG…]: the test that cargo-nextest asks for
-    local found=''
+only_name() { # [ARG…]: sets $only, the test that cargo-nextest asks for
+    only=''
     while (($# > 0)); do
         case $1 in
         --exact | --nocapture | --no-capture | --ignored | --include-ignored | --test | --bench) ;;
         -*) return 1 ;;
         *)
-            [ -z "$found" ] || return 1
-            found=$1
+            [ -z "$only" ] || return 1
+            only=$1
             ;;
         esac
         shift
     done
-    [ -n "$found" ] && printf '%s' "$found"
+    [ -n "$only" ]
 }
 
 list() { # BINARY [ARG…]: for cargo-nextest, which takes what it prints
@@ -159,19 +171,19 @@ list() { # BINARY [ARG…]: for cargo-nextest, which takes what it prints
 }
 
 listed() { # IGNORED; names on standard input
-    local name lines='' binary
+    local name binary
     text "$id"
     binary=$json
     while IFS= read -r name; do
         text "$name"
-        lines+="{\"what\":\"listed\",\"binary\":$binary,\"test\":$json,\"ignored\":$1}"$'\n'
+        put "{\"what\":\"listed\",\"binary\":$binary,\"test\":$json,\"ignored\":$1}"
     done
-    [ -z "$lines" ] || put "${lines%$'\n'}"
 }
 
 # Runs under the tracer, and writes down that it begins and how it ended: what is killed with all its group has only begun.
+# Every small program that is started here is started once for each test: bash does by itself what it can.
 traced() { # TEST COMMAND…; no test: the whole binary
-    local work code=0 from who path ended tracer options=()
+    local code=0 from who path files in out ended tracer took late=0 options=()
     text "$id"
     who="\"binary\":$json"
     text "$1"
@@ -179,51 +191,67 @@ traced() { # TEST COMMAND…; no test: the whole binary
     who+=",\"test\":$json"
     shift
     put "{\"what\":\"began\",$who}"
-    from=$(micros)
+    from=${EPOCHREALTIME/[.,]/}
     if [ -z "${TWOLANE_TRACER:-}" ]; then
         "$@" || code=$?
-        put "{\"what\":\"ended\",$who,\"code\":$code,\"micros\":$(($(micros) - from)),\"trace\":null}"
+        put "{\"what\":\"ended\",$who,\"code\":$code,\"micros\":$((${EPOCHREALTIME/[.,]/} - from)),\"trace\":null}"
         return "$code"
     fi
-    work=$(mktemp -d) || return
     for path in "${DEVICES[@]}" /dev/vhost-* /dev/vfio/*; do
         [[ $path == *\* ]] || options+=(-P "$path")
     done
-    mkfifo "$work/ended" || return
-    exec {ended}<>"$work/ended"
-    # strace itself stays for as long as anything that the test started.
+    files=$TWOLANE_WORK/$$.$from
+    exec {in}<&0 {out}>&1
+    # strace itself stays for as long as anything that the test started, and has the pipe open until then.
     # shellcheck disable=SC2016 # these are the inner shell's own
-    (
-        strace -ff -y -qqq -e signal=none --seccomp-bpf -e "trace=$CALLS" "${options[@]}" -o "$work/t" -- \
-            sh -c 'code=0; "$@" || code=$?; echo "$code $PPID" >"$0"; exit "$code"' "$work/ended" "$@"
-        echo "$? gone" >"$work/ended"
-    ) <&0 {ended}<&- &
-    read -r -u "$ended" code tracer
-    if [ "$tracer" != gone ] && ! read -r -t 1 -u "$ended" _; then
-        kill -KILL "$tracer" 2>/dev/null
+    exec {ended}< <(
+        exec 9>&1 <&"$in" >&"$out" {in}<&- {out}>&-
+        exec strace -ff -y -qqq -e signal=none --seccomp-bpf -e "trace=$CALLS" "${options[@]}" -o "$files" -- \
+            sh -c 'code=0; "$@" 9>&- || code=$?; echo "$code $PPID" >&9; exit "$code"' sh "$@"
+    )
+    exec {in}<&- {out}>&-
+    if read -r -u "$ended" code tracer; then
+        read -r -t 1 -u "$ended" _ || late=$?
+        # Not the end of the pipe, but of our patience.
+        ((late <= 128)) || kill -KILL "$tracer" 2>/dev/null
+        wait $! 2>/dev/null
+    else
+        wait $! 2>/dev/null
+        code=$?
     fi
-    wait $!
     exec {ended}<&-
-    put "{\"what\":\"ended\",$who,\"code\":$code,\"micros\":$(($(micros) - from)),\"trace\":$(trace_of "$work")}"
-    rm -rf "$work"
+    took=$((${EPOCHREALTIME/[.,]/} - from))
+    read_trace "$files"
+    put "{\"what\":\"ended\",$who,\"code\":$code,\"micros\":$took,\"trace\":$trace}"
     return "$code"
 }
 
-# A file for each process, so that no line is cut by another's.
-trace_of() { # DIRECTORY: its lines about devices as a list, none twice
-    local line lines='' count=0
+# A file for each process, so that no line is cut by another's. Most are empty, and are left for later.
+read_trace() { # FILES: sets $trace, the lines about devices as a list, none twice
+    local file line lines count=0 is_full=''
     local -A known=()
-    while IFS= read -r line; do
-        # What was done to a directory itself tells nothing.
-        [[ $line != *'"/dev"'* && $line != *'"/dev/net"'* && $line != *'"/dev/vfio"'* ]] || continue
-        line=${line:0:400}
-        [ -z "${known[$line]:-}" ] || continue
-        known[$line]=1
-        ((++count <= LINES_MAX)) || break
-        text "$line"
-        lines+=,$json
-    done < <(cat "$1"/t.* 2>/dev/null | grep -F /dev)
-    printf '[%s]' "${lines#,}"
+    trace=''
+    for file in "$1".*; do
+        [ -s "$file" ] || continue
+        is_full=1
+        mapfile -t -n "$READ_MAX" lines <"$file"
+        if ((${#lines[@]} == READ_MAX)); then
+            mapfile -t lines < <(awk -v max="$READ_MAX" '!known[$0]++ { print; if (++n == max) exit }' "$file")
+        fi
+        for line in "${lines[@]}"; do
+            [[ $line == */dev* ]] || continue
+            # What was done to a directory itself tells nothing.
+            [[ $line != *'"/dev"'* && $line != *'"/dev/net"'* && $line != *'"/dev/vfio"'* ]] || continue
+            line=${line:0:400}
+            [ -z "${known[$line]:-}" ] || continue
+            known[$line]=1
+            ((++count <= LINES_MAX)) || break 2
+            text "$line"
+            trace+=,$json
+        done
+    done
+    trace=[${trace#,}]
+    [ -z "$is_full" ] || rm -f "$1".*
 }
 
 # In the place of libtest's own loop: the same selection and the same words, but a process for each test.
@@ -269,9 +297,8 @@ whole() { # BINARY [ARG…]: a harness of its own, or an option that is not know
 }
 
 one_by_one() { # $binary, $mode and $capture, $all, $ignored and $chosen are set
-    local name code passed=0 from out failed=() outputs=''
-    from=$(micros)
-    out=$(mktemp) || exit
+    local name code passed=0 from took out=$TWOLANE_WORK/$$-out count=0 failed=() outputs=''
+    from=${EPOCHREALTIME/[.,]/}
     printf '\nrunning %s test%s\n' "${#all[@]}" "$( ((${#all[@]} == 1)) || echo s)"
     for name in "${!ignored[@]}"; do printf 'test %s ... ignored\n' "$name"; done
     for name in "${chosen[@]}"; do
@@ -289,17 +316,18 @@ one_by_one() { # $binary, $mode and $capture, $all, $ignored and $chosen are set
             printf 'test %s ... FAILED\n' "$name"
             outputs+=$(printf '%s\n' "---- $name stdout ----" && own_output "$name" "$code" "$out")$'\n\n'
         fi
+        ((++count % LEFT_MAX)) || rm -f "$TWOLANE_WORK/$$".*
     done
-    rm -f "$out"
+    rm -f "$out" "$TWOLANE_WORK/$$".*
     local word=ok
     if ((${#failed[@]} > 0)); then
         word=FAILED
         printf '\nfailures:\n\n%s\n\nfailures:\n' "${outputs%$'\n\n'}"
         printf '    %s\n' "${failed[@]}"
     fi
+    took=$((${EPOCHREALTIME/[.,]/} - from))
     printf '\ntest result: %s. %s passed; %s failed; %s ignored; 0 measured; 0 filtered out; finished in %s.%02ds\n\n' \
-        "$word" "$passed" "${#failed[@]}" "${#ignored[@]}" $((($(micros) - from) / 1000000)) \
-        $((($(micros) - from) / 10000 % 100))
+        "$word" "$passed" "${#failed[@]}" "${#ignored[@]}" $((took / 1000000)) $((took / 10000 % 100))
     [ "$word" = ok ] || exit 101
 }
 

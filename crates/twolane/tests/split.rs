@@ -170,6 +170,41 @@ fn cargo_nextest_is_served_as_it_asks() {
 }
 
 #[test]
+fn lines_of_tests_that_run_side_by_side_stay_whole() {
+    if !has_strace() {
+        return;
+    }
+    let sandbox = Sandbox::new(BINARY);
+    let command = "export NEXTEST=1
+        long=$(printf 'x%.0s' {1..5000})
+        for n in {1..10}; do
+            CALL --exact short$n &
+            CALL --exact $long$n &
+        done
+        wait";
+    let (_, record) = sandbox.check(command, None);
+    assert_eq!(record.doubts(), Vec::<String>::new());
+    let told = told(&record);
+    assert_eq!(told.len(), 20, "{told:?}");
+    assert!(told.iter().all(|line| line.ends_with(": 0 ")), "{told:?}");
+}
+
+#[test]
+fn a_trace_of_many_lines_is_read_to_its_end() {
+    if !has_strace() {
+        return;
+    }
+    let looks = "n=3000; while [ $n -gt 0 ]; do [ -e /dev/vhost-net ]; n=$((n - 1)); done";
+    let binary = format!("#!/bin/sh\n{looks}\n[ -e /dev/vhost-vdpa-0 ]\nexit 0\n");
+    let sandbox = Sandbox::new(&binary);
+    let (_, record) = sandbox.check("export NEXTEST=1; CALL --exact looks --nocapture", None);
+    assert_eq!(
+        told(&record),
+        ["alpha::live looks: 0 /dev/vhost-net /dev/vhost-vdpa-0"]
+    );
+}
+
+#[test]
 fn what_can_not_be_run_test_by_test_runs_as_a_whole() {
     if !has_strace() {
         return;
@@ -218,8 +253,7 @@ fn without_strace_the_tests_run_and_the_record_says_so() {
     let bin = sandbox.0.path().join("bin");
     fs::create_dir(&bin).unwrap();
     for program in [
-        "bash", "sh", "readlink", "dirname", "mkdir", "mktemp", "sed", "grep", "rm", "tail", "awk", "flock",
-        "basename",
+        "bash", "sh", "readlink", "dirname", "mkdir", "mktemp", "sed", "grep", "rm", "tail", "awk",
     ] {
         let found = Command::new("sh")
             .args(["-c", &format!("command -v {program}")])
