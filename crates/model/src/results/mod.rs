@@ -46,10 +46,10 @@ pub struct CheckResults {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,
     /// The last lines of the output.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub last_lines: Vec<String>,
     /// How many lines came before those.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "is_zero", default)]
     pub earlier_lines: u64,
 }
 

@@ -7,6 +7,9 @@ use super::{
     nextest::Nextest, text::short,
 };
 
+/// How much of a line's beginning and of its end is kept, in bytes.
+const LINE_HALF: usize = 1_000;
+
 /// Reads what a check printed. What it keeps does not grow with the length of the output.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -65,6 +68,12 @@ fn blame_unfinished(results: &mut CheckResults) {
     }
 }
 
+/// Returns the line, of a long one its beginning and its end: some programs write all that they have to say in one.
 fn cut(line: &str) -> String {
-    line[..line.floor_char_boundary(2_000)].to_owned()
+    if line.len() <= 2 * LINE_HALF {
+        return line.to_owned();
+    }
+    let begin = &line[..line.floor_char_boundary(LINE_HALF)];
+    let end = &line[line.ceil_char_boundary(line.len() - LINE_HALF)..];
+    format!("{begin} […] {end}")
 }

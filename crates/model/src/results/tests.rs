@@ -231,6 +231,16 @@ fn what_is_kept_is_bounded() {
     assert!(results.findings[0].detail.len() < 5_000);
 }
 
+#[test]
+fn of_a_long_line_the_beginning_and_the_end_are_kept() {
+    let mut reader = Reader::default();
+    reader.take(&format!("begin{}end", "ä".repeat(50_000)));
+    let results = reader.finish(false);
+    let line = &results.last_lines[0];
+    assert!(line.starts_with("begin") && line.ends_with("end"), "{line}");
+    assert!(line.len() < 2_100, "{}", line.len());
+}
+
 proptest::proptest! {
     #[test]
     fn no_output_makes_the_readers_panic(
