@@ -28,7 +28,7 @@ pub struct LaneRecords {
 
 /// Judges each test in each lane, and the run.
 pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
-    let mut tests: BTreeMap<TestId, BTreeMap<String, InLane>> = BTreeMap::new();
+    let mut tests: BTreeMap<&TestId, BTreeMap<String, InLane>> = BTreeMap::new();
     let mut split = Split::default();
     for lane in lanes {
         let told = of_lane(lane);
@@ -55,6 +55,7 @@ pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
             continue;
         }
         let half = half(&lanes);
+        let id = id.clone();
         split.tests.push(TestSplit { id, half, lanes });
     }
     split.skipped = skipped(&split.tests, baseline);
@@ -64,15 +65,15 @@ pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
 }
 
 /// Returns what became of each test of a lane; of several checks the best counts.
-fn of_lane(lane: &LaneRecords) -> BTreeMap<TestId, InLane> {
-    let mut all: BTreeMap<TestId, InLane> = BTreeMap::new();
+fn of_lane(lane: &LaneRecords) -> BTreeMap<&TestId, InLane> {
+    let mut all: BTreeMap<&TestId, InLane> = BTreeMap::new();
     for (id, seen) in lane.records.iter().flat_map(|record| &record.tests) {
         let in_lane = one(seen);
         match all.get_mut(id) {
             Some(known) if known.judged <= in_lane.judged => {}
             Some(known) => *known = in_lane,
             None => {
-                all.insert(id.clone(), in_lane);
+                all.insert(id, in_lane);
             }
         }
     }

@@ -65,30 +65,17 @@ enum Line {
         ignored: bool,
     },
     Began {
-        #[serde(flatten)]
-        id: Named,
+        binary: String,
+        test: Option<String>,
     },
     Ended {
-        #[serde(flatten)]
-        id: Named,
+        binary: String,
+        test: Option<String>,
         code: i32,
         micros: u64,
         trace: Option<Vec<String>>,
     },
     End {},
-}
-
-#[derive(Deserialize)]
-struct Named {
-    binary: String,
-    test: Option<String>,
-}
-
-impl From<Named> for TestId {
-    fn from(named: Named) -> Self {
-        let Named { binary, test } = named;
-        Self { binary, test }
-    }
 }
 
 impl Record {
@@ -119,14 +106,15 @@ impl Record {
                 let test = Some(test);
                 self.seen(TestId { binary, test }).is_ignored |= ignored;
             }
-            Line::Began { id } => self.seen(id.into()).run = Some(Run::Begun),
+            Line::Began { binary, test } => self.seen(TestId { binary, test }).run = Some(Run::Begun),
             Line::Ended {
-                id,
+                binary,
+                test,
                 code,
                 micros,
                 trace,
             } => {
-                self.seen(id.into()).run = Some(Run::Ended {
+                self.seen(TestId { binary, test }).run = Some(Run::Ended {
                     code,
                     seconds: micros as f64 / 1e6,
                     devices: trace.map(|trace| devices(&trace)),
