@@ -20,15 +20,39 @@ const RUN: &str = "20260102-030405-abcd";
 
 fn main() {
     let dir = tempfile::tempdir().expect("a directory");
-    println!("| what | time | |\n| --- | --- | --- |");
+    println!("| what | time | CPU | |\n| --- | --- | --- | --- |");
     tracer(dir.path());
     records();
     report_of_many(&dir.path().join("many"));
     report_of_a_gigabyte(&dir.path().join("gigabyte"));
 }
 
-fn row(what: &str, time: Duration, note: &str) {
-    println!("| {what} | {time:.2?} | {note} |");
+fn row(what: &str, took: Took, note: &str) {
+    println!("| {what} | {:.2?} | {:.2?} | {note} |", took.time, took.cpu);
+}
+
+/// How long something took. On a busy machine the second is the one to rely on.
+#[derive(Clone, Copy)]
+struct Took {
+    time: Duration,
+    /// CPU time of this process and of its children that have ended.
+    cpu: Duration,
+}
+
+fn measure<T>(work: impl FnOnce() -> T) -> (T, Took) {
+    let (start, before) = (Instant::now(), cpu());
+    let result = work();
+    let (time, cpu) = (start.elapsed(), cpu() - before);
+    (result, Took { time, cpu })
+}
+
+fn cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+    // utime, stime, cutime and cstime, in hundredths of a second.
+    let ticks = fields.split(' ').skip(11).take(4);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Runs the same 500 tests, one process each: by a plain loop, and under the tracer.
@@ -47,13 +71,11 @@ fn tracer(dir: &Path) {
         .status();
     assert!(built.is_ok_and(|status| status.success()), "rustc failed");
     let bash = |script: String| {
-        let start = Instant::now();
-        let status = Command::new("bash")
-            .args(["-c", &script])
-            .stdout(Stdio::null())
-            .status();
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).stdout(Stdio::null());
+        let (status, took) = measure(|| bash.status());
         assert!(status.is_ok_and(|status| status.success()), "{script}");
-        start.elapsed()
+        took
     };
     let program = binary.display();
     let one = bash(format!("{program} --test-threads=1"));
@@ -75,19 +97,21 @@ fn tracer(dir: &Path) {
     ));
     let seen = Record::read(&fs::read_to_string(record).expect("a record"));
     assert_eq!((seen.tests.len(), seen.doubts()), (TRACED, vec![]));
-    let each = (traced.saturating_sub(plain)) / TRACED as u32;
+    let each = |traced: Duration, plain: Duration| traced.saturating_sub(plain) / TRACED as u32;
     row(
         "500 tests, a process each, traced",
         traced,
         &format!(
-            "{:.2} times a process each; {each:.1?} a test more",
-            ratio(traced, plain)
+            "{:.2} times a process each; {:.1?} a test more, CPU {:.1?}",
+            ratio(traced, plain),
+            each(traced.time, plain.time),
+            each(traced.cpu, plain.cpu)
         ),
     );
 }
 
-fn ratio(a: Duration, b: Duration) -> f64 {
-    a.as_secs_f64() / b.as_secs_f64().max(1e-9)
+fn ratio(a: Took, b: Took) -> f64 {
+    a.time.as_secs_f64() / b.time.as_secs_f64().max(1e-9)
 }
 
 /// Returns a record of many tests, of which each hundredth asks for a device in vain.
@@ -109,22 +133,20 @@ fn record_of_many() -> String {
 
 fn records() {
     let text = record_of_many();
-    let start = Instant::now();
-    let record = Record::read(&text);
-    let read = start.elapsed();
+    let (record, read) = measure(|| Record::read(&text));
     let lane = LaneRecords {
         name: "cheap".to_owned(),
         records: vec![record],
         ..LaneRecords::default()
     };
-    let split = judge(&[lane], &Baseline::default());
+    let (split, judged) = measure(|| judge(&[lane], &Baseline::default()));
     assert_eq!(split.skipped.len(), MANY / 100);
     row(
         "record of 100,000 tests, read",
         read,
         &format!("{:.1} MB", text.len() as f64 / 1e6),
     );
-    row("and judged", start.elapsed() - read, "");
+    row("and judged", judged, "");
 }
 
 /// Writes down a run of one check; returns the file for what it printed.
@@ -156,25 +178,28 @@ fn run_of_one_check(state: &Path) -> File {
     File::create(dir.join("only/checks/test.log")).expect("a file")
 }
 
-/// Makes the page; returns its length, the time and the most memory that twolane had, in kB.
-fn page(state: &Path) -> (u64, Duration, u64) {
-    let page: PathBuf = state.join("page.html");
-    let measure = "import resource, subprocess, sys\n\
-                   subprocess.run(sys.argv[1:], check=True, stdout=open(sys.argv[3] + '/page.html', 'wb'))\n\
+/// Makes a report in each form that is given, and tells its length, the time and the most memory that twolane had.
+fn reports(state: &Path, of_what: &str, formats: &[&str]) {
+    let path: PathBuf = state.join("report");
+    let watch = "import resource, subprocess, sys\n\
+                   subprocess.run(sys.argv[1:], check=True, stdout=open(sys.argv[3] + '/report', 'wb'))\n\
                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    let start = Instant::now();
-    let output = Command::new("python3")
-        .args(["-c", measure, env!("CARGO_BIN_EXE_twolane"), "--state-dir"])
-        .arg(state)
-        .args(["report", "--format", "html"])
-        .output()
-        .expect("python3");
-    let time = start.elapsed();
-    let memory = String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .parse()
-        .expect("a number");
-    (fs::metadata(page).expect("a page").len(), time, memory)
+    for format in formats {
+        let mut python = Command::new("python3");
+        python
+            .args(["-c", watch, env!("CARGO_BIN_EXE_twolane"), "--state-dir"])
+            .arg(state)
+            .args(["report", "--format", format]);
+        let (output, took) = measure(|| python.output().expect("python3"));
+        let memory = String::from_utf8_lossy(&output.stdout);
+        let memory: u64 = memory.trim().parse().expect("a number");
+        let bytes = fs::metadata(&path).expect("a report").len();
+        row(
+            &format!("{format} of {of_what}"),
+            took,
+            &format!("{:.2} MB, {} MB of memory", bytes as f64 / 1e6, memory / 1024),
+        );
+    }
 }
 
 fn report_of_many(state: &Path) {
@@ -190,18 +215,15 @@ fn report_of_many(state: &Path) {
         "\ntest result: ok. {MANY} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n"
     );
     log.write_all(text.as_bytes()).expect("a log");
-    let mut reader = model::results::Reader::default();
-    let start = Instant::now();
-    text.lines().for_each(|line| reader.take(line));
-    let results = reader.finish(true);
+    let (results, took) = measure(|| {
+        let mut reader = model::results::Reader::default();
+        text.lines().for_each(|line| reader.take(line));
+        reader.finish(true)
+    });
     assert_eq!(results.tests.len(), MANY);
-    row("output of 100,000 tests, read", start.elapsed(), "");
-    let (bytes, time, memory) = page(state);
-    row(
-        "page of 100,000 traced tests",
-        time,
-        &format!("{:.1} MB, {} MB of memory", bytes as f64 / 1e6, memory / 1024),
-    );
+    row("output of 100,000 tests, read", took, "");
+    let formats = ["html", "json", "junit", "markdown", "text"];
+    reports(state, "100,000 traced tests", &formats);
 }
 
 fn report_of_a_gigabyte(state: &Path) {
@@ -212,10 +234,5 @@ fn report_of_a_gigabyte(state: &Path) {
         log.write_all(piece.as_bytes()).expect("room for 1 GB");
         written += piece.len();
     }
-    let (bytes, time, memory) = page(state);
-    row(
-        "page of a check that printed 1 GB",
-        time,
-        &format!("{:.1} MB, {} MB of memory", bytes as f64 / 1e6, memory / 1024),
-    );
+    reports(state, "a check that printed 1 GB", &["html", "json"]);
 }

@@ -1,7 +1,8 @@
-//! Reports of runs that were written down: every format, hostile names, a great many tests, and the page in a real browser.
+//! Reports of runs that were written down: every format, hostile names, a great many tests, checks that print without end,
+//! and the page in a real browser.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -77,10 +78,49 @@ impl Place {
         self.write(&dir.join("fast/artifacts/home/mvm/demo/target/junit.xml"), junit);
     }
 
+    /// Has the tests of `unit` run under the tracer, which wrote down this.
+    fn trace(&self, run: &str, record: impl AsRef<[u8]>) {
+        let events = self.run_dir(run).join("events.jsonl");
+        let told = fs::read_to_string(&events).unwrap();
+        let lines = told.lines().map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            match event["event"].as_str() {
+                Some("lane-began") => event["checks"][0]["trace"] = json!(true),
+                Some("collected") => {
+                    let files = event["files"].as_array_mut().unwrap();
+                    files.push(json!("fast/artifacts//home/mvm/demo/target/twolane/unit.jsonl"));
+                }
+                _ => {}
+            }
+            format!("{event}\n")
+        });
+        self.write(&events, lines.collect::<String>());
+        let path = "fast/artifacts/home/mvm/demo/target/twolane/unit.jsonl";
+        self.write(&self.run_dir(run).join(path), record);
+    }
+
     #[track_caller]
     fn report(&self, arguments: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_twolane"))
-            .arg("report")
+        self.run(
+            Command::new(env!("CARGO_BIN_EXE_twolane")).arg("report"),
+            arguments,
+        )
+    }
+
+    /// Makes a report with so much memory for data, in MiB.
+    #[track_caller]
+    fn report_within(&self, memory: u32, arguments: &[&str]) -> String {
+        let limited = format!("ulimit -d {} && exec \"$0\" report \"$@\"", memory * 1024);
+        let mut bash = Command::new("bash");
+        self.run(
+            bash.args(["-c", &limited, env!("CARGO_BIN_EXE_twolane")]),
+            arguments,
+        )
+    }
+
+    #[track_caller]
+    fn run(&self, command: &mut Command, arguments: &[&str]) -> String {
+        let output = command
             .args(arguments)
             .env("TWOLANE_STATE_DIR", self.temp.path())
             .output()
@@ -176,6 +216,83 @@ fn a_great_many_tests_make_a_page_that_a_browser_can_open() {
     assert!(page.contains("1000 failed, 99000 passed"));
 }
 
+/// Returns what the tracer writes down of tests that passed, each a binary, a name and a line of its trace.
+fn traced(tests: impl IntoIterator<Item = (String, String, Option<String>)>) -> String {
+    let mut text = format!("{}\n", json!({"what": "begin", "v": 1, "why": "", "kvm": false}));
+    for (binary, test, line) in tests {
+        let trace: Vec<String> = line.into_iter().collect();
+        for line in [
+            json!({"what": "listed", "binary": binary, "test": test, "ignored": false}),
+            json!({"what": "began", "binary": binary, "test": test}),
+            json!({"what": "ended", "binary": binary, "test": test, "code": 0, "micros": 5, "trace": trace}),
+        ] {
+            text += &format!("{line}\n");
+        }
+    }
+    text + "{\"what\":\"end\",\"code\":0}\n"
+}
+
+fn refused(device: &str) -> Option<String> {
+    Some(format!(
+        r#"openat(AT_FDCWD</>, "{device}", O_RDWR) = -1 ENOENT (No such file or directory)"#
+    ))
+}
+
+#[test]
+fn a_great_many_traced_tests_stand_on_the_page_once_each() {
+    const MANY: usize = 100_000;
+    let skips_itself = |number: usize| number.is_multiple_of(100);
+    let name = |number: usize| format!("some::module::with::a::long::name::tests::number_{number:06}");
+    let place = Place::new();
+    let mut log = format!("running {MANY} tests\n");
+    (0..MANY).for_each(|number| log += &format!("test {} ... ok\n", name(number)));
+    log += &format!("\ntest result: ok. {MANY} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n");
+    place.record(FIRST, &log, 0, "<testsuite/>");
+    let tests = (0..MANY).map(|number| {
+        let asked = refused("/dev/kvm").filter(|_| skips_itself(number));
+        ("demo::it".to_owned(), name(number), asked)
+    });
+    place.trace(FIRST, traced(tests));
+    let page = place.report(&["--format", "html"]);
+    assert!(page.len() < 20_000_000, "{} bytes", page.len());
+    let mut seen = vec![0; MANY];
+    for (at, mark) in page.match_indices("tests::number_") {
+        let number = &page[at + mark.len()..][..6];
+        seen[number.parse::<usize>().unwrap()] += 1;
+    }
+    // The last lines of the output are on it too.
+    let listed = &seen[..MANY - 1_000];
+    for (number, times) in listed.iter().enumerate() {
+        let most = if skips_itself(number) { 3 } else { 1 };
+        assert!((1..=most).contains(times), "{number}: {times}");
+    }
+    assert!(page.contains("What asked for a device: 1000"));
+}
+
+#[test]
+fn what_a_check_prints_is_never_in_memory_as_a_whole_and_its_end_is_kept() {
+    /// What the check prints of each kind, and the memory in which the report has to be made, in MiB.
+    const PRINTED: usize = 32;
+    const MEMORY: u32 = 24;
+    let place = Place::new();
+    place.record(FIRST, "", 101, "<testsuite/>");
+    let path = place.run_dir(FIRST).join("fast/checks/unit.log");
+    let mut log = File::create(&path).unwrap();
+    let many_lines = "a line of no meaning to anybody\n".repeat(1 << 15);
+    let one_line = "x".repeat(1 << 20);
+    for text in [&many_lines, &one_line] {
+        (0..PRINTED).for_each(|_| log.write_all(text.as_bytes()).unwrap());
+    }
+    log.write_all(b"and this is its end").unwrap();
+    for format in ["html", "json", "junit", "markdown"] {
+        let report = place.report_within(MEMORY, &["--format", format]);
+        assert!(report.contains("and this is its end"), "{format}");
+        assert!(report.len() < 1 << 20, "{format}: {} bytes", report.len());
+    }
+    let text = place.report_within(MEMORY, &["--format", "text"]);
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
+}
+
 #[test]
 fn two_runs_are_compared() {
     let place = Place::new();
@@ -213,7 +330,9 @@ onload = () => {
     unnamed: [...page.querySelectorAll("section, article, [role=region]")]
       .filter(it => !it.getAttribute("aria-label") && !it.getAttribute("aria-labelledby")).length,
     headings: page.querySelectorAll("h1").length,
-  });
+    skips: [...page.querySelectorAll("[aria-labelledby=skips] ul:first-of-type b")].map(it => it.textContent),
+    asked: page.querySelector("[aria-labelledby=skips] pre").textContent.split("\n").length,
+  }).replace(/[<>&]/g, it => "\\u00" + it.charCodeAt(0).toString(16));
 };
 </script>"#;
 
@@ -240,6 +359,20 @@ fn chromium(profile: &Path, arguments: &[&str]) -> Option<Output> {
 fn the_page_needs_nothing_fits_a_phone_and_follows_the_scheme() {
     let place = Place::new();
     place.record(FIRST, &format!("{CARGO_TEST}\n{CLIPPY}"), 101, HOSTILE);
+    let binary = "demo\"><style>*{display:none}</style>";
+    let markup = "<script src=//127.0.0.1:9/c>alert(1)</script>' onload='alert(2)";
+    let odd = "</b>&lt;\u{1b}[31m\u{1b}]0;title\u{7}\u{202e}end\nof it";
+    let long = "long".repeat(300);
+    let names = [markup, odd, &long];
+    let mut tests: Vec<(String, String, Option<String>)> = names
+        .iter()
+        .map(|name| (binary.to_owned(), (*name).to_owned(), refused("/dev/kvm")))
+        .collect();
+    let opened = r#"openat(AT_FDCWD</>, "/dev/vhost-<img src=x>", O_RDWR) = 3"#.to_owned();
+    tests.push((binary.to_owned(), "drives".to_owned(), Some(opened)));
+    tests.push((binary.to_owned(), "plain".to_owned(), None));
+    place.trace(FIRST, traced(tests));
+    let skips = ["</b>&lt;end of it", markup, &long].map(|name| format!("{binary} {name}"));
     let dir = place.temp.path();
     place.write(&dir.join("page.html"), place.report(&["--format", "html"]));
     place.write(&dir.join("harness.html"), HARNESS);
@@ -263,7 +396,8 @@ fn the_page_needs_nothing_fits_a_phone_and_follows_the_scheme() {
             .0;
         let seen: Value =
             serde_json::from_str(seen).unwrap_or_else(|error| panic!("{error}: {seen}\n{errors}"));
-        let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 0, "unnamed": 0, "headings": 1});
+        let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 0, "unnamed": 0, "headings": 1,
+            "skips": skips, "asked": 4});
         assert_eq!(seen, expected);
         let told: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();
         assert!(told.len() == 1 && told[0].contains("\"control\""), "{told:?}");

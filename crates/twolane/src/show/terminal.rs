@@ -309,3 +309,51 @@ fn new_bar(all: &MultiProgress, lane: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
 }
+
+#[cfg(test)]
+mod tests {
+    use anstream::ColorChoice;
+
+    use super::*;
+
+    fn piece(offset: u64) -> Happening {
+        let event = Event::CheckOutput {
+            check: "test".to_owned(),
+            offset,
+            bytes: b"a line of no meaning\n".repeat(50_000),
+        };
+        Happening::new("2026-01-02T03:04:05Z".parse().unwrap(), Some("fast"), event)
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_kept_little_for() {
+        let (go_on, wait) = channel::<()>();
+        let (tell, told) = channel();
+        let mailbox = Mailbox::start("test", move |inbox| {
+            let _ = wait.recv();
+            let _ = tell.send(inbox.map(|happening| size(&happening)).sum::<usize>());
+        });
+        (0..100).for_each(|number| mailbox.send(piece(number)));
+        drop(go_on);
+        mailbox.finish();
+        let most = QUEUED_MAX + size(&piece(0));
+        let kept = told.recv().unwrap();
+        assert!((QUEUED_MAX..=most).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn of_what_a_check_wrote_the_last_lines_are_kept() {
+        let style = Style {
+            is_json: false,
+            verbosity: 0,
+            is_quiet: true,
+            color: ColorChoice::Never,
+        };
+        let mut view = View::new(style, "run".into());
+        (0..20).for_each(|number| view.take(&piece(number)));
+        view.take_output("fast", "test", b"the end\nof it");
+        let tail = &view.output[&("fast".to_owned(), "test".to_owned())];
+        assert_eq!(tail.last.len(), TAIL_LINES);
+        assert_eq!(tail.last.back().map(String::as_str), Some("the end"));
+    }
+}

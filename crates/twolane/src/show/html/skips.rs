@@ -62,7 +62,7 @@ fn asked(split: &Split, room: &mut Room) -> Markup {
         .tests
         .iter()
         .filter(|test| test.lanes.values().any(|lane| !lane.devices.is_empty()))
-        .map(|test| format!("{}: {}", test.id, test.words()))
+        .map(|test| line(&format!("{}: {}", test.id, test.words())))
         .collect();
     markup! {
         @if !lines.is_empty() {
