@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::split::{Baseline, LaneRecords, Record, judge};
+use model::{
+    follow::{Header, State},
+    split::{Baseline, LaneRecords, Record, judge},
+};
 use serde_json::json;
 
 const TRACED: usize = 500;
@@ -89,7 +92,7 @@ fn tracer(dir: &Path) {
         plain,
         &format!("{:.1} times", ratio(plain, one)),
     );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ops/ephemeral/trace-tests.sh");
+    let script = script("trace-tests.sh");
     let (script, record) = (script.display(), dir.join("record.jsonl"));
     let traced = bash(format!(
         "bash {script} check {} '{script} run {program}'",
@@ -108,6 +111,12 @@ fn tracer(dir: &Path) {
             each(traced.cpu, plain.cpu)
         ),
     );
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../ops/ephemeral")
+        .join(name)
 }
 
 fn ratio(a: Took, b: Took) -> f64 {
@@ -234,5 +243,42 @@ fn report_of_a_gigabyte(state: &Path) {
         log.write_all(piece.as_bytes()).expect("room for 1 GB");
         written += piece.len();
     }
+    let (pieces, took) = measure(|| follow(state, written as u64));
+    row("1 GB as the box hands it out", took, &format!("{pieces} pieces"));
     reports(state, "a check that printed 1 GB", &["html", "json"]);
+}
+
+/// Asks the box's own script for what the check printed, as a run does over SSH; returns in how many pieces it came.
+fn follow(state: &Path, size: u64) -> usize {
+    let log = state.join("runs").join(RUN).join("only/checks/test.log");
+    let check = state.join("box/checks/r1/test");
+    fs::create_dir_all(&check).expect("a directory");
+    fs::hard_link(log, check.join("output")).expect("the same file");
+    for (name, text) in [
+        ("begun", "10.000"),
+        ("boot_id", "boot\n"),
+        (
+            "result",
+            "result=success\ncode=exited\nstatus=0\nbegun=10.000\nended=12.000\n",
+        ),
+    ] {
+        fs::write(check.join(name), text).expect("a file");
+    }
+    let (mut offset, mut pieces) = (0, 0);
+    loop {
+        let answer = Command::new("bash")
+            .arg(script("twolane-box.sh"))
+            .args(["follow", "r1", "test", &offset.to_string(), "20"])
+            .env("TWOLANE_STATE", state.join("box"))
+            .output()
+            .expect("bash");
+        let (header, output) = Header::split(&answer.stdout).expect("an answer");
+        assert!(output.len() <= 1 << 20);
+        offset = header.next_offset();
+        pieces += 1;
+        if header.state == State::Ended {
+            assert_eq!(offset, size);
+            return pieces;
+        }
+    }
 }
