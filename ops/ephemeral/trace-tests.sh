@@ -60,7 +60,9 @@ check() { # RECORD COMMAND
     self=$(readlink -f "$0")
     mkdir -p "$(dirname "$1")" || exit
     TWOLANE_RECORD=$(readlink -f "$1")
-    TWOLANE_WORK=$(mktemp -d) || exit
+    # A fixed name: what a check left that was killed is gone with the next.
+    TWOLANE_WORK=$TWOLANE_RECORD.work
+    rm -rf "$TWOLANE_WORK" && mkdir "$TWOLANE_WORK" || exit
     export TWOLANE_RECORD TWOLANE_WORK TWOLANE_TRACER=''
     if ! command -v strace >/dev/null; then
         why='strace is not installed on the box'

@@ -253,7 +253,7 @@ fn without_strace_the_tests_run_and_the_record_says_so() {
     let bin = sandbox.0.path().join("bin");
     fs::create_dir(&bin).unwrap();
     for program in [
-        "bash", "sh", "readlink", "dirname", "mkdir", "mktemp", "sed", "grep", "rm", "tail", "awk",
+        "bash", "sh", "readlink", "dirname", "mkdir", "sed", "grep", "rm", "tail", "awk",
     ] {
         let found = Command::new("sh")
             .args(["-c", &format!("command -v {program}")])

@@ -23,6 +23,8 @@ use super::{
 const BASELINE: &str = "baseline.txt";
 /// A record that is bigger is read no further, and so is cut off.
 const RECORD_MAX: u64 = 512 << 20;
+/// A line of it that is longer is read in pieces, of which none can be understood.
+const LINE_MAX: u64 = 8 << 20;
 /// Tests that are listed of each kind.
 const TESTS_MAX: usize = 200;
 
@@ -110,7 +112,13 @@ fn read(path: &Utf8PathBuf) -> Result<Record, String> {
     let mut lines = BufReader::new(File::open(path).map_err(cannot)?.take(RECORD_MAX));
     let mut record = Record::default();
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
+    while lines
+        .by_ref()
+        .take(LINE_MAX)
+        .read_until(b'\n', &mut line)
+        .map_err(cannot)?
+        > 0
+    {
         record.take(String::from_utf8_lossy(&line).trim_end_matches('\n'));
         line.clear();
     }
@@ -258,6 +266,19 @@ pub(super) fn safe(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_without_lines_is_no_answer_and_fills_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("a.jsonl")).unwrap();
+        let file = File::create(&path).unwrap();
+        file.set_len(4 * LINE_MAX).unwrap();
+        let doubts = read(&path).unwrap().doubts();
+        assert!(
+            doubts.iter().any(|doubt| doubt.starts_with("4 lines")),
+            "{doubts:?}"
+        );
+    }
 
     #[test]
     fn a_record_with_text_that_is_not_utf_8_is_read() {
