@@ -85,7 +85,7 @@ impl Bench {
     }
 
     fn names(&self) -> Vec<String> {
-        self.fake.api().names()
+        self.fake.names()
     }
 
     async fn survives(action: &str, fault: Fault) -> Self {

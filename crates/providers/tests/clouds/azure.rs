@@ -46,7 +46,6 @@ impl Bench {
     async fn with(token: &str, subscription: &str) -> Self {
         let clock = TestClock::new();
         let fake = Fake::serve(FakeAzure::new(&clock)).await;
-        fake.api().url = fake.url.clone();
         let api = Azure::new(Access {
             subscription: subscription.to_owned(),
             authorize: Arc::new(Bearer::new(token)),
@@ -73,7 +72,7 @@ impl Bench {
     }
 
     fn names(&self) -> Vec<String> {
-        self.fake.api().names()
+        self.fake.names()
     }
 
     /// How often a box was asked for.

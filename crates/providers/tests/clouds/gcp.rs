@@ -74,7 +74,7 @@ impl Bench {
     }
 
     fn names(&self) -> Vec<String> {
-        self.fake.api().names()
+        self.fake.names()
     }
 
     /// Brings one box up although one call goes wrong, and down again.

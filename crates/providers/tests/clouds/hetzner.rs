@@ -74,7 +74,7 @@ impl Bench {
     }
 
     fn names(&self) -> Vec<String> {
-        self.fake.api().names()
+        self.fake.names()
     }
 
     /// There is one box of that name, and there never were two.

@@ -81,7 +81,7 @@ impl Bench {
     }
 
     fn names(&self) -> Vec<String> {
-        self.fake.api().names()
+        self.fake.names()
     }
 
     /// There is one box of that label, and there never were two.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     botocore::Model,
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply, decoded},
 };
 
 /// The key that is accepted, by its id.
@@ -61,6 +61,8 @@ pub(crate) struct Aws {
     /// What requests are held to.
     pub(crate) model: Option<Arc<Model>>,
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the instances.
+    pub(crate) behind: Behind,
     things: BTreeMap<String, Thing>,
     /// The instance and the parameters of each client token.
     tokens: BTreeMap<String, (String, BTreeMap<String, String>)>,
@@ -75,6 +77,8 @@ struct Thing {
     made_with: BTreeMap<String, String>,
     /// The instance or the network that it belongs to.
     of: String,
+    /// Where an instance can be reached once it runs.
+    address: String,
     made: Timestamp,
     gone: Option<Timestamp>,
 }
@@ -97,6 +101,7 @@ impl Aws {
                     .to_vec(),
                 throttled: 0,
             },
+            behind: Behind::default(),
             things: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_id: 0,
@@ -110,20 +115,6 @@ impl Aws {
         let instance = self.add("i", region, &tags, BTreeMap::new(), "");
         self.add("vol", region, &tags, BTreeMap::new(), &instance);
         self.add("sg", region, &tags, BTreeMap::new(), "vpc-1");
-    }
-
-    /// Returns the names of all that is there, by kind.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let is_there = |thing: &&Thing| thing.gone.is_none_or(|gone| gone > self.clock.now());
-        let name = |thing: &Thing| {
-            format!(
-                "{}/{}",
-                thing.kind,
-                thing.tags.get("Name").cloned().unwrap_or_default()
-            )
-        };
-        self.things.values().filter(is_there).map(name).collect()
     }
 
     /// Returns what the instance of that name was made with.
@@ -173,6 +164,7 @@ impl Aws {
     ) -> String {
         self.next_id += 1;
         let id = format!("{kind}-{:08x}", self.next_id);
+        let address = format!("198.51.100.{}", self.next_id % 250 + 1);
         let (region, tags, of, made) = (region.to_owned(), tags.clone(), of.to_owned(), self.clock.now());
         self.things.insert(
             id.clone(),
@@ -182,6 +174,7 @@ impl Aws {
                 tags,
                 made_with,
                 of,
+                address,
                 made,
                 gone: None,
             },
@@ -240,8 +233,14 @@ impl Aws {
                 "not here, not now",
             );
         }
-        let data = params.get("UserData").map_or(0, |data| data.len() / 4 * 3);
-        if data > 16 * 1024 {
+        let Some(user_data) = decoded(&json!(params.get("UserData"))) else {
+            return failure(
+                400,
+                "InvalidParameterValue",
+                "Invalid BASE64 encoding of user data.",
+            );
+        };
+        if user_data.len() > 16 * 1024 {
             return failure(
                 400,
                 "InvalidParameterValue",
@@ -267,6 +266,8 @@ impl Aws {
         let id = self.add("i", region, &of("instance"), params.clone(), "");
         self.add("vol", region, &of("volume"), BTreeMap::new(), &id);
         self.add("eni", region, &of("network-interface"), BTreeMap::new(), &id);
+        let instance = self.things.get_mut(&id).expect("it was just made");
+        instance.address = self.behind.make(&id, &user_data, instance.address.clone());
         if self.behaviour.dies_of.is_some() {
             let now = self.clock.now();
             self.things.get_mut(&id).expect("it was just made").gone =
@@ -288,7 +289,7 @@ impl Aws {
             "placement": {"availabilityZone": zone_of(thing.made_with.get("NetworkInterface.1.SubnetId"))},
         });
         if state == "running" {
-            value["ipAddress"] = json!(format!("198.51.100.{}", self.things.len() % 250 + 1));
+            value["ipAddress"] = json!(thing.address);
         }
         if let (Some(code), Some(_)) = (self.behaviour.dies_of, thing.gone) {
             value["stateReason"] = json!({"code": code, "message": "it could not be started"});
@@ -428,13 +429,15 @@ impl Aws {
 
     fn terminate(&mut self, params: &BTreeMap<String, String>) -> Reply {
         let gone = after(self.clock.now(), self.behaviour.leave);
-        let Some(thing) = params.get("InstanceId.1").and_then(|id| self.things.get_mut(id)) else {
+        let id = params.get("InstanceId.1").cloned().unwrap_or_default();
+        let Some(thing) = self.things.get_mut(&id) else {
             return failure(
                 400,
                 "InvalidInstanceID.NotFound",
                 "the instance ID does not exist",
             );
         };
+        self.behind.destroy(&id);
         thing.gone = thing.gone.or(Some(gone));
         answer(
             "TerminateInstances",
@@ -692,6 +695,19 @@ fn signed_by(call: &Call) -> Option<(&str, &str)> {
 }
 
 impl Api for Aws {
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let is_there = |thing: &&Thing| thing.gone.is_none_or(|gone| gone > self.clock.now());
+        let name = |thing: &Thing| {
+            format!(
+                "{}/{}",
+                thing.kind,
+                thing.tags.get("Name").cloned().unwrap_or_default()
+            )
+        };
+        self.things.values().filter(is_there).map(name).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         let Some((id, region)) = signed_by(call) else {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply, decoded},
     spec::Spec,
 };
 
@@ -69,11 +69,13 @@ pub(crate) struct Azure {
     clock: TestClock,
     specs: [Option<Arc<Spec>>; 3],
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the boxes.
+    pub(crate) behind: Behind,
     /// By path, in lower case.
     things: BTreeMap<String, Thing>,
     calls: u32,
-    /// Where the fake answers, for the addresses that it tells.
-    pub(crate) url: String,
+    /// Where it answers, for the addresses that it tells.
+    url: String,
     /// The tags of what was made, as its create call had them.
     pub(crate) made_with: Vec<Value>,
     /// The highest number of boxes that there ever were at once, by name.
@@ -124,6 +126,7 @@ impl Azure {
                 next_page_at: None,
                 is_locked: false,
             },
+            behind: Behind::default(),
             things: BTreeMap::new(),
             calls: 0,
             url: String::new(),
@@ -151,13 +154,6 @@ impl Azure {
         let value =
             json!({"id": id, "name": name, "location": "eastus", "tags": tags, "properties": properties});
         self.things.insert(id.to_lowercase(), thing(Kind::Machine, value));
-    }
-
-    /// Returns the paths of all that is there, from the group on.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let name = |path: &String| path.split('/').skip(4).collect::<Vec<_>>().join("/");
-        self.things.keys().map(name).collect()
     }
 
     /// Returns the labels that anything there is tagged with.
@@ -353,8 +349,14 @@ impl Azure {
             value["properties"]["ipAddress"] = json!(format!("192.0.2.{}", self.things.len() % 250 + 1));
         }
         if is_machine {
+            let Some(user_data) = decoded(&value["properties"]["osProfile"]["customData"]) else {
+                return failure(400, "InvalidParameter", "Custom data must be in Base64.");
+            };
             let hidden = value["properties"]["osProfile"].as_object_mut();
             hidden.map(|profile| profile.remove("customData"));
+            if is_new {
+                self.boot(path, &value["properties"]["networkProfile"], &user_data);
+            }
             if let Some(security) = self.behaviour.security_type {
                 value["properties"]["securityProfile"] = json!({"securityType": security});
             }
@@ -382,6 +384,21 @@ impl Azure {
         reply.headers.push(("azure-asyncoperation", operation));
         reply.headers.push(("retry-after", "10".to_owned()));
         reply
+    }
+
+    /// Has the box of that path come up behind the address that its interface leads to.
+    fn boot(&mut self, path: &str, network: &Value, user_data: &[u8]) {
+        let interface = only_reference(&network["networkInterfaces"]);
+        let addresses = self.things.get(&interface).map(|interface| {
+            let configurations = &interface.value["properties"]["ipConfigurations"];
+            only_reference(&configurations[0]["properties"]["publicIPAddress"])
+        });
+        let Some(address) = addresses.and_then(|path| self.things.get_mut(&path)) else {
+            return;
+        };
+        let address = &mut address.value["properties"]["ipAddress"];
+        let otherwise = address.as_str().unwrap_or_default().to_owned();
+        *address = json!(self.behind.make(path, user_data, otherwise));
     }
 
     fn refusal(&self, path: &str, body: &Value) -> Option<Reply> {
@@ -467,6 +484,7 @@ impl Azure {
         for (other, thing) in &mut self.things {
             if other == path || other.starts_with(&inside) {
                 let gone = if thing.kind == Kind::Machine {
+                    self.behind.destroy(other);
                     machines_gone
                 } else {
                     all_gone
@@ -483,6 +501,7 @@ impl Azure {
         match self.things.get_mut(path) {
             None => Reply::empty(204),
             Some(thing) => {
+                self.behind.destroy(path);
                 thing.gone.get_or_insert(gone);
                 accepted()
             }
@@ -609,6 +628,13 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
+/// Returns the path that the only id in there leads to.
+fn only_reference(value: &Value) -> String {
+    let found = references(value);
+    assert!(found.len() <= 1, "there is one only: {found:?}");
+    found.concat().to_lowercase()
+}
+
 fn namespace(name: &str) -> Reply {
     let state = if name == "microsoft.network" {
         "NotRegistered"
@@ -636,6 +662,17 @@ fn failure(status: u16, code: &str, message: &str) -> Reply {
 }
 
 impl Api for Azure {
+    fn set_url(&mut self, url: &str) {
+        self.url = url.to_owned();
+    }
+
+    /// Returns the paths of all that is there, from the group on.
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let name = |path: &String| path.split('/').skip(4).collect::<Vec<_>>().join("/");
+        self.things.keys().map(name).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         if call.path.starts_with("/store/") {

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply},
     spec::Spec,
 };
 
@@ -62,6 +64,8 @@ pub(crate) struct Gcp {
     clock: TestClock,
     spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the instances.
+    pub(crate) behind: Behind,
     instances: BTreeMap<(String, String), Thing>,
     disks: BTreeMap<(String, String), Value>,
     firewalls: BTreeMap<String, Value>,
@@ -74,6 +78,8 @@ pub(crate) struct Gcp {
 
 struct Thing {
     value: Value,
+    /// The key that the guest agent tells.
+    host_key: String,
     made: Timestamp,
     gone: Option<Timestamp>,
 }
@@ -101,6 +107,7 @@ impl Gcp {
                 disk_stays: false,
                 page_max: 500,
             },
+            behind: Behind::default(),
             instances: BTreeMap::new(),
             disks: BTreeMap::new(),
             firewalls: BTreeMap::new(),
@@ -126,6 +133,7 @@ impl Gcp {
             key,
             Thing {
                 value,
+                host_key: String::new(),
                 made,
                 gone: None,
             },
@@ -134,18 +142,6 @@ impl Gcp {
             name.to_owned(),
             json!({"name": name, "description": "somebody's rule"}),
         );
-    }
-
-    /// Returns the names of all that is there.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let instances = self.instances.keys().map(|(_, name)| format!("instances/{name}"));
-        let disks = self
-            .disks
-            .values()
-            .map(|disk| format!("disks/{}", text(&disk["labels"]["mvm-label"], &disk["name"])));
-        let firewalls = self.firewalls.keys().map(|name| format!("firewalls/{name}"));
-        instances.chain(disks).chain(firewalls).collect()
     }
 
     /// Returns the instance of that name.
@@ -282,13 +278,17 @@ impl Gcp {
         let error = self.behaviour.failing.get(zone).copied();
         let made = self.clock.now();
         if error.is_none() {
-            let number = self.instances.len() + 1;
+            let address = format!("198.51.100.{}", self.instances.len() + 1);
+            let (user_data, host_key) = match &self.behind.0 {
+                Some(_) => with_new_host_key(&user_data(&body)),
+                None => (user_data(&body), "AAAAC3told".to_owned()),
+            };
+            let address = self.behind.make(&key.1, user_data.as_bytes(), address);
             let mut value = body.clone();
             value["zone"] = json!(zone_url(zone));
             value["status"] = json!("STAGING");
             value["labelFingerprint"] = json!("Zm9v");
-            value["networkInterfaces"][0]["accessConfigs"][0]["natIP"] =
-                json!(format!("198.51.100.{number}"));
+            value["networkInterfaces"][0]["accessConfigs"][0]["natIP"] = json!(address);
             let params = &body["disks"][0]["initializeParams"];
             let disk_key = (zone.to_owned(), text(&params["diskName"], &body["name"]));
             let disk = json!({"name": disk_key.1, "zone": zone_url(zone), "labels": params["labels"], "status": "READY"});
@@ -298,6 +298,7 @@ impl Gcp {
                 key,
                 Thing {
                     value,
+                    host_key,
                     made,
                     gone: None,
                 },
@@ -414,7 +415,7 @@ impl Gcp {
                     |key: &str, value: &str| json!({"namespace": "hostkeys", "key": key, "value": value});
                 let items = json!([
                     item("ecdsa-sha2-nistp256", "AAAAE2"),
-                    item("ssh-ed25519", "AAAAC3told")
+                    item("ssh-ed25519", &thing.host_key)
                 ]);
                 Reply::json(
                     200,
@@ -442,6 +443,7 @@ impl Gcp {
             }
             ("DELETE", []) => {
                 let gone = after(now, self.behaviour.leave);
+                self.behind.destroy(name);
                 thing.gone = thing.gone.or(Some(gone));
                 self.start("delete", call, gone, None, Some(zone))
             }
@@ -461,6 +463,33 @@ impl Gcp {
             None => failure(404, "notFound", "no such disk"),
         }
     }
+}
+
+fn user_data(instance: &Value) -> String {
+    let items = instance["metadata"]["items"].as_array();
+    let mut items = items.into_iter().flatten();
+    let found = items.find(|item| item["key"] == "user-data");
+    found.map_or(String::new(), |item| text(&item["value"], &Value::Null))
+}
+
+/// Does what the guest agent does at the first boot: the host key that came with the user-data gives way to a new one.
+/// Returns it as well, without its kind.
+fn with_new_host_key(user_data: &str) -> (String, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("key");
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]);
+    let status = command.arg(&file).status().expect("ssh-keygen is there");
+    assert!(status.success(), "ssh-keygen: {status}");
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).expect("a key");
+    let (private, public) = (read("key"), read("key.pub"));
+    let replaced = |line: &str| match line.split_once(": ") {
+        Some((name @ "  ed25519_private", _)) => format!("{name}: {}\n", json!(private)),
+        Some((name @ "  ed25519_public", _)) => format!("{name}: {}\n", json!(public.trim())),
+        _ => format!("{line}\n"),
+    };
+    let key = public.split_whitespace().nth(1).expect("a key").to_owned();
+    (user_data.lines().map(replaced).collect(), key)
 }
 
 fn zone_url(zone: &str) -> String {
@@ -545,6 +574,17 @@ fn failure(status: u16, reason: &str, message: &str) -> Reply {
 }
 
 impl Api for Gcp {
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let instances = self.instances.keys().map(|(_, name)| format!("instances/{name}"));
+        let disks = self
+            .disks
+            .values()
+            .map(|disk| format!("disks/{}", text(&disk["labels"]["mvm-label"], &disk["name"])));
+        let firewalls = self.firewalls.keys().map(|name| format!("firewalls/{name}"));
+        instances.chain(disks).chain(firewalls).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         match call.header("authorization") == Some(&format!("Bearer {TOKEN}")) {

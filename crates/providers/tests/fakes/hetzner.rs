@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Boxes, Call, Reply},
+    server::{Api, Behind, Call, Reply},
     spec::Spec,
 };
 
@@ -63,8 +63,8 @@ pub(crate) struct Hetzner {
     /// What requests and answers are held to.
     pub(crate) spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
-    /// The boxes behind the servers, where they are real.
-    pub(crate) boxes: Option<Arc<dyn Boxes>>,
+    /// What stands behind the servers.
+    pub(crate) behind: Behind,
     next_id: u64,
     lists: BTreeMap<&'static str, BTreeMap<u64, Thing>>,
     actions: BTreeMap<u64, Value>,
@@ -97,7 +97,7 @@ impl Hetzner {
                 is_readonly: false,
                 page_max: 50,
             },
-            boxes: None,
+            behind: Behind::default(),
             next_id: 100,
             lists: LISTS
                 .into_iter()
@@ -119,18 +119,6 @@ impl Hetzner {
             &json!({"name": name, "public_key": format!("ssh-ed25519 {name}"), "labels": labels}),
         );
         self.create_thing("firewalls", &json!({"name": name, "labels": labels, "rules": []}));
-    }
-
-    /// Returns the names of all that is there.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let name = |list: &str, thing: &Thing| {
-            format!("{list}/{}", thing.value["name"].as_str().unwrap_or_default())
-        };
-        let of_list = |(list, things): (&&str, &BTreeMap<u64, Thing>)| {
-            things.values().map(|thing| name(list, thing)).collect::<Vec<_>>()
-        };
-        self.lists.iter().flat_map(of_list).collect()
     }
 
     /// Returns what the first server was made with.
@@ -261,9 +249,7 @@ impl Hetzner {
                     return failure(423, "locked", "server is locked because of a running action");
                 }
                 thing.gone = Some(gone);
-                if let Some(boxes) = &self.boxes {
-                    boxes.destroy(thing.value["name"].as_str().unwrap_or_default());
-                }
+                self.behind.destroy(&id.to_string());
                 let action = self.new_action("delete_server", id);
                 return Reply::json(200, &json!({ "action": action }));
             }
@@ -366,10 +352,9 @@ impl Hetzner {
             return failure(422, "invalid_input", "SSH key not found");
         }
         let (id, ip) = (self.id(), self.id());
-        let address = match &self.boxes {
-            Some(boxes) => boxes.make(&text("name"), &text("user_data")).to_string(),
-            None => format!("192.0.2.{}", id % 250 + 1),
-        };
+        let address = format!("192.0.2.{}", id % 250 + 1);
+        let user_data = text("user_data");
+        let address = self.behind.make(&id.to_string(), user_data.as_bytes(), address);
         let made = self.clock.now();
         let firewalls: Vec<_> = body["firewalls"].as_array().into_iter().flatten().collect();
         let firewalls: Vec<_> = firewalls
@@ -519,6 +504,17 @@ fn merge(value: &mut Value, extra: Value) {
 }
 
 impl Api for Hetzner {
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let name = |list: &str, thing: &Thing| {
+            format!("{list}/{}", thing.value["name"].as_str().unwrap_or_default())
+        };
+        let of_list = |(list, things): (&&str, &BTreeMap<u64, Thing>)| {
+            things.values().map(|thing| name(list, thing)).collect::<Vec<_>>()
+        };
+        self.lists.iter().flat_map(of_list).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         let mut reply = if call.header("authorization") != Some(&format!("Bearer {TOKEN}")) {

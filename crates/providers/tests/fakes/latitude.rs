@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply, decoded},
     spec::{Spec, shared},
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Latitude {
     clock: TestClock,
     spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the servers.
+    pub(crate) behind: Behind,
     next_id: u64,
     lists: BTreeMap<&'static str, Vec<Thing>>,
     reads: Vec<Timestamp>,
@@ -104,6 +106,7 @@ impl Latitude {
                 limits: (60, 20),
                 page_max: 100,
             },
+            behind: Behind::default(),
             next_id: 100,
             lists: [
                 ("servers", Vec::new()),
@@ -122,33 +125,13 @@ impl Latitude {
         let server =
             json!({"hostname": hostname, "plan": "c2-small-x86", "site": "NYC", "billing": "hourly"});
         let past = Timestamp::from_second(self.clock.now().as_second() - 3600).expect("a moment");
-        self.insert_server(&server, past);
+        self.insert_server(&server, past, b"");
         let content = json!({"description": description, "content": "eA=="});
         self.insert("user_data", &content);
         self.insert(
             "ssh_keys",
             &json!({"name": description, "public_key": format!("ssh-ed25519 {description}")}),
         );
-    }
-
-    /// Returns the names of all that is there.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let name = |list: &str, thing: &Thing| {
-            let key = match list {
-                "servers" => "hostname",
-                "user_data" => "description",
-                _ => "name",
-            };
-            format!(
-                "{list}/{}",
-                thing.value["attributes"][key].as_str().unwrap_or_default()
-            )
-        };
-        let of_list = |(list, things): (&&str, &Vec<Thing>)| {
-            things.iter().map(|thing| name(list, thing)).collect::<Vec<_>>()
-        };
-        self.lists.iter().flat_map(of_list).collect()
     }
 
     fn pass_time(&mut self) {
@@ -257,6 +240,7 @@ impl Latitude {
                 if is_forgotten {
                     self.behaviour.forgets_delete = false;
                 } else {
+                    self.behind.destroy(id);
                     thing.gone.get_or_insert(after(now, self.behaviour.leave));
                 }
                 Reply::empty(204)
@@ -282,9 +266,10 @@ impl Latitude {
         if hostname.is_empty() || hostname.len() > 32 || !hostname.bytes().all(is_name) {
             return failure(422, Value::Null, "hostname is invalid");
         }
-        if !has("user_data", &body["user_data"]) || !has("ssh_keys", &body["ssh_keys"][0]) {
+        let user_data = self.user_data(&body["user_data"]);
+        let Some(user_data) = user_data.filter(|_| has("ssh_keys", &body["ssh_keys"][0])) else {
             return failure(422, Value::Null, "user data or SSH key does not exist");
-        }
+        };
         if self.lists["servers"].len() >= self.behaviour.servers_max {
             return failure(
                 422,
@@ -306,7 +291,7 @@ impl Latitude {
             );
         }
         self.asked = body.clone();
-        let made = self.insert_server(&body, self.clock.now());
+        let made = self.insert_server(&body, self.clock.now(), &user_data);
         Reply::json(201, &json!({ "data": made }))
     }
 
@@ -315,8 +300,15 @@ impl Latitude {
         format!("{prefix}_{}", self.next_id)
     }
 
-    fn insert_server(&mut self, body: &Value, made: Timestamp) -> Value {
+    fn user_data(&self, id: &Value) -> Option<Vec<u8>> {
+        let mut known = self.lists["user_data"].iter();
+        let found = known.find(|it| it.value["id"] == *id)?;
+        decoded(&found.value["attributes"]["content"])
+    }
+
+    fn insert_server(&mut self, body: &Value, made: Timestamp, user_data: &[u8]) -> Value {
         let id = self.id("sv");
+        let address = self.behind.make(&id, user_data, "203.0.113.30".to_owned());
         let billing = self
             .behaviour
             .billing
@@ -328,7 +320,7 @@ impl Latitude {
         };
         let value = json!({"id": id, "type": "servers", "attributes": {
             "hostname": body["hostname"], "status": status, "label": "846419NODEME", "role": "Bare Metal",
-            "primary_ipv4": "203.0.113.30", "primary_ipv6": null, "created_at": made.to_string(), "locked": false,
+            "primary_ipv4": address, "primary_ipv6": null, "created_at": made.to_string(), "locked": false,
             "plan": {"id": "plan_1", "slug": body["plan"], "name": "x", "billing": billing},
             "region": {"city": "c", "country": "d", "site": {"id": "loc_1", "slug": body["site"]}},
         }});
@@ -412,6 +404,25 @@ fn not_found() -> Reply {
 }
 
 impl Api for Latitude {
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let name = |list: &str, thing: &Thing| {
+            let key = match list {
+                "servers" => "hostname",
+                "user_data" => "description",
+                _ => "name",
+            };
+            format!(
+                "{list}/{}",
+                thing.value["attributes"][key].as_str().unwrap_or_default()
+            )
+        };
+        let of_list = |(list, things): (&&str, &Vec<Thing>)| {
+            things.iter().map(|thing| name(list, thing)).collect::<Vec<_>>()
+        };
+        self.lists.iter().flat_map(of_list).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         let is_known = call.header("authorization") == Some(&format!("Bearer {TOKEN}"));

@@ -16,7 +16,7 @@ use sha1::{Digest, Sha1};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply},
     spec::{Spec, shared},
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct Ovh {
     clock: TestClock,
     spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the instances.
+    pub(crate) behind: Behind,
     next_id: u64,
     instances: Vec<Thing>,
     keys: Vec<Thing>,
@@ -84,6 +86,8 @@ pub(crate) struct Ovh {
 
 struct Thing {
     value: Value,
+    /// Where an instance can be reached once it runs.
+    address: String,
     made: Timestamp,
     gone: Option<Timestamp>,
 }
@@ -105,6 +109,7 @@ impl Ovh {
                 expires_after: None,
                 limit_at: None,
             },
+            behind: Behind::default(),
             next_id: 100,
             instances: Vec::new(),
             keys: Vec::new(),
@@ -125,16 +130,6 @@ impl Ovh {
         );
     }
 
-    /// Returns the names of all that is there.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let name = |list: &'static str| {
-            move |thing: &Thing| format!("{list}/{}", thing.value["name"].as_str().unwrap_or_default())
-        };
-        let instances = self.instances.iter().map(name("instance"));
-        instances.chain(self.keys.iter().map(name("sshkey"))).collect()
-    }
-
     fn pass_time(&mut self) {
         let now = self.clock.now();
         let behaviour = &self.behaviour;
@@ -152,7 +147,7 @@ impl Ovh {
                 it.value["ipAddresses"] = json!([
                     {"ip": "10.0.0.5", "type": "private", "version": 4, "networkId": "n1", "gatewayIp": null},
                     {"ip": "2001:db8::1", "type": "public", "version": 6, "networkId": "n2", "gatewayIp": null},
-                    {"ip": "203.0.113.20", "type": "public", "version": 4, "networkId": "n2", "gatewayIp": null},
+                    {"ip": it.address, "type": "public", "version": 4, "networkId": "n2", "gatewayIp": null},
                 ]);
             }
         }
@@ -234,6 +229,7 @@ impl Ovh {
                 void()
             }
             "DELETE" => {
+                self.behind.destroy(id);
                 found.gone.get_or_insert(gone);
                 void()
             }
@@ -274,8 +270,12 @@ impl Ovh {
         } else {
             "consumption"
         };
+        let id = format!("i-{}", self.next_id);
+        let user_data = body["userData"].as_str().unwrap_or_default();
+        let address = "203.0.113.20".to_owned();
+        let address = self.behind.make(&id, user_data.as_bytes(), address);
         let value = json!({
-            "id": format!("i-{}", self.next_id), "name": name, "region": region, "status": "BUILD", "ipAddresses": [],
+            "id": id, "name": name, "region": region, "status": "BUILD", "ipAddresses": [],
             "flavorId": body["flavorId"], "imageId": body["imageId"], "sshKeyId": body["sshKeyId"], "image": null,
             "sshKey": null, "flavor": self.row(flavor, region), "created": made.to_string(), "operationIds": [],
             "planCode": format!("{flavor}.{plan}"), "currentMonthOutgoingTraffic": null, "rescuePassword": null,
@@ -284,6 +284,7 @@ impl Ovh {
         });
         self.instances.push(Thing {
             value: value.clone(),
+            address,
             made,
             gone: None,
         });
@@ -301,6 +302,7 @@ impl Ovh {
         self.keys.retain(|it| it.value["id"] != value["id"]);
         self.keys.push(Thing {
             value: value.clone(),
+            address: String::new(),
             made: self.clock.now(),
             gone: None,
         });
@@ -425,6 +427,15 @@ fn not_found() -> Reply {
 }
 
 impl Api for Ovh {
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let name = |list: &'static str| {
+            move |thing: &Thing| format!("{list}/{}", thing.value["name"].as_str().unwrap_or_default())
+        };
+        let instances = self.instances.iter().map(name("instance"));
+        instances.chain(self.keys.iter().map(name("sshkey"))).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         self.asked += 1;

@@ -16,6 +16,7 @@ use axum::{
     extract::{Query, State},
     http::{Request, Response, StatusCode},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 /// One request as the fake sees it.
@@ -77,6 +78,12 @@ impl Reply {
 
 /// A stand-in for one cloud's API.
 pub(crate) trait Api: Send + 'static {
+    /// Is told where it answers, before the first call comes.
+    fn set_url(&mut self, _url: &str) {}
+
+    /// Returns the names of all that is there, by kind.
+    fn names(&mut self) -> Vec<String>;
+
     /// Carries out a call.
     fn answer(&mut self, call: &Call) -> Reply;
 
@@ -84,13 +91,39 @@ pub(crate) trait Api: Send + 'static {
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String>;
 }
 
-/// What stands behind a fake's boxes where they are real. Neither call waits for anything.
+/// Real boxes for a fake, which has a name of its own for each. Neither call waits for anything.
 pub(crate) trait Boxes: Send + Sync {
     /// Begins to make the box of that name from its user-data, and returns the address that it will have.
-    fn make(&self, name: &str, user_data: &str) -> Ipv4Addr;
+    fn make(&self, name: &str, user_data: &[u8]) -> Ipv4Addr;
 
     /// Begins to destroy the box of that name.
     fn destroy(&self, name: &str);
+}
+
+/// What stands behind a fake's boxes: none, and addresses at which nobody answers, unless a test says otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct Behind(pub(crate) Option<Arc<dyn Boxes>>);
+
+impl Behind {
+    /// Begins to make the box of that name, and returns its address: `otherwise` where there is none.
+    pub(crate) fn make(&self, name: &str, user_data: &[u8], otherwise: String) -> String {
+        match &self.0 {
+            Some(boxes) => boxes.make(name, user_data).to_string(),
+            None => otherwise,
+        }
+    }
+
+    /// Begins to destroy the box of that name.
+    pub(crate) fn destroy(&self, name: &str) {
+        if let Some(boxes) = &self.0 {
+            boxes.destroy(name);
+        }
+    }
+}
+
+/// Returns user-data that was sent in base64. None: it was not.
+pub(crate) fn decoded(user_data: &Value) -> Option<Vec<u8>> {
+    STANDARD.decode(user_data.as_str().unwrap_or_default()).ok()
 }
 
 /// What goes wrong with a call.
@@ -135,7 +168,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<A: Api> Fake<A> {
     /// Serves a fake on loopback until it is dropped.
-    pub(crate) async fn serve(api: A) -> Self {
+    pub(crate) async fn serve(mut api: A) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        api.set_url(&url);
         let shared = Arc::new(Shared {
             api: Mutex::new(api),
             faults: Mutex::default(),
@@ -143,10 +181,6 @@ impl<A: Api> Fake<A> {
             mistakes: Mutex::default(),
             latency: AtomicU64::new(0),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let router = Router::new().fallback(serve_one::<A>).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         Self { url, shared, server }
@@ -173,12 +207,20 @@ impl<A: Api> Fake<A> {
         lock(&self.shared.faults).push((call.to_owned(), body.to_owned(), fault));
     }
 
+    /// Returns the names of all that is there, by kind.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.api().names()
+    }
+
     /// Returns how many calls came whose method and path begin so.
     pub(crate) fn count(&self, call: &str) -> usize {
-        lock(&self.shared.calls)
-            .iter()
-            .filter(|seen| name(seen).starts_with(call))
-            .count()
+        self.count_in_body(call, "")
+    }
+
+    /// The same of calls that have this in their body.
+    pub(crate) fn count_in_body(&self, call: &str, body: &str) -> usize {
+        let calls = lock(&self.shared.calls);
+        calls.iter().filter(|seen| is_meant(seen, call, body)).count()
     }
 
     /// Returns all calls, as method and path.
@@ -206,6 +248,11 @@ impl<A> Drop for Fake<A> {
 
 fn name(call: &Call) -> String {
     format!("{} {}", call.method, call.path)
+}
+
+/// Tells whether method and path of a call begin so, and its body holds that.
+fn is_meant(call: &Call, prefix: &str, part: &str) -> bool {
+    name(call).starts_with(prefix) && String::from_utf8_lossy(&call.body).contains(part)
 }
 
 async fn serve_one<A: Api>(State(shared): State<Arc<Shared<A>>>, request: Request<Body>) -> Response<Body> {
@@ -263,12 +310,10 @@ async fn serve_one<A: Api>(State(shared): State<Arc<Shared<A>>>, request: Reques
 
 impl<A: Api> Shared<A> {
     fn take_fault(&self, call: &Call) -> Option<Fault> {
-        let body = String::from_utf8_lossy(&call.body);
-        let is_meant = |(prefix, part, _): &(String, String, Fault)| {
-            name(call).starts_with(prefix.as_str()) && body.contains(part.as_str())
-        };
         let mut faults = lock(&self.faults);
-        let found = faults.iter().position(is_meant)?;
+        let found = faults
+            .iter()
+            .position(|(prefix, part, _)| is_meant(call, prefix, part))?;
         Some(faults.remove(found).2)
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock::TestClock,
-    server::{Api, Call, Reply},
+    server::{Api, Behind, Call, Reply, decoded},
     spec::Spec,
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Vultr {
     /// What requests and answers are held to.
     pub(crate) spec: Option<Arc<Spec>>,
     pub(crate) behaviour: Behaviour,
+    /// What stands behind the servers.
+    pub(crate) behind: Behind,
     next_id: u64,
     lists: BTreeMap<&'static str, BTreeMap<String, Thing>>,
     /// By the group's id.
@@ -97,6 +99,7 @@ impl Vultr {
                 expires_at_call: None,
                 is_as_described: false,
             },
+            behind: Behind::default(),
             next_id: 0,
             lists: LISTS
                 .into_iter()
@@ -119,23 +122,6 @@ impl Vultr {
             &json!({"name": name, "ssh_key": "ssh-ed25519 AAAA theirs"}),
         );
         self.create_thing("firewalls", &json!({"description": name}));
-    }
-
-    /// Returns all that is there, as list and label, name or description.
-    pub(crate) fn names(&mut self) -> Vec<String> {
-        self.pass_time();
-        let name = |value: &Value| {
-            let keys = ["label", "name", "description"];
-            let found = keys.iter().find_map(|key| value[*key].as_str());
-            found.unwrap_or_default().to_owned()
-        };
-        let of_list = |(list, things): (&&str, &BTreeMap<String, Thing>)| {
-            let names = things
-                .values()
-                .map(|thing| format!("{list}/{}", name(&thing.value)));
-            names.collect::<Vec<_>>()
-        };
-        self.lists.iter().flat_map(of_list).collect()
     }
 
     /// Returns what the first server of that label was made with.
@@ -285,10 +271,14 @@ impl Vultr {
         if !keys.iter().all(|key| has("ssh-keys", key)) || !(group.is_null() || has("firewalls", group)) {
             return failure(400, "Invalid SSH key or firewall group.");
         }
+        let Some(user_data) = decoded(&body["user_data"]) else {
+            return failure(400, "Invalid user_data: it must be base64 encoded.");
+        };
         let id = self.id();
         let made = self.clock.now();
+        let address = format!("192.0.2.{}", self.next_id % 250 + 1);
         let mut asked = body.clone();
-        asked["ip"] = json!(format!("192.0.2.{}", self.next_id % 250 + 1));
+        asked["ip"] = json!(self.behind.make(&id, &user_data, address));
         let mut value = json!({
             "id": id, "os": "Ubuntu 24.04 LTS x64", "main_ip": "", "region": region, "plan": plan,
             "date_created": made.to_string(), "status": "pending", "default_password": "shown-for-ten-minutes",
@@ -421,6 +411,7 @@ impl Vultr {
                 "Unable to destroy server: Unable to remove VM: Server is currently locked",
             ),
             "instances" | "bare-metals" => {
+                self.behind.destroy(id);
                 thing.gone = Some(after(now, leave));
                 Reply {
                     status: 204,
@@ -546,6 +537,23 @@ fn merge(value: &mut Value, extra: Value) {
 }
 
 impl Api for Vultr {
+    /// Returns all that is there, as list and label, name or description.
+    fn names(&mut self) -> Vec<String> {
+        self.pass_time();
+        let name = |value: &Value| {
+            let keys = ["label", "name", "description"];
+            let found = keys.iter().find_map(|key| value[*key].as_str());
+            found.unwrap_or_default().to_owned()
+        };
+        let of_list = |(list, things): (&&str, &BTreeMap<String, Thing>)| {
+            let names = things
+                .values()
+                .map(|thing| format!("{list}/{}", name(&thing.value)));
+            names.collect::<Vec<_>>()
+        };
+        self.lists.iter().flat_map(of_list).collect()
+    }
+
     fn answer(&mut self, call: &Call) -> Reply {
         self.pass_time();
         self.calls += 1;

@@ -2,8 +2,8 @@
 //! `cargo nextest run --workspace --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
 mod adapter;
+mod clouds;
 mod deploy;
-mod hetzner;
 mod kill;
 mod local;
 mod real_boxes;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use camino::Utf8PathBuf;
+use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
     machine::Which,
@@ -28,7 +30,7 @@ use tempfile::TempDir;
 use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Runtime, sync::watch, task::JoinHandle};
 
 use crate::{
-    fakes::server::{Api, Boxes, Fake},
+    fakes::server::{Api, Behind, Boxes, Fake},
     support::{Bench, processes_naming, short_dir, wait_until},
 };
 
@@ -42,7 +44,7 @@ pub(crate) struct RealCloud<A> {
 
 impl<A: Api> RealCloud<A> {
     /// Serves a fake that is given its boxes. None, and said aloud, where this user may not listen on port 22.
-    pub(crate) fn start(fake: impl FnOnce(Arc<dyn Boxes>) -> A) -> Option<Self> {
+    pub(crate) fn start(fake: impl FnOnce(Behind) -> A) -> Option<Self> {
         if let Err(error) = TcpListener::bind((address(0), 22)) {
             #[expect(
                 clippy::print_stderr,
@@ -55,12 +57,18 @@ impl<A: Api> RealCloud<A> {
         }
         let runtime = Runtime::new().unwrap();
         let boxes = Arc::new(RealBoxes::new());
-        let fake = runtime.block_on(Fake::serve(fake(boxes.clone())));
+        let fake = fake(Behind(Some(boxes.clone())));
+        let fake = runtime.block_on(Fake::serve(fake));
         Some(Self { fake, boxes, runtime })
     }
 
-    /// From now on boxes are made for runs of this bench.
-    pub(crate) fn serve(&self, bench: &Bench) {
+    /// Serves another fake beside this one. Its boxes are none.
+    pub(crate) fn serve<B: Api>(&self, fake: B) -> Fake<B> {
+        self.runtime.block_on(Fake::serve(fake))
+    }
+
+    /// From now on boxes are made for the run of this bench, which has one lane.
+    pub(crate) fn make_boxes_for(&self, bench: &Bench) {
         self.boxes.runs.set(bench.state().join("runs")).unwrap();
     }
 
@@ -93,12 +101,13 @@ impl<A> Drop for RealCloud<A> {
 struct RealBoxes {
     root: TempDir,
     local: Arc<Local>,
-    /// Where the plans are that say what the boxes are for.
+    /// Where the plan is that says what the boxes are for.
     runs: OnceLock<PathBuf>,
     made: Mutex<BTreeMap<String, Made>>,
 }
 
 struct Made {
+    label: Label,
     forward: JoinHandle<()>,
     boot: JoinHandle<()>,
 }
@@ -119,10 +128,9 @@ impl RealBoxes {
 
     /// Orders of `local` what was ordered of the fake; with the plan's preinstallation, so that the base image is the
     /// one that all tests share.
-    fn order(&self, label: &str, user_data: &str) -> Order {
-        let plan = self.plan(label);
-        let label = Label::new(label).unwrap();
-        let lane = plan.lanes.iter().find(|lane| lane.label == label).unwrap();
+    fn order(&self, user_data: &[u8]) -> Order {
+        let plan = self.plan();
+        let lane = plan.lanes.first().expect("a lane");
         Order {
             candidate: Candidate {
                 provider: ProviderName::new(local::NAME).unwrap(),
@@ -132,14 +140,14 @@ impl RealBoxes {
                 disk_gb: None,
             },
             tags: Tags {
-                label: label.clone(),
+                label: lane.label.clone(),
                 run: plan.run.clone(),
-                token: Token::generate(&label, 0),
+                token: Token::generate(&lane.label, 0),
                 deadline: Deadline::after(Timestamp::now(), Duration::from_secs(3600)),
                 owner: Owner::default(),
             },
             need: lane.need,
-            user_data: user_data.to_owned(),
+            user_data: unpacked(user_data),
             login_key: String::new(),
             allow: Vec::new(),
             preinstall: Preinstall {
@@ -149,19 +157,29 @@ impl RealBoxes {
         }
     }
 
-    fn plan(&self, label: &str) -> Plan {
-        let runs = fs::read_dir(self.runs.get().expect("a bench is served")).unwrap();
-        let plans = runs.map(|run| fs::read(run.unwrap().path().join("plan.json")).unwrap());
-        let mut plans = plans.map(|plan| serde_json::from_slice::<Plan>(&plan).unwrap());
-        plans
-            .find(|plan| plan.lanes.iter().any(|lane| lane.label.as_str() == label))
-            .expect("a plan with that box")
+    fn plan(&self) -> Plan {
+        let mut runs = fs::read_dir(self.runs.get().expect("there is a bench")).unwrap();
+        let run = runs.next().expect("a run").unwrap();
+        let plan = fs::read(run.path().join("plan.json")).unwrap();
+        serde_json::from_slice(&plan).unwrap()
     }
 }
 
+/// Reads user-data as cloud-init does: it may come packed.
+fn unpacked(user_data: &[u8]) -> String {
+    let mut bytes = user_data.to_vec();
+    if user_data.starts_with(&[0x1f, 0x8b]) {
+        bytes.clear();
+        let mut decoder = GzDecoder::new(user_data);
+        decoder.read_to_end(&mut bytes).expect("it is whole");
+    }
+    String::from_utf8(bytes).expect("it is text")
+}
+
 impl Boxes for RealBoxes {
-    fn make(&self, name: &str, user_data: &str) -> Ipv4Addr {
-        let order = self.order(name, user_data);
+    fn make(&self, name: &str, user_data: &[u8]) -> Ipv4Addr {
+        let order = self.order(user_data);
+        let label = order.tags.label.clone();
         let (address, listener) = listen().unwrap();
         let (told, port) = watch::channel(None);
         let local = self.local.clone();
@@ -170,6 +188,7 @@ impl Boxes for RealBoxes {
             told.send_replace(Some(machine.port));
         };
         let made = Made {
+            label,
             forward: tokio::spawn(forward(listener, port)),
             boot: tokio::spawn(boot),
         };
@@ -181,12 +200,13 @@ impl Boxes for RealBoxes {
         let Some(made) = self.made.lock().unwrap().remove(name) else {
             return;
         };
-        let (local, label) = (self.local.clone(), Label::new(name).unwrap());
+        let local = self.local.clone();
         tokio::spawn(async move {
             made.forward.abort();
             // A box that is half made is made whole first, so that none of it turns up later.
             let _ = made.boot.await;
-            local.down(&Which::Label(label), &Silent).await.expect("it goes");
+            let which = Which::Label(made.label);
+            local.down(&which, &Silent).await.expect("it goes");
         });
     }
 }
