@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{
     clock::TestClock,
     server::{Api, Behind, Call, Reply, decoded},
-    spec::{Spec, shared},
+    spec::Spec,
 };
 
 /// The key that is accepted.
@@ -83,7 +83,7 @@ impl Latitude {
     pub(crate) fn new(clock: &TestClock) -> Self {
         Self {
             clock: clock.clone(),
-            spec: spec(),
+            spec: Spec::written("latitude.json", "", opened),
             behaviour: Behaviour {
                 list_lag: Duration::from_secs(8),
                 boot: Duration::from_secs(90),
@@ -452,18 +452,6 @@ impl Api for Latitude {
             .map(|spec| spec.mistakes(call, reply))
             .unwrap_or_default()
     }
-}
-
-/// Returns the vendor's description, if it is there. It is read once.
-fn spec() -> Option<Arc<Spec>> {
-    static READ: Mutex<Option<Option<Arc<Spec>>>> = Mutex::new(None);
-    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    read.get_or_insert_with(|| {
-        let text = std::fs::read(shared("latitude.json")?).expect("it is readable");
-        let document: Value = serde_json::from_slice(&text).expect("it is JSON");
-        Some(Spec::of(opened(&document), ""))
-    })
-    .clone()
 }
 
 /// Returns the description as it is meant: answers are JSON, failures come everywhere, and lists of values lag.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +17,7 @@ use sha1::{Digest, Sha1};
 use super::{
     clock::TestClock,
     server::{Api, Behind, Call, Reply},
-    spec::{Spec, shared},
+    spec::Spec,
 };
 
 /// The keys that are accepted.
@@ -96,7 +96,7 @@ impl Ovh {
     pub(crate) fn new(clock: &TestClock) -> Self {
         Self {
             clock: clock.clone(),
-            spec: spec(),
+            spec: Spec::written("ovh.json", PREFIX, from_ovh),
             behaviour: Behaviour {
                 list_lag: Duration::from_secs(5),
                 boot: Duration::from_secs(60),
@@ -455,18 +455,6 @@ impl Api for Ovh {
             .map(|spec| spec.mistakes(call, reply))
             .unwrap_or_default()
     }
-}
-
-/// Returns the vendor's own description, if it is there. It is read once.
-fn spec() -> Option<Arc<Spec>> {
-    static READ: Mutex<Option<Option<Arc<Spec>>>> = Mutex::new(None);
-    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    read.get_or_insert_with(|| {
-        let text = std::fs::read(shared("ovh.json")?).expect("it is readable");
-        let document: Value = serde_json::from_slice(&text).expect("it is JSON");
-        Some(Spec::of(from_ovh(&document), PREFIX))
-    })
-    .clone()
 }
 
 /// Writes a document of OVHcloud's form as OpenAPI.

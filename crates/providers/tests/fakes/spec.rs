@@ -45,7 +45,7 @@ fn compiled(schema: &Value) -> Validator {
 }
 
 /// Returns the path of a document among the shared specifications. None, and loudly so, when it is not there.
-pub(crate) fn shared(name: &str) -> Option<Utf8PathBuf> {
+fn shared(name: &str) -> Option<Utf8PathBuf> {
     let path = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/specs")
         .join(name);
@@ -63,43 +63,34 @@ pub(crate) fn shared(name: &str) -> Option<Utf8PathBuf> {
 }
 
 impl Spec {
-    /// Returns an OpenAPI document, if it is there. Each is read once.
+    /// Returns an OpenAPI document, if it is there.
     pub(crate) fn open_api(name: &'static str, prefix: &'static str) -> Option<Arc<Self>> {
-        static READ: Mutex<BTreeMap<&str, Option<Arc<Spec>>>> = Mutex::new(BTreeMap::new());
-        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-        read.entry(name)
-            .or_insert_with(|| Self::read(name, prefix).map(Arc::new))
-            .clone()
-    }
-
-    fn read(name: &str, prefix: &'static str) -> Option<Self> {
-        let text = std::fs::read(shared(name)?).expect("it is readable");
-        Some(Self {
-            document: serde_json::from_slice(&text).expect("it is JSON"),
-            prefix,
-            validators: Validators::default(),
-        })
-    }
-
-    /// Returns a document that was written as OpenAPI elsewhere.
-    pub(crate) fn of(document: Value, prefix: &'static str) -> Arc<Self> {
-        Arc::new(Self {
-            document,
-            prefix,
-            validators: Validators::default(),
-        })
+        Self::written(name, prefix, Value::clone)
     }
 
     /// Returns a document in Google's form, if it is there.
     pub(crate) fn discovery(name: &'static str, prefix: &'static str) -> Option<Arc<Self>> {
-        let text = std::fs::read(shared(name)?).expect("it is readable");
-        let document: Value = serde_json::from_slice(&text).expect("it is JSON");
-        let document = from_discovery(&document);
-        Some(Arc::new(Self {
-            document,
-            prefix,
-            validators: Validators::default(),
-        }))
+        Self::written(name, prefix, from_discovery)
+    }
+
+    /// Returns a document, if it is there, which `as_open_api` writes as OpenAPI. Each is read once.
+    pub(crate) fn written(
+        name: &'static str,
+        prefix: &'static str,
+        as_open_api: fn(&Value) -> Value,
+    ) -> Option<Arc<Self>> {
+        static READ: Mutex<BTreeMap<&str, Option<Arc<Spec>>>> = Mutex::new(BTreeMap::new());
+        let read = || {
+            let text = std::fs::read(shared(name)?).expect("it is readable");
+            let document = serde_json::from_slice(&text).expect("it is JSON");
+            Some(Arc::new(Self {
+                document: as_open_api(&document),
+                prefix,
+                validators: Validators::default(),
+            }))
+        };
+        let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(name).or_insert_with(read).clone()
     }
 
     /// Says what about a call and its reply is not as described.
