@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use engine::cloud::Cloud;
 use model::{
-    error::{ErrorKind, ProviderError},
+    error::ErrorKind,
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     time::Deadline,
@@ -14,26 +13,21 @@ use model::{
 };
 use providers::{
     aws::{Access, Aws, Identity},
-    contract::{self, Hooks, Reports},
+    contract::{self, Hooks},
 };
 
 use crate::{
+    bench,
     fakes::{
         aws::{Aws as FakeAws, KEY_ID},
-        clock::TestClock,
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
+    orders::label,
 };
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Aws>,
-    fake: Fake<FakeAws>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Aws, FakeAws>;
 
 impl Bench {
     async fn new() -> Self {
@@ -41,69 +35,32 @@ impl Bench {
     }
 
     async fn with(key_id: &str, group: Option<&str>) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeAws::new(&clock)).await;
-        let api = Aws::new(Access {
-            identity: Arc::new(Identity::fixed(key_id, SECRET)),
-            region: None,
-            group: group.map(str::to_owned),
-            subnet: None,
-            endpoint: Some(fake.url.clone()),
-            log: None,
-            time_max: None,
-        });
-        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
-    }
-
-    /// An order of the live lane.
-    fn order(&self, name: &str) -> Order {
-        Order {
-            need: KvmNeed::Required,
-            ..Hooks::order(self, &label(name), &run("r1"))
-        }
-    }
-
-    fn order_of(&self, name: &str, instance_type: &str) -> Order {
-        let mut order = self.order(name);
-        order.candidate.instance_type = instance_type.to_owned();
-        order
-    }
-
-    async fn make(&self, order: &Order) -> Result<Machine, ProviderError> {
-        self.cloud.up(order, &Reports::default()).await
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.make(&self.order(name)).await
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        self.cloud
-            .down(&Which::Label(label(name)), &Reports::default())
-            .await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
+        let client = |url: &str| {
+            Aws::new(Access {
+                identity: Arc::new(Identity::fixed(key_id, SECRET)),
+                region: None,
+                group: group.map(str::to_owned),
+                subnet: None,
+                endpoint: Some(url.to_owned()),
+                log: None,
+                time_max: None,
+            })
+        };
+        let bench = Self::serve(("aws", "c8i.xlarge", "us-east-1"), FakeAws::new, client);
+        bench.await.with_kvm()
     }
 
     async fn survives(action: &str, fault: Fault) -> Self {
+        let one_was_made = |bench: &Self| assert_eq!(bench.fake.api().instances_made(), 1, "{action}");
+        let call = ("POST /", &*format!("Action={action}&"));
         let bench = Self::new().await;
-        bench
-            .fake
-            .fault_in_body("POST /", &format!("Action={action}&"), fault);
-        bench.up("box-1").await.unwrap();
-        assert_eq!(bench.fake.api().instances_made(), 1, "{action}");
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new());
-        bench
+        bench.survive(call, fault, one_was_made).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        orders::order(("aws", "c8i.xlarge", "us-east-1"), label, run, &self.clock)
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -180,7 +137,7 @@ async fn bare_metal_is_not_told_to_nest() {
     bench
         .make(&Order {
             need: KvmNeed::Metal,
-            ..bench.order_of("box-1", "c5.metal")
+            ..bench.order_of("c5.metal", "us-east-1")
         })
         .await
         .unwrap();
@@ -192,7 +149,10 @@ async fn bare_metal_is_not_told_to_nest() {
 #[tokio::test]
 async fn an_arm_type_gets_an_arm_image() {
     let bench = Bench::new().await;
-    bench.make(&bench.order_of("box-1", "a1.metal")).await.unwrap();
+    bench
+        .make(&bench.order_of("a1.metal", "us-east-1"))
+        .await
+        .unwrap();
     assert_eq!(
         bench
             .fake
@@ -210,7 +170,7 @@ async fn an_arm_type_gets_an_arm_image() {
 async fn a_type_that_can_do_neither_is_refused_with_the_nearest_that_can() {
     let bench = Bench::new().await;
     let refusal = bench
-        .make(&bench.order_of("box-1", "c6i.xlarge"))
+        .make(&bench.order_of("c6i.xlarge", "us-east-1"))
         .await
         .unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoKvm);
@@ -233,7 +193,7 @@ async fn a_type_that_can_do_neither_is_refused_with_the_nearest_that_can() {
     bench
         .make(&Order {
             need: KvmNeed::None,
-            ..bench.order_of("box-1", "c6i.xlarge")
+            ..bench.order_of("c6i.xlarge", "us-east-1")
         })
         .await
         .unwrap();
@@ -336,11 +296,7 @@ async fn boxes_of_all_regions_are_listed_page_by_page() {
             .count(),
         3
     );
-    bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    bench.down_all().await;
     assert_eq!(bench.names(), Vec::<String>::new());
 }
 

@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use engine::cloud::Cloud;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     time::{Deadline, between},
@@ -15,28 +14,23 @@ use model::{
 };
 use providers::{
     azure::{Access, Azure},
-    contract::{self, Hooks, Reports},
+    contract::{self, Hooks},
     http::Bearer,
 };
 use serde_json::json;
 
 use crate::{
+    bench,
     fakes::{
         azure::{Azure as FakeAzure, CONSOLE, SUBSCRIPTION, TOKEN},
-        clock::TestClock,
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
+    orders::label,
 };
 
 const SIZE: &str = "Standard_D4s_v5";
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Azure>,
-    fake: Fake<FakeAzure>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Azure, FakeAzure>;
 
 impl Bench {
     async fn new() -> Self {
@@ -44,70 +38,39 @@ impl Bench {
     }
 
     async fn with(token: &str, subscription: &str) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeAzure::new(&clock)).await;
-        let api = Azure::new(Access {
-            subscription: subscription.to_owned(),
-            authorize: Arc::new(Bearer::new(token)),
-            endpoint: Some(fake.url.clone()),
-            log: None,
-            time_max: None,
-        });
-        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
-    }
-
-    fn order(&self, name: &str) -> Order {
-        Hooks::order(self, &label(name), &run("r1"))
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        self.cloud
-            .down(&Which::Label(label(name)), &Reports::default())
-            .await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
+        let client = |url: &str| {
+            Azure::new(Access {
+                subscription: subscription.to_owned(),
+                authorize: Arc::new(Bearer::new(token)),
+                endpoint: Some(url.to_owned()),
+                log: None,
+                time_max: None,
+            })
+        };
+        let bench = Self::serve(("azure", SIZE, "eastus"), FakeAzure::new, client);
+        bench.await.with_kvm()
     }
 
     /// How often a box was asked for.
     fn creates(&self) -> usize {
-        let is_create = |call: &&String| call.starts_with("PUT ") && call.contains("/virtualMachines/");
-        self.fake.calls().iter().filter(is_create).count()
+        self.fake.count_in_body("PUT ", "hardwareProfile")
     }
 
     /// There is one box of that label, and there never were two.
     #[track_caller]
-    fn assert_one(&self, name: &str) {
-        let most = self.fake.api().most_of_a_name.get(name).copied();
+    fn assert_one(&self) {
+        let most = self.fake.api().most_of_a_name.get("box-1").copied();
         assert_eq!(most, Some(1), "{:?}", self.fake.calls());
     }
 
-    /// Brings one box up although one call goes wrong, and down again. The call is told by its method and by what is
-    /// in its body.
     async fn survives(method: &str, body: &str, fault: Fault) -> Self {
         let bench = Self::new().await;
-        bench.fake.fault_in_body(method, body, fault.clone());
-        let outcome = bench.up("box-1").await;
-        outcome.unwrap_or_else(|error| panic!("{method} {body} with {fault:?}: {error}"));
-        bench.assert_one("box-1");
-        bench.down("box-1").await.unwrap();
-        assert_eq!(
-            bench.names(),
-            Vec::<String>::new(),
-            "{method} {body} with {fault:?}"
-        );
-        bench
+        bench.survive((method, body), fault, Self::assert_one).await
     }
 
     /// Orders a box that is not to be had, and returns what that means. Nothing is left of it.
-    async fn refused(&self) -> ProviderError {
-        let refusal = self.up("box-1").await.expect_err("the fake refuses");
+    async fn refused_and_gone(&self) -> ProviderError {
+        let refusal = self.refused().await;
         self.clock.sleep(Duration::from_secs(10)).await;
         self.down("box-1").await.unwrap();
         assert_eq!(self.names(), Vec::<String>::new());
@@ -117,10 +80,7 @@ impl Bench {
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        Order {
-            need: KvmNeed::Required,
-            ..orders::order(("azure", SIZE, "eastus"), label, run, &self.clock)
-        }
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -135,14 +95,6 @@ impl Hooks for Bench {
 
     fn has_remains(&self, label: &Label) -> bool {
         self.fake.api().labels().contains(label.as_str())
-    }
-}
-
-fn status(code: u16, body: &str) -> Reply {
-    Reply {
-        status: code,
-        headers: Vec::new(),
-        body: body.as_bytes().to_vec(),
     }
 }
 
@@ -191,7 +143,7 @@ async fn a_group_that_takes_a_quarter_of_an_hour_to_go_is_waited_for() {
 async fn everything_is_tagged_by_the_call_that_makes_it() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     let made = bench.fake.api().made_with.clone();
     assert_eq!(made.len(), 6, "{made:?}");
     assert!(
@@ -225,7 +177,7 @@ async fn a_box_asks_for_what_nested_kvm_needs() {
     let mut order = bench.order("box-1");
     order.candidate.image = Some("Debian:debian-12:12-gen2:latest".to_owned());
     order.candidate.disk_gb = Some(100);
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     let machine = bench.fake.api().only("virtualMachines");
     let properties = &machine["properties"];
     assert_eq!(properties["securityProfile"], json!({"securityType": "Standard"}));
@@ -251,7 +203,7 @@ async fn user_data_is_sent_in_base64() {
     );
     let body = format!("\"customData\":\"{data}\"");
     bench.fake.fault_in_body("PUT", &body, Fault::Refuse(refusal));
-    assert_eq!(bench.refused().await.kind, ErrorKind::NoCapacity);
+    assert_eq!(bench.refused_and_gone().await.kind, ErrorKind::NoCapacity);
 }
 
 #[tokio::test]
@@ -271,7 +223,7 @@ async fn a_create_whose_answer_is_lost_is_found() {
         Fault::LoseAnswer,
         Fault::Garbage,
         Fault::Twice,
-        Fault::Belie(status(504, "<html>gateway timeout")),
+        Fault::Belie(Reply::text(504, "<html>gateway timeout")),
     ] {
         let bench = Bench::survives("PUT", "hardwareProfile", fault).await;
         assert_eq!(bench.creates(), 1, "{:?}", bench.fake.calls());
@@ -297,7 +249,7 @@ async fn every_other_call_may_be_lost_late_or_garbage() {
         for fault in [
             Fault::LoseAnswer,
             Fault::LoseCall,
-            Fault::Refuse(status(502, "<html>bad gateway")),
+            Fault::Refuse(Reply::text(502, "<html>bad gateway")),
             Fault::Refuse(Reply::json(
                 409,
                 &json!({"error": {"code": "AnotherOperationInProgress", "message": "m"}}),
@@ -316,7 +268,7 @@ async fn what_is_sold_out_is_no_capacity() {
     let bench = Bench::new().await;
     let place = (SIZE.to_owned(), "eastus".to_owned());
     bench.fake.api().behaviour.sold_out.insert(place);
-    let refusal = bench.refused().await;
+    let refusal = bench.refused_and_gone().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert!(refusal.cause.contains("SkuNotAvailable"), "{refusal}");
 }
@@ -325,7 +277,7 @@ async fn what_is_sold_out_is_no_capacity() {
 async fn a_create_that_fails_after_its_answer_says_why() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.fails_later = Some("AllocationFailed");
-    let refusal = bench.refused().await;
+    let refusal = bench.refused_and_gone().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert!(
         refusal.cause.contains("sufficient capacity") && refusal.cause.contains("AllocationFailed"),
@@ -337,7 +289,7 @@ async fn a_create_that_fails_after_its_answer_says_why() {
 async fn a_box_without_nested_virtualisation_is_no_kvm() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.security_type = Some("TrustedLaunch");
-    let refusal = bench.refused().await;
+    let refusal = bench.refused_and_gone().await;
     assert_eq!(refusal.kind, ErrorKind::NoKvm);
     assert!(refusal.cause.contains("TrustedLaunch"), "{refusal}");
 }
@@ -346,7 +298,7 @@ async fn a_box_without_nested_virtualisation_is_no_kvm() {
 async fn the_subscriptions_quota_is_a_quota() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.machines_max = 0;
-    let refusal = bench.refused().await;
+    let refusal = bench.refused_and_gone().await;
     assert_eq!(refusal.kind, ErrorKind::QuotaReached);
     assert!(refusal.help.unwrap().contains("Usage + quotas"));
 }
@@ -357,7 +309,7 @@ async fn too_many_requests_are_waited_out_as_long_as_is_said() {
     bench.fake.api().behaviour.throttled = 3;
     let began = bench.clock.now();
     bench.up("box-1").await.unwrap();
-    bench.assert_one("box-1");
+    bench.assert_one();
     assert!(between(began, bench.clock.now()) >= Duration::from_secs(17));
     bench.down("box-1").await.unwrap();
 }
@@ -442,11 +394,7 @@ async fn all_pages_are_listed_and_none_elsewhere() {
     let refusal = bench.cloud.listing().unwrap().list().await.unwrap_err();
     assert!(refusal.cause.contains("elsewhere"), "{refusal}");
     bench.fake.api().behaviour.next_page_at = None;
-    let gone = bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    let gone = bench.down_all().await;
     assert_eq!(gone.len(), 10, "{gone:?}");
     assert_eq!(bench.names(), Vec::<String>::new());
 }
@@ -491,7 +439,7 @@ async fn a_size_without_nested_virtualisation_is_refused_before_any_call() {
         let mut order = bench.order("box-1");
         order.candidate.instance_type = size.to_owned();
         let order = Order { need, ..order };
-        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        let refusal = bench.make(&order).await.unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::NoKvm);
         assert!(refusal.help.is_some());
     }
@@ -506,7 +454,7 @@ async fn what_cannot_be_is_refused_before_anything_is_made() {
         user_data: "x".repeat(70_000),
         ..bench.order("box-1")
     };
-    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    let refusal = bench.make(&order).await.unwrap_err();
     assert!(
         refusal.cause.contains("70000") && refusal.cause.contains("65535"),
         "{refusal}"
@@ -516,7 +464,7 @@ async fn what_cannot_be_is_refused_before_anything_is_made() {
             allow,
             ..bench.order("box-1")
         };
-        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        let refusal = bench.make(&order).await.unwrap_err();
         assert!(refusal.help.unwrap().contains("--allow-cidr"));
     }
     assert_eq!(bench.names(), Vec::<String>::new());

@@ -2,38 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::cloud::Cloud;
 use model::{
-    error::{ErrorKind, ProviderError},
+    error::ErrorKind,
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     time::Deadline,
     world::{Clock, Provider},
 };
 use providers::{
-    contract::{self, Hooks, Reports},
+    contract::{self, Hooks},
     gcp::{Access, Gcp},
     http::Bearer,
 };
 use serde_json::json;
 
 use crate::{
+    bench,
     fakes::{
-        clock::TestClock,
         gcp::{Gcp as FakeGcp, PROJECT, TOKEN},
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
+    orders::label,
 };
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Gcp>,
-    fake: Fake<FakeGcp>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Gcp, FakeGcp>;
 
 impl Bench {
     async fn new() -> Self {
@@ -41,62 +35,33 @@ impl Bench {
     }
 
     async fn with(token: &str) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeGcp::new(&clock)).await;
-        let api = Gcp::new(Access {
-            project: PROJECT.to_owned(),
-            network: None,
-            authorize: Arc::new(Bearer::new(token)),
-            endpoint: Some(format!("{}/compute/v1", fake.url)),
-            log: None,
-            time_max: None,
-        });
-        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
+        let client = |url: &str| {
+            Gcp::new(Access {
+                project: PROJECT.to_owned(),
+                network: None,
+                authorize: Arc::new(Bearer::new(token)),
+                endpoint: Some(format!("{url}/compute/v1")),
+                log: None,
+                time_max: None,
+            })
+        };
+        let bench = Self::serve(("gcp", "n2-standard-4", "us-central1-a"), FakeGcp::new, client);
+        bench.await.with_kvm()
     }
 
-    /// An order of the live lane.
-    fn order(&self, name: &str) -> Order {
-        Order {
-            need: KvmNeed::Required,
-            ..Hooks::order(self, &label(name), &run("r1"))
-        }
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        self.cloud
-            .down(&Which::Label(label(name)), &Reports::default())
-            .await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
-    }
-
-    /// Brings one box up although one call goes wrong, and down again.
     async fn survives(call: &str, fault: Fault) -> Self {
+        let one_was_made = |bench: &Self| {
+            let made = bench.fake.api().made.get("box-1").copied();
+            assert_eq!(made, Some(1), "{:?}", bench.fake.calls());
+        };
         let bench = Self::new().await;
-        bench.fake.fault(call, fault);
-        bench.up("box-1").await.unwrap();
-        assert_eq!(
-            bench.fake.api().made.get("box-1"),
-            Some(&1),
-            "{:?}",
-            bench.fake.calls()
-        );
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new());
-        bench
+        bench.survive((call, ""), fault, one_was_made).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        orders::order(("gcp", "n2-standard-4", "us-central1-a"), label, run, &self.clock)
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -138,7 +103,7 @@ async fn it_keeps_the_contract() {
 async fn a_box_has_nested_virtualisation_a_switch_and_no_open_door() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    let machine = bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    let machine = bench.make(&order).await.unwrap();
     assert_eq!(machine.host_key.as_deref(), Some("ssh-ed25519 AAAAC3told"));
     assert_eq!(machine.region, "us-central1-a");
     let instance = bench.fake.api().instance("box-1").unwrap();
@@ -174,7 +139,7 @@ async fn a_lane_without_kvm_does_not_switch_it_on() {
         need: KvmNeed::None,
         ..bench.order("box-1")
     };
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     assert!(bench.fake.api().instance("box-1").unwrap()["advancedMachineFeatures"].is_null());
     bench.down("box-1").await.unwrap();
 }
@@ -306,11 +271,7 @@ async fn all_pages_are_listed() {
         bench.up(name).await.unwrap();
     }
     assert_eq!(bench.cloud.listing().unwrap().list().await.unwrap().len(), 12);
-    bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    bench.down_all().await;
     assert_eq!(bench.names(), Vec::<String>::new());
 }
 
@@ -319,7 +280,7 @@ async fn types_without_kvm_are_refused_before_any_call() {
     let bench = Bench::new().await;
     let mut order = bench.order("box-1");
     order.candidate.instance_type = "e2-standard-4".to_owned();
-    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    let refusal = bench.make(&order).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoKvm);
     assert!(refusal.help.unwrap().contains("n2-standard-4"));
     assert_eq!(bench.fake.calls(), Vec::<String>::new());

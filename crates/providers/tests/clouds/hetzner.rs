@@ -1,12 +1,11 @@
 //! Hetzner Cloud, through the engine's `Cloud`, against its fake.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use engine::cloud::Cloud;
 use model::{
     error::ErrorKind,
     lane::KvmNeed,
-    machine::{ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     time::Deadline,
@@ -19,20 +18,15 @@ use providers::{
 use serde_json::json;
 
 use crate::{
+    bench,
     fakes::{
-        clock::TestClock,
         hetzner::{Hetzner as FakeHetzner, TOKEN},
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
+    orders::label,
 };
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Hetzner>,
-    fake: Fake<FakeHetzner>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Hetzner, FakeHetzner>;
 
 impl Bench {
     async fn new() -> Self {
@@ -45,65 +39,33 @@ impl Bench {
     }
 
     async fn with(token: &str, time_max: Option<Duration>) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeHetzner::new(&clock)).await;
-        let endpoint = Some(format!("{}/v1", fake.url));
-        let api = Hetzner::new(Access {
-            token: token.to_owned(),
-            endpoint,
-            log: None,
-            time_max,
-        })
-        .unwrap();
-        let cloud = Cloud::new(Arc::new(api), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
-    }
-
-    fn order(&self, name: &str) -> Order {
-        Hooks::order(self, &label(name), &run("r1"))
-    }
-
-    async fn up(&self, name: &str) -> Result<model::machine::Machine, model::error::ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<model::machine::Gone>, model::error::ProviderError> {
-        self.cloud
-            .down(&Which::Label(label(name)), &Reports::default())
-            .await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
+        let client = |url: &str| {
+            Hetzner::new(Access {
+                token: token.to_owned(),
+                endpoint: Some(format!("{url}/v1")),
+                log: None,
+                time_max,
+            })
+        };
+        Self::serve(("hetzner", "cx43", "nbg1"), FakeHetzner::new, client).await
     }
 
     /// There is one box of that name, and there never were two.
     #[track_caller]
-    fn assert_one(&self, name: &str) {
-        let most = self.fake.api().most_of_a_name.get(name).copied();
+    fn assert_one(&self) {
+        let most = self.fake.api().most_of_a_name.get("box-1").copied();
         assert_eq!(most, Some(1), "{:?}", self.fake.calls());
     }
 
-    /// Brings one box up although one call goes wrong, and down again.
     async fn survives(call: &str, fault: Fault) -> Self {
         let bench = Self::new().await;
-        bench.fake.fault(call, fault);
-        bench.up("box-1").await.unwrap();
-        bench.assert_one("box-1");
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new());
-        bench
-    }
-
-    /// Orders a box that is not to be had, and returns what that means.
-    async fn refused(&self) -> model::error::ProviderError {
-        self.up("box-1").await.expect_err("the fake refuses")
+        bench.survive((call, ""), fault, Self::assert_one).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        orders::order(("hetzner", "cx43", "nbg1"), label, run, &self.clock)
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -124,14 +86,6 @@ impl Hooks for Bench {
                 .is_some_and(|(_, name)| name == label.as_str())
         };
         names.iter().any(is_of)
-    }
-}
-
-fn status(code: u16, body: &str) -> Reply {
-    Reply {
-        status: code,
-        headers: Vec::new(),
-        body: body.as_bytes().to_vec(),
     }
 }
 
@@ -178,7 +132,7 @@ async fn an_address_that_does_not_go_by_itself_is_destroyed() {
 async fn everything_is_tagged_by_the_call_that_makes_it() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     let server = bench.fake.api().server("box-1").unwrap();
     assert_eq!(server["labels"], json!(order.tags.pairs()));
     assert_eq!(bench.fake.count("PUT"), 0, "nothing is tagged afterwards");
@@ -227,7 +181,7 @@ async fn a_create_that_is_answered_with_garbage_is_found() {
 async fn a_create_that_is_answered_with_504_in_plain_text_is_found() {
     let bench = Bench::survives(
         "POST /v1/servers",
-        Fault::Belie(status(504, "upstream request timeout")),
+        Fault::Belie(Reply::text(504, "upstream request timeout")),
     )
     .await;
     assert_eq!(bench.fake.count("POST /v1/servers"), 1);
@@ -238,7 +192,7 @@ async fn a_create_that_is_never_answered_is_found() {
     let bench = Bench::impatient().await;
     bench.fake.fault("POST /v1/servers", Fault::Hang);
     bench.up("box-1").await.unwrap();
-    bench.assert_one("box-1");
+    bench.assert_one();
     bench.down("box-1").await.unwrap();
 }
 
@@ -247,7 +201,7 @@ async fn answers_that_come_late_are_waited_for() {
     let bench = Bench::new().await;
     bench.fake.set_latency(Duration::from_millis(50));
     bench.up("box-1").await.unwrap();
-    bench.assert_one("box-1");
+    bench.assert_one();
     assert_eq!(bench.fake.count("POST /v1/servers"), 1);
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -265,8 +219,8 @@ async fn every_other_call_may_be_lost_late_or_garbage() {
         for fault in [
             Fault::LoseAnswer,
             Fault::LoseCall,
-            Fault::Refuse(status(502, "<html>bad gateway")),
-            Fault::Refuse(status(
+            Fault::Refuse(Reply::text(502, "<html>bad gateway")),
+            Fault::Refuse(Reply::text(
                 503,
                 r#"{"error":{"code":"maintenance","message":"m","details":null}}"#,
             )),
@@ -374,7 +328,7 @@ async fn too_many_requests_are_waited_out() {
     bench.fake.api().drain(2.0);
     let reports = Reports::default();
     bench.cloud.up(&bench.order("box-1"), &reports).await.unwrap();
-    bench.assert_one("box-1");
+    bench.assert_one();
     assert!(
         reports
             .all()
@@ -416,11 +370,7 @@ async fn all_pages_are_listed() {
         .filter(|listed| listed.kind == ResourceKind::Machine)
         .count();
     assert_eq!(boxes, 5);
-    let gone = bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    let gone = bench.down_all().await;
     assert_eq!(gone.len(), 20, "{gone:?}");
     assert_eq!(bench.names(), Vec::<String>::new());
 }
@@ -481,7 +431,7 @@ async fn a_lane_that_needs_kvm_is_refused_before_any_call() {
             need,
             ..bench.order("box-1")
         };
-        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        let refusal = bench.make(&order).await.unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::NoKvm);
         assert_eq!(Some(refusal), bench.cloud.refuse("cx43", need));
     }
@@ -496,7 +446,7 @@ async fn user_data_that_cannot_fit_is_refused_with_its_size() {
         user_data: "x".repeat(40_000),
         ..bench.order("box-1")
     };
-    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    let refusal = bench.make(&order).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert!(
         refusal.cause.contains("40000") && refusal.cause.contains("32768"),
@@ -512,7 +462,7 @@ async fn ssh_is_never_opened_to_everybody_by_default() {
         allow: Vec::new(),
         ..bench.order("box-1")
     };
-    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    let refusal = bench.make(&order).await.unwrap_err();
     assert!(refusal.help.unwrap().contains("--allow-cidr"));
     assert_eq!(bench.names(), Vec::<String>::new());
 }

@@ -1,12 +1,11 @@
 //! Latitude.sh, through the engine's `Cloud`, against its fake.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use engine::cloud::Cloud;
 use model::{
-    error::{ErrorKind, ProviderError},
+    error::ErrorKind,
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     tag_line,
@@ -20,20 +19,15 @@ use providers::{
 use serde_json::json;
 
 use crate::{
+    bench,
     fakes::{
-        clock::TestClock,
         latitude::{Latitude as FakeLatitude, TOKEN},
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
+    orders::run,
 };
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Latitude>,
-    fake: Fake<FakeLatitude>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Latitude, FakeLatitude>;
 
 impl Bench {
     async fn new() -> Self {
@@ -41,70 +35,33 @@ impl Bench {
     }
 
     async fn with(token: &str, project: Option<&str>) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeLatitude::new(&clock)).await;
-        let api = Latitude::new(Access {
-            token: token.to_owned(),
-            project: project.map(str::to_owned),
-            endpoint: Some(fake.url.clone()),
-            log: None,
-            time_max: None,
-        })
-        .unwrap();
-        let cloud = Cloud::new(Arc::new(api), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
+        let client = |url: &str| {
+            Latitude::new(Access {
+                token: token.to_owned(),
+                project: project.map(str::to_owned),
+                endpoint: Some(url.to_owned()),
+                log: None,
+                time_max: None,
+            })
+        };
+        Self::serve(("latitude", "cheapest", "any"), FakeLatitude::new, client).await
     }
 
-    fn order(&self, name: &str) -> Order {
-        Hooks::order(self, &label(name), &run("r1"))
-    }
-
-    fn order_of(&self, instance_type: &str, region: &str) -> Order {
-        let mut order = self.order("box-1");
-        order.candidate.instance_type = instance_type.to_owned();
-        order.candidate.region = region.to_owned();
-        order
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn refused(&self, order: &Order) -> ProviderError {
-        let refusal = self.cloud.up(order, &Reports::default()).await;
-        refusal.expect_err("the fake refuses")
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        let which = Which::Label(label(name));
-        self.cloud.down(&which, &Reports::default()).await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
-    }
-
-    /// Brings one box up although one call goes wrong, and down again.
     async fn survives(call: &str, fault: Fault) -> Self {
+        let all_are_there = |bench: &Self| {
+            let names = bench.names();
+            let count = |list: &str| names.iter().filter(|name| name.starts_with(list)).count();
+            let counts = (count("servers"), count("user_data"), count("ssh_keys"));
+            assert_eq!(counts, (1, 1, 1), "{names:?}");
+        };
         let bench = Self::new().await;
-        bench.fake.fault(call, fault);
-        bench.up("box-1").await.unwrap();
-        let names = bench.names();
-        let count = |list: &str| names.iter().filter(|name| name.starts_with(list)).count();
-        assert_eq!(
-            (count("servers"), count("user_data"), count("ssh_keys")),
-            (1, 1, 1),
-            "{call}: {names:?}"
-        );
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new());
-        bench
+        bench.survive((call, ""), fault, all_are_there).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        orders::order(("latitude", "cheapest", "any"), label, run, &self.clock)
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -142,14 +99,6 @@ fn hostname(tags: &model::tags::Tags) -> String {
     )
 }
 
-fn status(code: u16, body: &str) -> Reply {
-    Reply {
-        status: code,
-        headers: Vec::new(),
-        body: body.as_bytes().to_vec(),
-    }
-}
-
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let bench = Bench::new().await;
@@ -160,7 +109,7 @@ async fn it_keeps_the_contract() {
 async fn the_cheapest_in_stock_is_taken_by_the_hour() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    let machine = bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    let machine = bench.make(&order).await.unwrap();
     assert_eq!(
         (machine.instance_type.as_str(), machine.region.as_str()),
         ("c2-small-x86", "NYC")
@@ -208,7 +157,10 @@ async fn the_sites_are_tried_in_turn_and_then_the_next_plan() {
 #[tokio::test]
 async fn nothing_is_made_for_what_is_not_in_stock() {
     let bench = Bench::new().await;
-    let refusal = bench.refused(&bench.order_of("c2-small-x86", "CHI")).await;
+    let refusal = bench
+        .make(&bench.order_of("c2-small-x86", "CHI"))
+        .await
+        .unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert!(
         refusal.cause.contains("c2-small-x86 is not in stock in CHI"),
@@ -216,7 +168,7 @@ async fn nothing_is_made_for_what_is_not_in_stock() {
     );
     assert_eq!(refusal.help.as_deref(), Some("there is stock in DAL, NYC"));
     bench.fake.api().behaviour.stock.clear();
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert!(refusal.help.unwrap().contains("sold in CHI, DAL, NYC"));
     assert_eq!(bench.fake.count("POST"), 0);
@@ -226,7 +178,7 @@ async fn nothing_is_made_for_what_is_not_in_stock() {
 async fn a_new_deadline_is_a_new_description() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(7200));
     let own = bench.cloud.own_deadline().unwrap();
     own.move_deadline(&order.tags.label, deadline).await.unwrap();
@@ -246,7 +198,7 @@ async fn a_create_whose_answer_is_lost_or_garbage_is_found() {
     for fault in [
         Fault::LoseAnswer,
         Fault::Garbage,
-        Fault::Belie(status(504, "gateway timeout")),
+        Fault::Belie(Reply::text(504, "gateway timeout")),
     ] {
         let bench = Bench::survives("POST /servers", fault).await;
         assert_eq!(bench.fake.count("POST /servers"), 1);
@@ -257,7 +209,7 @@ async fn a_create_whose_answer_is_lost_or_garbage_is_found() {
 async fn a_create_that_never_arrives_is_not_repeated_without_a_token() {
     let bench = Bench::new().await;
     bench.fake.fault("POST /servers", Fault::LoseCall);
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Unanswered);
     assert_eq!(bench.fake.count("POST /servers"), 1);
     bench.down("box-1").await.unwrap();
@@ -292,7 +244,7 @@ async fn every_other_call_may_be_lost_or_garbage() {
         for fault in [
             Fault::LoseAnswer,
             Fault::LoseCall,
-            Fault::Refuse(status(502, "<html>")),
+            Fault::Refuse(Reply::text(502, "<html>")),
         ] {
             Bench::survives(call, fault).await;
         }
@@ -314,7 +266,7 @@ async fn a_delete_that_did_not_stick_is_asked_for_again() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.fails_later = true;
     bench.fake.api().behaviour.forgets_delete = true;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -339,7 +291,7 @@ async fn a_server_that_somebody_locked_is_named_and_left() {
 async fn an_answer_that_is_billed_by_the_year_is_undone_at_once() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.billing = Some("yearly");
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert!(
         refusal.cause.contains("billed yearly") && refusal.cause.contains("deleted at once"),
@@ -369,7 +321,7 @@ async fn the_project_is_the_one_that_is_named_or_the_only_one() {
     ] {
         let bench = Bench::with(TOKEN, named).await;
         bench.fake.api().behaviour.projects = TWO.to_vec();
-        let refusal = bench.refused(&bench.order("box-1")).await;
+        let refusal = bench.refused().await;
         assert_eq!(refusal.kind, ErrorKind::Invalid);
         assert!(refusal.cause.contains(why), "{refusal}");
         assert!(refusal.help.unwrap().contains("LATITUDESH_PROJECT"));
@@ -381,7 +333,7 @@ async fn the_project_is_the_one_that_is_named_or_the_only_one() {
 async fn the_teams_limit_is_a_quota() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.servers_max = 0;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::QuotaReached, "{refusal}");
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new(), "key and user-data went too");
@@ -408,7 +360,7 @@ async fn too_many_requests_are_waited_out() {
 #[tokio::test]
 async fn a_wrong_key_is_unauthorized_and_never_shown() {
     let bench = Bench::with("a-wrong-key-a-wrong-key", None).await;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Unauthorized);
     assert!(refusal.help.as_ref().unwrap().contains("LATITUDESH_AUTH_TOKEN"));
     assert!(
@@ -435,11 +387,7 @@ async fn all_pages_are_listed_however_short_they_are() {
     for name in ["box-1", "box-2", "box-3"] {
         bench.up(name).await.unwrap();
     }
-    let gone = bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    let gone = bench.down_all().await;
     assert_eq!(gone.len(), 9, "{gone:?}");
     assert_eq!(bench.names(), Vec::<String>::new());
 }
@@ -465,7 +413,7 @@ async fn user_data_that_looks_like_a_template_is_refused_before_any_call() {
     let bench = Bench::new().await;
     let mut order = bench.order("box-1");
     order.user_data = "#cloud-config\nruncmd: ['echo {{ PASSWORD }}']\n".to_owned();
-    let refusal = bench.refused(&order).await;
+    let refusal = bench.make(&order).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert_eq!(bench.fake.count("POST"), 0);
     let nested = Order {
@@ -473,7 +421,7 @@ async fn user_data_that_looks_like_a_template_is_refused_before_any_call() {
         ..bench.order("box-1")
     };
     let before = bench.fake.calls().len();
-    assert_eq!(bench.refused(&nested).await.kind, ErrorKind::NoKvm);
+    assert_eq!(bench.make(&nested).await.unwrap_err().kind, ErrorKind::NoKvm);
     assert_eq!(bench.fake.calls().len(), before);
 }
 

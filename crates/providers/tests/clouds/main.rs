@@ -5,6 +5,7 @@ mod fakes;
 
 mod aws;
 mod azure;
+mod bench;
 mod gcp;
 mod hetzner;
 mod latitude;

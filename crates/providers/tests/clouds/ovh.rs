@@ -1,13 +1,12 @@
 //! OVHcloud, through the engine's `Cloud`, against its fake.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use engine::cloud::Cloud;
 use model::{
     cloud::CloudApi,
-    error::{ErrorKind, ProviderError},
+    error::ErrorKind,
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
     tag_line,
@@ -15,25 +14,19 @@ use model::{
     world::{Clock, Provider},
 };
 use providers::{
-    contract::{self, Hooks, Reports},
+    contract::{self, Hooks},
     ovh::{Access, Ovh},
 };
 
 use crate::{
+    bench,
     fakes::{
-        clock::TestClock,
         ovh::{KEYS, Ovh as FakeOvh, PROJECT},
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
     },
-    orders::{self, label, run},
 };
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Ovh>,
-    fake: Fake<FakeOvh>,
-    clock: TestClock,
-}
+type Bench = bench::Bench<Ovh, FakeOvh>;
 
 impl Bench {
     async fn new() -> Self {
@@ -41,66 +34,33 @@ impl Bench {
     }
 
     async fn with(keys: [&str; 3], project: &str) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeOvh::new(&clock)).await;
-        let api = Ovh::new(Access {
-            endpoint: format!("{}/1.0", fake.url),
-            application_key: keys[0].to_owned(),
-            application_secret: keys[1].to_owned(),
-            consumer_key: keys[2].to_owned(),
-            project: project.to_owned(),
-            log: None,
-            time_max: None,
-        })
-        .unwrap();
-        let cloud = Cloud::new(Arc::new(api), Arc::new(clock.clone()));
-        Self { cloud, fake, clock }
+        let client = |url: &str| {
+            Ovh::new(Access {
+                endpoint: format!("{url}/1.0"),
+                application_key: keys[0].to_owned(),
+                application_secret: keys[1].to_owned(),
+                consumer_key: keys[2].to_owned(),
+                project: project.to_owned(),
+                log: None,
+                time_max: None,
+            })
+        };
+        Self::serve(("ovh", "b3-16", "GRA11"), FakeOvh::new, client).await
     }
 
-    fn order(&self, name: &str) -> Order {
-        Hooks::order(self, &label(name), &run("r1"))
-    }
-
-    fn order_of(&self, instance_type: &str, region: &str) -> Order {
-        let mut order = self.order("box-1");
-        order.candidate.instance_type = instance_type.to_owned();
-        order.candidate.region = region.to_owned();
-        order
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn refused(&self, order: &Order) -> ProviderError {
-        let refusal = self.cloud.up(order, &Reports::default()).await;
-        refusal.expect_err("the fake refuses")
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        let which = Which::Label(label(name));
-        self.cloud.down(&which, &Reports::default()).await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
-    }
-
-    /// Brings one box up although one call goes wrong, and down again.
     async fn survives(call: &str, fault: Fault) -> Self {
+        let both_are_there = |bench: &Self| {
+            let names = bench.names();
+            assert_eq!(names.len(), 2, "a box and its key: {names:?}");
+        };
         let bench = Self::new().await;
-        bench.fake.fault(call, fault);
-        bench.up("box-1").await.unwrap();
-        assert_eq!(bench.names().len(), 2, "a box and its key: {:?}", bench.names());
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new());
-        bench
+        bench.survive((call, ""), fault, both_are_there).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        orders::order(("ovh", "b3-16", "GRA11"), label, run, &self.clock)
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -122,14 +82,6 @@ impl Hooks for Bench {
 
 fn path(rest: &str) -> String {
     format!("/1.0/cloud/project/{PROJECT}/{rest}")
-}
-
-fn status(code: u16, body: &str) -> Reply {
-    Reply {
-        status: code,
-        headers: Vec::new(),
-        body: body.as_bytes().to_vec(),
-    }
 }
 
 #[tokio::test]
@@ -156,7 +108,7 @@ async fn requests_are_signed_for_the_time_at_the_api_which_is_asked_once() {
 async fn the_tags_are_in_the_name_from_the_create_call_on() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     let line = tag_line::write(&order.tags);
     assert_eq!(
         bench.names(),
@@ -178,7 +130,7 @@ async fn the_tags_are_in_the_name_from_the_create_call_on() {
 async fn a_new_deadline_is_a_new_name() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     bench.clock.sleep(Duration::from_secs(60)).await;
     let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(7200));
     let own = bench.cloud.own_deadline().unwrap();
@@ -199,8 +151,8 @@ async fn a_create_whose_answer_is_lost_or_garbage_is_found() {
     for fault in [
         Fault::LoseAnswer,
         Fault::Garbage,
-        Fault::Belie(status(504, "gateway timeout")),
-        Fault::Belie(status(
+        Fault::Belie(Reply::text(504, "gateway timeout")),
+        Fault::Belie(Reply::text(
             500,
             r#"{"class":"Server::InternalServerError","message":"oops"}"#,
         )),
@@ -216,7 +168,7 @@ async fn a_create_that_never_arrives_is_not_repeated_without_a_token() {
     bench
         .fake
         .fault(&format!("POST {}", path("instance")), Fault::LoseCall);
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Unanswered);
     assert_eq!(bench.fake.count(&format!("POST {}", path("instance"))), 1);
     bench.down("box-1").await.unwrap();
@@ -257,7 +209,7 @@ async fn what_is_sold_out_is_no_capacity() {
     let bench = Bench::new().await;
     let place = ("b3-16".to_owned(), "GRA11".to_owned());
     bench.fake.api().behaviour.sold_out.insert(place);
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert!(
         refusal.cause.contains("b3-16 is out of stock in GRA11"),
@@ -267,7 +219,7 @@ async fn what_is_sold_out_is_no_capacity() {
 
     let bench = Bench::new().await;
     bench.fake.api().behaviour.runs_out = true;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity, "{refusal}");
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -277,7 +229,7 @@ async fn what_is_sold_out_is_no_capacity() {
 async fn a_build_that_ends_in_an_error_is_no_capacity() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.fails_later = true;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -286,17 +238,20 @@ async fn a_build_that_ends_in_an_error_is_no_capacity() {
 #[tokio::test]
 async fn a_region_that_does_not_sell_the_type_says_which_do() {
     let bench = Bench::new().await;
-    let refusal = bench.refused(&bench.order_of("bm-s1", "GRA11")).await;
+    let refusal = bench.make(&bench.order_of("bm-s1", "GRA11")).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoCapacity);
     assert_eq!(refusal.help.as_deref(), Some("these do: GRA9"), "{refusal}");
-    let refusal = bench.refused(&bench.order_of("b3-16", "NOWHERE1")).await;
+    let refusal = bench
+        .make(&bench.order_of("b3-16", "NOWHERE1"))
+        .await
+        .unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert_eq!(
         refusal.help.as_deref(),
         Some("it has GRA11, GRA9, SBG5"),
         "{refusal}"
     );
-    let refusal = bench.refused(&bench.order_of("b9-1", "GRA11")).await;
+    let refusal = bench.make(&bench.order_of("b9-1", "GRA11")).await.unwrap_err();
     assert!(refusal.cause.contains("sells no type b9-1"), "{refusal}");
 }
 
@@ -305,7 +260,7 @@ async fn an_image_that_is_not_there_is_named_with_those_that_are() {
     let bench = Bench::new().await;
     let mut order = bench.order("box-1");
     order.candidate.image = Some("Plan 9".to_owned());
-    let refusal = bench.refused(&order).await;
+    let refusal = bench.make(&order).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert!(refusal.help.unwrap().contains("Debian 12"));
     bench.down("box-1").await.unwrap();
@@ -318,7 +273,7 @@ async fn bare_metal_has_images_of_its_own() {
         need: KvmNeed::Metal,
         ..bench.order_of("bm-s1", "GRA9")
     };
-    let machine = bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    let machine = bench.make(&order).await.unwrap();
     assert_eq!(
         (machine.instance_type.as_str(), machine.region.as_str()),
         ("bm-s1", "GRA9")
@@ -331,7 +286,7 @@ async fn bare_metal_has_images_of_its_own() {
 async fn an_answer_that_is_billed_by_the_month_is_undone_at_once() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.is_monthly = true;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert!(
         refusal.cause.contains("by the month") && refusal.cause.contains("deleted at once"),
@@ -354,7 +309,7 @@ async fn an_answer_that_is_billed_by_the_month_is_undone_at_once() {
 async fn the_accounts_limit_is_a_quota() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.quota = 0;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::QuotaReached);
     assert!(refusal.cause.contains("quota in GRA11"), "{refusal}");
 }
@@ -379,7 +334,7 @@ async fn keys_that_are_wrong_are_told_apart_and_never_shown() {
         ([secret, KEYS[1], KEYS[2]], "INVALID_KEY"),
     ] {
         let bench = Bench::with(keys, PROJECT).await;
-        let refusal = bench.refused(&bench.order("box-1")).await;
+        let refusal = bench.refused().await;
         assert_eq!(refusal.kind, ErrorKind::Unauthorized);
         assert!(refusal.cause.contains(code), "{refusal}");
         assert!(
@@ -408,7 +363,7 @@ async fn keys_that_expire_in_the_middle_leave_a_box_that_is_found_later() {
 #[tokio::test]
 async fn a_project_that_does_not_exist_is_named_as_that() {
     let bench = Bench::with(KEYS, "ffffffffffffffffffffffffffffffff").await;
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NotFound);
     assert!(refusal.help.unwrap().contains("OVH_CLOUD_PROJECT_SERVICE"));
 }
@@ -422,7 +377,7 @@ async fn damaged_tags_are_listed_and_not_decided_about() {
         listed.len() == 2 && listed.iter().all(|listed| listed.tags.is_none()),
         "{listed:?}"
     );
-    let refusal = bench.refused(&bench.order("box-1")).await;
+    let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::Taken, "whose box that is cannot be told");
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new(), "the label stands");
@@ -443,7 +398,7 @@ async fn user_data_that_is_too_long_is_refused_before_anything_is_made() {
     let bench = Bench::new().await;
     let mut order = bench.order("box-1");
     order.user_data = "#".repeat(49_152);
-    let refusal = bench.refused(&order).await;
+    let refusal = bench.make(&order).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Invalid);
     assert_eq!(bench.fake.count("POST"), 0);
 }
@@ -456,7 +411,7 @@ async fn a_type_that_cannot_serve_the_lane_is_refused_before_any_call() {
             need,
             ..bench.order_of(instance_type, "GRA11")
         };
-        assert_eq!(bench.refused(&order).await.kind, ErrorKind::NoKvm);
+        assert_eq!(bench.make(&order).await.unwrap_err().kind, ErrorKind::NoKvm);
     }
     assert_eq!(bench.fake.calls(), Vec::<String>::new());
 }

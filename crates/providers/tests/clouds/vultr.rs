@@ -1,13 +1,12 @@
 //! Vultr, through the engine's `Cloud`, against its fake.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use engine::cloud::Cloud;
 use model::{
-    error::{ErrorKind, ProviderError},
+    error::ErrorKind,
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::{Gone, ResourceKind},
     name::{Label, RunId},
     order::Order,
     time::{Deadline, between},
@@ -20,24 +19,18 @@ use providers::{
 use serde_json::json;
 
 use crate::{
+    bench,
     fakes::{
-        clock::TestClock,
-        server::{Fake, Fault, Reply},
+        server::{Fault, Reply},
         vultr::{KEY, Vultr as FakeVultr},
     },
-    orders::{self, label, run},
+    orders::label,
 };
 
 const VM: &str = "vx1-g-4c-16g-240s";
 const METAL: &str = "vbm-6c-32gb-amd";
 
-/// A provider over the fake, and both ends of it.
-struct Bench {
-    cloud: Cloud<Vultr>,
-    fake: Fake<FakeVultr>,
-    clock: TestClock,
-    plan: &'static str,
-}
+type Bench = bench::Bench<Vultr, FakeVultr>;
 
 impl Bench {
     async fn new() -> Self {
@@ -49,72 +42,34 @@ impl Bench {
     }
 
     async fn with(token: &str, plan: &'static str) -> Self {
-        let clock = TestClock::new();
-        let fake = Fake::serve(FakeVultr::new(&clock)).await;
-        let api = Vultr::new(Access {
-            token: token.to_owned(),
-            endpoint: Some(format!("{}/v2", fake.url)),
-            log: None,
-            time_max: None,
-        });
-        let cloud = Cloud::new(Arc::new(api.unwrap()), Arc::new(clock.clone()));
-        Self {
-            cloud,
-            fake,
-            clock,
-            plan,
-        }
-    }
-
-    fn order(&self, name: &str) -> Order {
-        Hooks::order(self, &label(name), &run("r1"))
-    }
-
-    async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
-        self.cloud.up(&self.order(name), &Reports::default()).await
-    }
-
-    async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        self.cloud
-            .down(&Which::Label(label(name)), &Reports::default())
-            .await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.fake.names()
+        let client = |url: &str| {
+            Vultr::new(Access {
+                token: token.to_owned(),
+                endpoint: Some(format!("{url}/v2")),
+                log: None,
+                time_max: None,
+            })
+        };
+        let bench = Self::serve(("vultr", plan, "ewr"), FakeVultr::new, client);
+        bench.await.with_kvm()
     }
 
     /// There is one box of that label, and there never were two.
     #[track_caller]
-    fn assert_one(&self, name: &str) {
-        let most = self.fake.api().most_of_a_name.get(name).copied();
+    fn assert_one(&self) {
+        let most = self.fake.api().most_of_a_name.get("box-1").copied();
         assert_eq!(most, Some(1), "{:?}", self.fake.calls());
     }
 
-    /// Brings one box up although one call goes wrong, and down again.
     async fn survives(call: &str, fault: Fault) -> Self {
         let bench = Self::new().await;
-        bench.fake.fault(call, fault.clone());
-        let outcome = bench.up("box-1").await;
-        outcome.unwrap_or_else(|error| panic!("{call} with {fault:?}: {error}"));
-        bench.assert_one("box-1");
-        bench.down("box-1").await.unwrap();
-        assert_eq!(bench.names(), Vec::<String>::new(), "{call} with {fault:?}");
-        bench
-    }
-
-    /// Orders a box that is not to be had, and returns what that means.
-    async fn refused(&self) -> ProviderError {
-        self.up("box-1").await.expect_err("the fake refuses")
+        bench.survive((call, ""), fault, Self::assert_one).await
     }
 }
 
 impl Hooks for Bench {
     fn order(&self, label: &Label, run: &RunId) -> Order {
-        Order {
-            need: KvmNeed::Required,
-            ..orders::order(("vultr", self.plan, "ewr"), label, run, &self.clock)
-        }
+        self.order_for(label, run)
     }
 
     fn plant_foreign(&self, label: &Label) {
@@ -135,14 +90,6 @@ impl Hooks for Bench {
         tagged
             .iter()
             .any(|text| text.split(' ').any(|found| found == word))
-    }
-}
-
-fn status(code: u16, body: &str) -> Reply {
-    Reply {
-        status: code,
-        headers: Vec::new(),
-        body: body.as_bytes().to_vec(),
     }
 }
 
@@ -175,7 +122,7 @@ async fn nothing_is_left_but_what_was_there() {
 async fn everything_is_tagged_by_the_call_that_makes_it() {
     let bench = Bench::new().await;
     let order = bench.order("box-1");
-    bench.cloud.up(&order, &Reports::default()).await.unwrap();
+    bench.make(&order).await.unwrap();
     for text in bench.fake.api().tagged() {
         for (key, value) in order.tags.pairs() {
             assert!(
@@ -244,8 +191,11 @@ async fn a_create_whose_answer_is_lost_is_found_and_never_sent_again() {
     for fault in [
         Fault::LoseAnswer,
         Fault::Garbage,
-        Fault::Belie(status(504, "gateway timeout")),
-        Fault::Belie(status(500, r#"{"error":"Internal server error.","status":500}"#)),
+        Fault::Belie(Reply::text(504, "gateway timeout")),
+        Fault::Belie(Reply::text(
+            500,
+            r#"{"error":"Internal server error.","status":500}"#,
+        )),
     ] {
         let bench = Bench::survives("POST /v2/instances", fault).await;
         assert_eq!(bench.fake.count("POST /v2/instances"), 1);
@@ -289,7 +239,7 @@ async fn every_other_call_may_be_lost_late_or_garbage() {
         for fault in [
             Fault::LoseAnswer,
             Fault::LoseCall,
-            Fault::Refuse(status(502, "<html>bad gateway")),
+            Fault::Refuse(Reply::text(502, "<html>bad gateway")),
         ] {
             Bench::survives(call, fault).await;
         }
@@ -304,7 +254,7 @@ async fn half_a_firewall_is_completed() {
     let bench = Bench::new().await;
     bench
         .fake
-        .fault_in_body("POST /v2/firewalls/", "icmp", Fault::Refuse(status(503, "")));
+        .fault_in_body("POST /v2/firewalls/", "icmp", Fault::Refuse(Reply::text(503, "")));
     bench.up("box-1").await.unwrap();
     let rules = bench.fake.api().rules();
     assert!(rules.contains(&"tcp 22 203.0.113.7/32".to_owned()), "{rules:?}");
@@ -384,7 +334,7 @@ async fn too_many_requests_are_waited_out() {
     bench.fake.api().behaviour.requests_a_second = 8;
     let reports = Reports::default();
     bench.cloud.up(&bench.order("box-1"), &reports).await.unwrap();
-    bench.assert_one("box-1");
+    bench.assert_one();
     let is_told = |line: &String| line.contains("Rate limit reached");
     assert!(reports.all().iter().any(is_told), "{:?}", reports.all());
     bench.fake.api().behaviour.requests_a_second = 30;
@@ -401,11 +351,7 @@ async fn all_pages_are_listed() {
     }
     let listed = bench.cloud.listing().unwrap().list().await.unwrap();
     assert_eq!(listed.len(), 15);
-    let gone = bench
-        .cloud
-        .down(&Which::AllOurs, &Reports::default())
-        .await
-        .unwrap();
+    let gone = bench.down_all().await;
     assert_eq!(gone.len(), 15, "{gone:?}");
     assert_eq!(bench.names(), Vec::<String>::new());
 }
@@ -451,12 +397,12 @@ async fn a_plan_that_is_no_promise_is_refused_before_any_call() {
             need,
             ..bench.order("box-1")
         };
-        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        let refusal = bench.make(&order).await.unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::NoKvm);
         let wanted = if need == KvmNeed::Metal { METAL } else { VM };
         assert!(refusal.help.unwrap().contains(wanted));
     }
-    assert!(bench.cloud.refuse(bench.plan, KvmNeed::None).is_none());
+    assert!(bench.cloud.refuse(bench.place.1, KvmNeed::None).is_none());
     assert!(bench.cloud.refuse(VM, KvmNeed::Metal).is_some());
     assert!(bench.cloud.refuse(METAL, KvmNeed::Metal).is_none());
     assert_eq!(bench.fake.calls(), Vec::<String>::new());
@@ -470,7 +416,7 @@ async fn ssh_is_never_opened_to_everybody_by_default() {
             allow,
             ..bench.order("box-1")
         };
-        let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+        let refusal = bench.make(&order).await.unwrap_err();
         assert!(refusal.help.unwrap().contains("--allow-cidr"));
     }
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -482,13 +428,13 @@ async fn an_operating_system_goes_by_its_name_or_its_id() {
     for (image, id) in [("Debian 12 x64 (bookworm)", 2136), ("2465", 2465)] {
         let mut order = bench.order("box-1");
         order.candidate.image = Some(image.to_owned());
-        bench.cloud.up(&order, &Reports::default()).await.unwrap();
+        bench.make(&order).await.unwrap();
         assert_eq!(bench.fake.api().asked("box-1").unwrap()["os_id"], json!(id));
         bench.down("box-1").await.unwrap();
     }
     let mut order = bench.order("box-1");
     order.candidate.image = Some("Ubuntu 24".to_owned());
-    let refusal = bench.cloud.up(&order, &Reports::default()).await.unwrap_err();
+    let refusal = bench.make(&order).await.unwrap_err();
     assert!(refusal.help.unwrap().contains("Ubuntu 24.04 LTS x64"));
     bench.down("box-1").await.unwrap();
 }

@@ -68,10 +68,14 @@ impl Reply {
     }
 
     pub(crate) fn empty(status: u16) -> Self {
+        Self::text(status, "")
+    }
+
+    pub(crate) fn text(status: u16, body: &str) -> Self {
         Self {
             status,
             headers: Vec::new(),
-            body: Vec::new(),
+            body: body.as_bytes().to_vec(),
         }
     }
 }

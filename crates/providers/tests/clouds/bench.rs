@@ -1,0 +1,119 @@
+//! What the tests of all clouds share: a provider over its fake, and boxes that are brought up and down there.
+
+use std::sync::Arc;
+
+use engine::cloud::Cloud;
+use model::{
+    cloud::CloudApi,
+    error::ProviderError,
+    lane::KvmNeed,
+    machine::{Gone, Machine, Which},
+    name::{Label, RunId},
+    order::Order,
+    world::Provider,
+};
+use providers::contract::Reports;
+
+use crate::{
+    fakes::{
+        clock::TestClock,
+        server::{Api, Fake, Fault},
+    },
+    orders::{self, label, run},
+};
+
+/// A provider over the fake, and both ends of it.
+pub(crate) struct Bench<A, F> {
+    pub(crate) cloud: Cloud<A>,
+    pub(crate) fake: Fake<F>,
+    pub(crate) clock: TestClock,
+    /// Provider, type and region of what is ordered.
+    pub(crate) place: (&'static str, &'static str, &'static str),
+    need: KvmNeed,
+}
+
+impl<A: CloudApi, F: Api> Bench<A, F> {
+    /// Serves a fake, and makes its client of the address at which it answers.
+    pub(crate) async fn serve(
+        place: (&'static str, &'static str, &'static str),
+        fake: impl FnOnce(&TestClock) -> F,
+        client: impl FnOnce(&str) -> Result<A, ProviderError>,
+    ) -> Self {
+        let clock = TestClock::new();
+        let fake = Fake::serve(fake(&clock)).await;
+        let api = client(&fake.url).expect("its endpoint is a URL");
+        Self {
+            cloud: Cloud::new(Arc::new(api), Arc::new(clock.clone())),
+            fake,
+            clock,
+            place,
+            need: KvmNeed::None,
+        }
+    }
+
+    /// Has its orders ask for KVM.
+    pub(crate) fn with_kvm(self) -> Self {
+        Self {
+            need: KvmNeed::Required,
+            ..self
+        }
+    }
+
+    pub(crate) fn order_for(&self, label: &Label, run: &RunId) -> Order {
+        Order {
+            need: self.need,
+            ..orders::order(self.place, label, run, &self.clock)
+        }
+    }
+
+    pub(crate) fn order(&self, name: &str) -> Order {
+        self.order_for(&label(name), &run("r1"))
+    }
+
+    pub(crate) fn order_of(&self, instance_type: &str, region: &str) -> Order {
+        let mut order = self.order("box-1");
+        order.candidate.instance_type = instance_type.to_owned();
+        order.candidate.region = region.to_owned();
+        order
+    }
+
+    pub(crate) async fn make(&self, order: &Order) -> Result<Machine, ProviderError> {
+        self.cloud.up(order, &Reports::default()).await
+    }
+
+    pub(crate) async fn up(&self, name: &str) -> Result<Machine, ProviderError> {
+        self.make(&self.order(name)).await
+    }
+
+    /// Orders a box that is not to be had, and returns what that means.
+    pub(crate) async fn refused(&self) -> ProviderError {
+        self.up("box-1").await.expect_err("the fake refuses")
+    }
+
+    pub(crate) async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
+        let which = Which::Label(label(name));
+        self.cloud.down(&which, &Reports::default()).await
+    }
+
+    pub(crate) async fn down_all(&self) -> Vec<Gone> {
+        let reports = Reports::default();
+        let gone = self.cloud.down(&Which::AllOurs, &reports).await;
+        gone.expect("all goes")
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.fake.names()
+    }
+
+    /// Brings one box up although one call goes wrong, and down again. The call is told by how its method and path
+    /// begin, and by what is in its body. `check` looks at what is there meanwhile.
+    pub(crate) async fn survive(self, call: (&str, &str), fault: Fault, check: impl FnOnce(&Self)) -> Self {
+        self.fake.fault_in_body(call.0, call.1, fault.clone());
+        let outcome = self.up("box-1").await;
+        outcome.unwrap_or_else(|error| panic!("{call:?} with {fault:?}: {error}"));
+        check(&self);
+        self.down("box-1").await.unwrap();
+        assert_eq!(self.names(), Vec::<String>::new(), "{call:?} with {fault:?}");
+        self
+    }
+}
