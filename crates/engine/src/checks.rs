@@ -11,7 +11,6 @@ use model::{
     render::post_deploy::{bundle, check_command, trace_file},
     report::Verdict,
     split::traced_command,
-    time::{after, between},
     world::Command,
 };
 
@@ -19,6 +18,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     open::tool,
+    time::Limit,
 };
 
 /// How long one question for output may wait on the box, in seconds: under the time after which connections go stale.
@@ -113,7 +113,7 @@ fn start(lane: &Lane<'_>, check: &Check) -> Command {
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
-    let end = after(lane.world.clock.now(), check.timeout + GRACE);
+    let end = Limit::after(&*lane.world.clock, check.timeout + GRACE);
     let mut offset = 0;
     loop {
         let question = [
@@ -137,7 +137,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
         if let Some(outcome) = ended(check, &header) {
             return Ok((outcome, header.seconds().unwrap_or_default()));
         }
-        if between(lane.world.clock.now(), end).is_zero() {
+        if end.is_over(&*lane.world.clock) {
             link.run(lane.world, &tool(["stop", lane.plan.run.as_str(), &check.slug]))
                 .await?;
             let why = "it was still running long past its time limit, and was stopped".to_owned();

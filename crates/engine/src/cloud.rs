@@ -1,7 +1,12 @@
 //! A provider over any cloud's single calls: making, waiting, asking again, destroying and confirming, written once.
 //! Keeps out: what any one cloud is like.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -11,17 +16,18 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Listed, Machine, Which},
-    name::Label,
+    name::{Label, RunId},
     order::Order,
     retry::{Next, after, pause},
     tags::Tags,
-    time::{Deadline, Timestamp, after as later, between},
+    time::{Deadline, Timestamp},
     world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
 
 mod departure;
 
 use self::departure::Departing;
+use crate::time::Limit;
 
 /// How long an answer that does not come is asked for again, where asking changes nothing.
 const ASK_MAX: Duration = Duration::from_secs(3 * 60);
@@ -39,12 +45,21 @@ const TOGETHER: usize = 8;
 pub struct Cloud<A: ?Sized> {
     api: Arc<A>,
     clock: Arc<dyn Clock>,
+    made: Mutex<Made>,
 }
+
+/// When this process was last through with making something of a label and run, by the clock that nobody sets; none: it
+/// is at it, or was cut off.
+type Made = BTreeMap<(Label, RunId), Option<Duration>>;
 
 impl<A: CloudApi + ?Sized> Cloud<A> {
     /// Makes a provider of a cloud.
     pub fn new(api: Arc<A>, clock: Arc<dyn Clock>) -> Self {
-        Self { api, clock }
+        Self {
+            api,
+            clock,
+            made: Mutex::default(),
+        }
     }
 
     fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
@@ -57,8 +72,14 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
-    fn in_time(&self, length: Duration) -> Timestamp {
-        later(self.clock.now(), length)
+    fn note_made(&self, order: &Order, ended: Option<Duration>) {
+        let of = (order.tags.label.clone(), order.tags.run.clone());
+        self.made().insert(of, ended);
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        // What a poisoned lock holds is still true.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until there is an answer or the failure is one that will not pass. Only for what may be asked twice.
@@ -66,7 +87,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     where
         F: Future<Output = Result<T, ProviderError>>,
     {
-        let end = self.in_time(ASK_MAX);
+        let end = Limit::after(&*self.clock, ASK_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -74,7 +95,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let left = between(self.clock.now(), end);
+            let left = end.left(&*self.clock);
             let wait = match after(&error.kind, attempt, left) {
                 // A call of several requests needs more than the one that a rate limit allows next.
                 Next::Wait(wait) => wait.max(pause(attempt)),
@@ -122,6 +143,15 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             help: Some(help),
             ..self.error(ErrorKind::Taken, "create a box", cause)
         })
+    }
+
+    async fn adopt_or_make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
+        if let Some(found) = self.find(order, progress).await? {
+            progress.report(&format!("box {} is there already", found.listed.id), None);
+            return self.wait(order, found, progress).await;
+        }
+        let prepared = self.ask(progress, || self.api.prepare(order)).await?;
+        self.make(order, &prepared, progress).await
     }
 
     /// Makes the box in the first place that has one free, and returns it when it has its address.
@@ -179,12 +209,16 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         prepared: &Prepared,
         progress: &dyn Progress,
     ) -> Result<Sighting, ProviderError> {
-        let end = self.in_time(ASK_MAX);
+        let end = Limit::after(&*self.clock, ASK_MAX);
         let mut attempt = 0;
         let mut unanswered = None;
         loop {
             attempt += 1;
-            let error = match self.api.create(order, place, prepared).await {
+            let created = match self.is_overdue(order) {
+                true => Err(self.overdue(order)),
+                false => self.api.create(order, place, prepared).await,
+            };
+            let error = match created {
                 Ok(sighting) => return Ok(sighting),
                 Err(error) => error,
             };
@@ -195,7 +229,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             if may_exist && let Some(found) = self.look_for(order, &error, progress).await? {
                 return Ok(found);
             }
-            let left = between(self.clock.now(), end);
+            let left = end.left(&*self.clock);
             let may_repeat =
                 self.api.is_create_repeatable() && attempt < CREATES_MAX && pause(attempt) < left;
             let wait = match after(&error.kind, attempt, left) {
@@ -219,7 +253,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         progress: &dyn Progress,
     ) -> Result<Option<Sighting>, ProviderError> {
         progress.report(&format!("{unanswered}; looking for the box"), None);
-        let end = self.in_time(self.api.listing_lag() + LOST_MAX);
+        let end = Limit::after(&*self.clock, self.api.listing_lag() + LOST_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -236,7 +270,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                     });
                 }
             }
-            if between(self.clock.now(), end) < pause(attempt) {
+            if end.left(&*self.clock) < pause(attempt) {
                 return Ok(None);
             }
             self.sleep(pause(attempt)).await;
@@ -250,15 +284,15 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         mut sighting: Sighting,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let end = self.in_time(self.api.up_max(&order.candidate.instance_type));
-        let unseen_end = self.in_time(self.api.listing_lag() + LOST_MAX);
+        let end = Limit::after(&*self.clock, self.api.up_max(&order.candidate.instance_type));
+        let unseen_end = Limit::after(&*self.clock, self.api.listing_lag() + LOST_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
             if let Some(machine) = self.ready(order, &sighting)? {
                 return Ok(machine);
             }
-            if between(self.clock.now(), end).is_zero() {
+            if end.is_over(&*self.clock) {
                 return Err(self.too_slow(order, &sighting));
             }
             progress.report(
@@ -268,7 +302,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             self.sleep(pause(attempt).min(self.api.look_max())).await;
             match self.ask(progress, || self.api.look(&sighting)).await? {
                 Some(seen) => sighting = seen,
-                None if between(self.clock.now(), unseen_end).is_zero() => {
+                None if unseen_end.is_over(&*self.clock) => {
                     return Err(self.vanished(&sighting));
                 }
                 None => {}
@@ -276,10 +310,43 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
+    /// Destroys what is meant, and returns when none of it is listed any more.
+    async fn destroy_all(
+        &self,
+        which: &Which,
+        until: Option<Deadline>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Gone>, ProviderError> {
+        let end = Limit::after(&*self.clock, self.api.gone_max());
+        let mut departing = Departing::default();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut listed = self.ask(progress, || self.api.list(which)).await?;
+            let is_later = |tags: &Tags| until.is_some_and(|until| tags.deadline > until);
+            listed.retain(|listed| !listed.tags.as_ref().is_some_and(is_later));
+            departing.see(listed);
+            if departing.is_over() {
+                return Ok(departing.gone());
+            }
+            let rest = self.destroy(&mut departing, progress).await;
+            if departing.is_stuck() || end.is_over(&*self.clock) {
+                let (kind, left) = departing.remaining();
+                return Err(self.error(kind, "destroy", left));
+            }
+            // What was just made may be missing from the first list: a second look comes after the lag.
+            let wait = match departing.has_machine() {
+                true => pause(attempt).min(self.api.look_max()),
+                false => self.api.listing_lag().max(pause(attempt)),
+            };
+            self.sleep(wait.max(rest)).await;
+        }
+    }
+
     /// Asks for everything that is due to be destroyed. Returns how long the provider wants to be left alone.
     async fn destroy(&self, departing: &mut Departing, progress: &dyn Progress) -> Duration {
         let mut rest = Duration::ZERO;
-        for batch in departing.due(self.clock.now()).chunks(TOGETHER) {
+        for batch in departing.due(self.clock.steady()).chunks(TOGETHER) {
             let names: Vec<_> = batch
                 .iter()
                 .map(|listed| format!("{} {}", listed.kind, listed.id))
@@ -287,7 +354,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             progress.report(&format!("destroying {}", names.join(", ")), None);
             let answers = join_all(batch.iter().map(|listed| self.api.delete(listed))).await;
             for (listed, answer) in batch.iter().zip(answers) {
-                let wanted = departing.answered(listed, self.clock.now(), answer);
+                let wanted = departing.answered(listed, self.clock.steady(), answer);
                 rest = rest.max(wanted.unwrap_or_default());
             }
         }
@@ -307,6 +374,22 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         Ok(sighting
             .machine(self.api.name(), &order.tags)
             .filter(|_| !is_key_missing))
+    }
+
+    /// Tells whether a box that is made now must be gone already, by the provider's clock.
+    fn is_overdue(&self, order: &Order) -> bool {
+        self.api.now().is_some_and(|now| order.tags.deadline.is_over(now))
+    }
+
+    fn overdue(&self, order: &Order) -> ProviderError {
+        let deadline = order.tags.deadline.moment();
+        let cause = format!("its deadline, {deadline}, is over by the provider's clock");
+        let help =
+            "look whether this machine's clock is right, or did it sleep? Then run it again".to_owned();
+        ProviderError {
+            help: Some(help),
+            ..self.error(ErrorKind::Invalid, "create a box", cause)
+        }
     }
 
     fn too_slow(&self, order: &Order, sighting: &Sighting) -> ProviderError {
@@ -346,37 +429,23 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
         if let Some(refusal) = self.api.refuse(&order.candidate.instance_type, order.need) {
             return Err(refusal);
         }
-        if let Some(found) = self.find(order, progress).await? {
-            progress.report(&format!("box {} is there already", found.listed.id), None);
-            return self.wait(order, found, progress).await;
-        }
-        let prepared = self.ask(progress, || self.api.prepare(order)).await?;
-        self.make(order, &prepared, progress).await
+        self.note_made(order, None);
+        let outcome = self.adopt_or_make(order, progress).await;
+        self.note_made(order, Some(self.clock.steady()));
+        outcome
     }
 
     async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        let end = self.in_time(self.api.gone_max());
-        let mut departing = Departing::default();
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let listed = self.ask(progress, || self.api.list(which)).await?;
-            departing.see(listed);
-            if departing.is_over() {
-                return Ok(departing.gone());
-            }
-            let rest = self.destroy(&mut departing, progress).await;
-            if departing.is_stuck() || between(self.clock.now(), end).is_zero() {
-                let (kind, left) = departing.remaining();
-                return Err(self.error(kind, "destroy", left));
-            }
-            // What was just made may be missing from the first list: a second look comes after the lag.
-            let wait = match departing.has_machine() {
-                true => pause(attempt).min(self.api.look_max()),
-                false => self.api.listing_lag().max(pause(attempt)),
-            };
-            self.sleep(wait.max(rest)).await;
-        }
+        self.destroy_all(which, None, progress).await
+    }
+
+    async fn down_until(
+        &self,
+        which: &Which,
+        until: Deadline,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Gone>, ProviderError> {
+        self.destroy_all(which, Some(until), progress).await
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
@@ -389,6 +458,17 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     fn listing_lag(&self) -> Duration {
         self.api.listing_lag()
+    }
+
+    fn unlisted_for(&self, which: &Which) -> Duration {
+        let lag = self.api.listing_lag();
+        let Which::OfRun(label, run) = which else {
+            return lag;
+        };
+        match self.made().get(&(label.clone(), run.clone())) {
+            Some(Some(ended)) => ended.saturating_add(lag).saturating_sub(self.clock.steady()),
+            Some(None) | None => lag,
+        }
     }
 
     fn listing(&self) -> Option<&dyn Listing> {

@@ -9,7 +9,6 @@ use model::{
     event::{Event, Step},
     follow::{Header, State},
     render::post_deploy::{File, bundle, check_files, command, deploy_files},
-    time::{after, between},
     world::Command,
 };
 
@@ -17,6 +16,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     open::tool,
+    time::Limit,
 };
 
 /// How long stage 2 may take: an emulated box that builds everything needs a good part of it.
@@ -95,7 +95,7 @@ pub fn refusal(error: &RemoteError) -> Refusal {
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome, RemoteError> {
-    let end = after(lane.world.clock.now(), DEPLOY_MAX + GRACE);
+    let end = Limit::after(&*lane.world.clock, DEPLOY_MAX + GRACE);
     let mut offset = 0;
     loop {
         let question = ["follow", &id(lane), NAME, &offset.to_string(), POLL_SECONDS].map(str::to_owned);
@@ -115,7 +115,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome
         {
             return Ok(outcome);
         }
-        if between(lane.world.clock.now(), end).is_zero() {
+        if end.is_over(&*lane.world.clock) {
             stop(lane, link).await?;
             return Ok(Outcome::TimedOut);
         }

@@ -1,19 +1,20 @@
 //! Destroys boxes, and confirms that they are gone. Only here are boxes destroyed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use model::{
     error::{ErrorKind, ProviderError},
     event::{Event, Step},
-    journal::{Fact, Held, Holdings},
+    journal::{Fact, Held},
     machine::{Gone, ResourceKind, Which},
     name::{Label, ProviderName, RunId},
+    reap::Doomed,
     retry::{Next, after, pause},
-    time::{Deadline, Timestamp, after as later, between},
-    world::{Progress, World},
+    time::{Deadline, Timestamp},
+    world::{Progress, Provider, World},
 };
 
-use crate::lane::Lane;
+use crate::{lane::Lane, time::Limit};
 
 /// How long destroying is tried before the box is reported as left.
 const DESTROY_MAX: Duration = Duration::from_secs(10 * 60);
@@ -33,12 +34,7 @@ pub enum Departure {
 /// What the journal says of a box.
 enum Known {
     /// This.
-    Held {
-        /// What it says.
-        held: Box<Held>,
-        /// Whether the run's process died, and did not end the run.
-        has_died: bool,
-    },
+    Held(Box<Held>),
     /// Nothing: no process of this machine has asked for such a box, or it is gone.
     Nothing,
     /// It cannot be read.
@@ -48,17 +44,18 @@ enum Known {
 impl Known {
     fn held(&self) -> Option<&Held> {
         match self {
-            Self::Held { held, .. } => Some(held),
+            Self::Held(held) => Some(held),
             Self::Nothing | Self::Unreadable => None,
         }
     }
 
-    /// Returns from when on a provider lists all that was made: a look before that may miss something.
-    fn listed_from(&self, lag: Duration, now: Timestamp) -> Timestamp {
+    /// Returns for how long from now on a provider may not list all that was made: a look before that may miss
+    /// something. Nobody knows when an unanswered attempt made something: it may have been just now.
+    fn unlisted_for(&self, provider: &dyn Provider, which: &Which) -> Duration {
         match self {
-            Self::Held { held, has_died } => held.listed_from(lag, now, *has_died),
-            Self::Nothing => now,
-            Self::Unreadable => later(now, lag),
+            Self::Held(held) if held.is_answered() => provider.unlisted_for(which),
+            Self::Held(_) | Self::Unreadable => provider.listing_lag(),
+            Self::Nothing => Duration::ZERO,
         }
     }
 }
@@ -72,44 +69,80 @@ pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure
         Some(held) => Which::OfRun(label.clone(), held.run.clone()),
         None => Which::Label(label.clone()),
     };
-    depart(label, known, &which, lane, world).await
+    depart(label, known, &Aim::everywhere(which, world), lane, world).await
 }
 
 /// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
 pub async fn down_own(lane: &Lane<'_>) -> Departure {
     let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
-    let known = match known_of_run(label, run, name, lane.world).await {
-        // This process is the one that carries the run out.
-        Known::Held { held, .. } => Known::Held {
-            held,
-            has_died: false,
-        },
-        known => known,
-    };
+    let known = known_of_run(label, run, name, lane.world).await;
     let which = Which::OfRun(label.clone(), run.clone());
-    depart(label, known, &which, name, lane.world).await
+    let aim = Aim::everywhere(which, lane.world);
+    depart(label, known, &aim, name, lane.world).await
 }
 
 /// Destroys the box of that label that was made for that run, on whichever machine; never anything of another run.
 pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Departure {
     let known = known_of_run(label, run, lane, world).await;
     let which = Which::OfRun(label.clone(), run.clone());
-    depart(label, known, &which, lane, world).await
+    depart(label, known, &Aim::everywhere(which, world), lane, world).await
 }
 
-async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, world: &World) -> Departure {
+/// Destroys what was picked. Of what the journal does not know only those providers are asked that list it, as all of
+/// them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine the
+/// run may just be taken up again.
+pub(crate) async fn down_doomed(doomed: &Doomed, is_overdue: bool, world: &World) -> Departure {
+    let known = known_of_run(&doomed.label, &doomed.run, None, world).await;
+    let mut aim = Aim::everywhere(Which::OfRun(doomed.label.clone(), doomed.run.clone()), world);
+    if matches!(known, Known::Nothing) && !doomed.things.is_empty() {
+        let names: BTreeSet<_> = doomed.things.iter().map(|(name, _)| name.clone()).collect();
+        aim.unknown_at = names.into_iter().collect();
+        let tags = doomed
+            .things
+            .iter()
+            .filter_map(|(_, listed)| listed.tags.as_ref());
+        aim.until = tags.map(|tags| tags.deadline).max().filter(|_| is_overdue);
+    }
+    depart(&doomed.label, known, &aim, None, world).await
+}
+
+/// What is to be destroyed.
+struct Aim {
+    which: Which,
+    /// What has a later deadline stays.
+    until: Option<Deadline>,
+    /// Where it is looked for when the journal does not know.
+    unknown_at: Vec<ProviderName>,
+}
+
+impl Aim {
+    fn everywhere(which: Which, world: &World) -> Self {
+        Self {
+            which,
+            until: None,
+            unknown_at: world.providers.keys().cloned().collect(),
+        }
+    }
+}
+
+/// Destroys a box, and says so.
+async fn depart(label: &Label, known: Known, aim: &Aim, lane: Option<&str>, world: &World) -> Departure {
     world.tell(lane, Event::StepBegan { step: Step::Down });
     let held = known.held();
     let run = held.map(|held| &held.run);
+    let is_ours = match run {
+        Some(run) => world.journal.hold(run).await.unwrap_or(false),
+        None => true,
+    };
     note(run, Fact::DownBegan { label: label.clone() }, lane, world).await;
     let providers = match held {
         Some(held) => held.providers().into_iter().cloned().collect(),
-        None => world.providers.keys().cloned().collect::<Vec<_>>(),
+        None => aim.unknown_at.clone(),
     };
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for name in providers {
-        match destroy_all(&name, which, &known, lane, world).await {
+        match destroy_all(&name, aim, &known, lane, world).await {
             Ok(found) => gone.extend(found),
             Err(error) => failures.push(error.to_string()),
         }
@@ -124,7 +157,7 @@ async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, 
         failures.push(why.to_owned());
     }
     let departure = match failures.is_empty() {
-        true => confirm(label, held, gone, lane, world).await,
+        true => confirm(label, held, is_ours, gone, lane, world).await,
         false => leave(label, held, failures.join("; "), lane, world).await,
     };
     let failure = match &departure {
@@ -146,54 +179,55 @@ async fn depart(label: &Label, known: Known, which: &Which, lane: Option<&str>, 
 /// each of it that is found, the provider is looked at once more.
 async fn destroy_all(
     name: &ProviderName,
-    which: &Which,
+    aim: &Aim,
     known: &Known,
     lane: Option<&str>,
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
-    let lag = world.providers.get(name).map(|provider| provider.listing_lag());
-    let lag = lag.unwrap_or_default();
-    let mut listed_from = known.listed_from(lag, world.clock.now());
+    let provider = world.providers.get(name).ok_or_else(|| unknown_provider(name))?;
+    let clock = &*world.clock;
+    let mut all_listed = Limit::after(clock, known.unlisted_for(&**provider, &aim.which));
     let is_unanswered = known.held().is_some_and(|held| !held.is_answered());
     let mut gone = Vec::new();
     loop {
         // Not the moment at which the answer is read: this machine may sleep on it.
-        let began = world.clock.now();
-        let found = destroy(name, which, lane, world).await?;
+        let mut is_last = all_listed.is_over(clock);
+        let found = destroy(&**provider, aim, lane, world).await?;
         if is_unanswered && found.iter().any(|gone| gone.kind == ResourceKind::Machine) {
-            listed_from = later(world.clock.now(), lag);
+            all_listed = Limit::after(clock, provider.listing_lag());
+            is_last = false;
         }
         gone.extend(found);
-        if began >= listed_from {
+        if is_last {
             return Ok(gone);
         }
-        let wait = between(world.clock.now(), listed_from);
         let message = format!("looking once more when {name} lists all that is new");
         DownProgress { lane, world }.report(&message, None);
-        world.clock.sleep(wait).await;
+        clock.sleep(all_listed.left(clock)).await;
     }
 }
 
 /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
 async fn destroy(
-    name: &ProviderName,
-    which: &Which,
+    provider: &dyn Provider,
+    aim: &Aim,
     lane: Option<&str>,
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
-    let Some(provider) = world.providers.get(name) else {
-        return Err(unknown_provider(name));
-    };
     let progress = DownProgress { lane, world };
-    let began = world.clock.now();
+    let end = Limit::after(&*world.clock, DESTROY_MAX);
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match provider.down(which, &progress).await {
+        let outcome = match aim.until {
+            Some(until) => provider.down_until(&aim.which, until, &progress).await,
+            None => provider.down(&aim.which, &progress).await,
+        };
+        let error = match outcome {
             Ok(gone) => return Ok(gone),
             Err(error) => error,
         };
-        let left = DESTROY_MAX.saturating_sub(between(began, world.clock.now()));
+        let left = end.left(&*world.clock);
         let wait = match after(&error.kind, attempt, left) {
             Next::Wait(wait) => wait,
             // Asking again is how an unanswered destroy is looked for: it is done when nothing is listed any more.
@@ -218,9 +252,12 @@ fn unknown_provider(name: &ProviderName) -> ProviderError {
     }
 }
 
+/// Says what is gone. The box of a run that another process carries out is not written off: that may be asking for it
+/// once more, and says itself when it is through.
 async fn confirm(
     label: &Label,
     held: Option<&Held>,
+    is_ours: bool,
     gone: Vec<Gone>,
     lane: Option<&str>,
     world: &World,
@@ -231,7 +268,7 @@ async fn confirm(
         .count();
     let is_late_possible = held.is_some_and(|held| can_turn_up_late(held, world));
     let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, now_at(held, world)));
-    let run = held.map(|held| &held.run);
+    let run = held.map(|held| &held.run).filter(|_| is_ours);
     note(
         run,
         Fact::Gone {
@@ -247,12 +284,12 @@ async fn confirm(
     if !is_final && let Some(held) = held {
         let why = format!(
             "a create call was not answered; its box may still turn up, and is looked for until {}",
-            held.looked_for.moment()
+            held.looked_until()
         );
         tell_left(label, held, &why, lane, world);
         return Departure::Left { why };
     }
-    if let Err(error) = world.remote.forget(label).await {
+    if is_ours && let Err(error) = world.remote.forget(label).await {
         world.tell(
             lane,
             Event::Notice {
@@ -344,7 +381,7 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
     }
     let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
     let is_kept = match &known {
-        Known::Held { held, .. } => held.may_stay(),
+        Known::Held(held) => held.may_stay(),
         Known::Nothing => false,
         // It was written down just now.
         Known::Unreadable => true,
@@ -366,21 +403,11 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
 }
 
 async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
-    match world.journal.entries().await {
-        Ok(entries) => {
-            let mut holdings = Holdings::fold(&entries);
-            let Some(held) = holdings.boxes.remove(label) else {
-                return Known::Nothing;
-            };
-            let has_ended = holdings
-                .runs
-                .get(&held.run)
-                .is_some_and(|run| run.verdict.is_some());
-            Known::Held {
-                held: Box::new(held),
-                has_died: !has_ended,
-            }
-        }
+    match world.journal.holdings().await {
+        Ok(mut holdings) => match holdings.boxes.remove(label) {
+            Some(held) => Known::Held(Box::new(held)),
+            None => Known::Nothing,
+        },
         Err(error) => {
             world.tell(
                 lane,
@@ -395,7 +422,7 @@ async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
 
 async fn known_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Known {
     match known(label, lane, world).await {
-        Known::Held { held, .. } if held.run != *run => Known::Nothing,
+        Known::Held(held) if held.run != *run => Known::Nothing,
         known => known,
     }
 }

@@ -1,7 +1,7 @@
 //! Moves the deadline of a box: in the journal, in its tags, on the box, and in the provider's own switch.
 
 use model::{
-    journal::{Fact, Holdings},
+    journal::Fact,
     name::Label,
     time::Deadline,
     world::{Target, World},
@@ -24,8 +24,8 @@ pub struct Moved {
 /// Moves the deadline of a box in every place that keeps it. The journal comes last when it gets later and first when
 /// it gets sooner would be one way; here it comes first, since `reap` goes by the tags, which are moved next.
 pub async fn extend(label: &Label, deadline: Deadline, world: &World) -> Result<Vec<Moved>, String> {
-    let entries = world.journal.entries().await.map_err(|error| error.to_string())?;
-    let held = Holdings::fold(&entries).boxes.remove(label);
+    let holdings = world.journal.holdings().await;
+    let held = holdings.map_err(|error| error.to_string())?.boxes.remove(label);
     let held =
         held.ok_or_else(|| format!("there is no box {label}; `twolane ls` shows those that are there"))?;
     let machine = held

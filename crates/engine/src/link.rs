@@ -9,9 +9,10 @@ use std::{
 use model::{
     error::RemoteError,
     retry::pause,
-    time::{after, between},
     world::{Command, Output, Session, Target, World},
 };
+
+use crate::time::Limit;
 
 /// How long a lost box is called before it counts as lost for good.
 const LOST_MAX: Duration = Duration::from_secs(5 * 60);
@@ -65,7 +66,7 @@ impl Link {
         }
         let target = self.state().target.clone();
         let target = target.ok_or_else(|| RemoteError::Unreachable("there is no box yet".to_owned()))?;
-        let end = after(world.clock.now(), limit);
+        let end = Limit::after(&*world.clock, limit);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -78,7 +79,7 @@ impl Link {
                 Err(error) => error,
             };
             let wait = (pause(attempt) / 4).min(PAUSE_MAX);
-            if between(world.clock.now(), end) <= wait {
+            if end.left(&*world.clock) <= wait {
                 return Err(error);
             }
             world.clock.sleep(wait).await;
@@ -110,18 +111,18 @@ impl Link {
         F: Future<Output = Result<T, RemoteError>>,
     {
         let mut attempt = 0;
-        let mut end = after(world.clock.now(), LOST_MAX);
+        let mut end = Limit::after(&*world.clock, LOST_MAX);
         loop {
             attempt += 1;
-            let session = self.connect(world, between(world.clock.now(), end)).await?;
+            let session = self.connect(world, end.left(&*world.clock)).await?;
             match work(session).await {
                 Err(error @ (RemoteError::Lost(_) | RemoteError::Unreachable(_))) => {
                     self.state().session = None;
                     // Work that went on for long before the loss says that the box was there until now.
                     if attempt == 1 {
-                        end = after(world.clock.now(), LOST_MAX);
+                        end = Limit::after(&*world.clock, LOST_MAX);
                     }
-                    if world.clock.now() >= end || attempt >= ATTEMPTS_MAX {
+                    if end.is_over(&*world.clock) || attempt >= ATTEMPTS_MAX {
                         return Err(error);
                     }
                     world.clock.sleep(pause(attempt)).await;

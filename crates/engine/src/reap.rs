@@ -5,7 +5,10 @@ use std::{
     future::Future,
 };
 
-use futures::future::{join, join_all};
+use futures::{
+    future::{join, join_all},
+    stream::{self, StreamExt},
+};
 use model::{
     error::{JournalError, ProviderError},
     event::Event,
@@ -19,9 +22,13 @@ use model::{
 };
 
 use crate::{
-    down::{Departure, down_of_run},
+    down::{Departure, down_doomed, down_of_run},
     time::unless_stopped,
 };
+
+/// How many boxes of one provider are destroyed at once. Each asks its provider a dozen times, and what a rate limit makes
+/// wait for too long is given up: side by side without end, none would get through.
+const AT_ONCE: usize = 16;
 
 /// What the providers list as ours, and what could not be asked.
 #[derive(Debug, Default)]
@@ -62,7 +69,7 @@ pub async fn survey(world: &World) -> Survey {
 /// Unless it is only a look, this process takes the locks of the runs that it decides about, and so keeps others from
 /// taking them up in the meantime.
 pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderError>), JournalError> {
-    let before = Holdings::fold(&world.journal.entries().await?);
+    let before = world.journal.holdings().await?;
     let mut decided = Decided::default();
     decided.take(owning(&before), is_look, world).await?;
     let Survey {
@@ -76,7 +83,7 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
         .filter(|run| before.runs.contains_key(run));
     decided.take(listed_runs.collect(), is_look, world).await?;
     // Read again now that nobody else takes those runs up.
-    let holdings = Holdings::fold(&world.journal.entries().await?);
+    let holdings = world.journal.holdings().await?;
     let alive = decided.alive_in(&holdings);
     let ended = before
         .runs
@@ -133,13 +140,30 @@ impl Decided {
     }
 }
 
-/// Destroys boxes side by side. Returns how each ended.
+/// Destroys boxes, as many side by side as get through their provider's limits. Returns how each ended, in order of label
+/// and run.
 pub async fn destroy(doomed: Vec<Doomed>, world: &World) -> Vec<(Doomed, Departure)> {
-    let departures = doomed.into_iter().map(|doomed| async move {
-        let departure = down_of_run(&doomed.label, &doomed.run, None, world).await;
-        (doomed, departure)
+    destroy_each(doomed, true, world).await
+}
+
+async fn destroy_each(doomed: Vec<Doomed>, is_overdue: bool, world: &World) -> Vec<(Doomed, Departure)> {
+    let mut groups: BTreeMap<Option<ProviderName>, Vec<Doomed>> = BTreeMap::new();
+    for doomed in doomed {
+        let at = doomed.things.first().map(|(name, _)| name.clone());
+        groups.entry(at).or_default().push(doomed);
+    }
+    let departures = groups.into_values().map(|group| {
+        let departures = group.into_iter().map(|doomed| async move {
+            let departure = down_doomed(&doomed, is_overdue, world).await;
+            (doomed, departure)
+        });
+        stream::iter(departures)
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>()
     });
-    join_all(departures).await
+    let mut ended: Vec<_> = join_all(departures).await.into_iter().flatten().collect();
+    ended.sort_by(|(one, _), (other, _)| (&one.label, &one.run).cmp(&(&other.label, &other.run)));
+    ended
 }
 
 /// Carries out the work of a run, and destroys what other runs of this machine left whose processes died: what has a
@@ -163,14 +187,14 @@ pub async fn beside_leftovers<T>(plan: &Plan, world: &World, work: impl Future<O
 /// Returns what runs left whose processes died, and takes those runs' locks, so that nobody takes them up meanwhile.
 /// What its user keeps is not among it: whether that is overdue is for `reap` to say, by the provider's clock.
 async fn leftovers(plan: &Plan, world: &World) -> Result<Vec<(Label, RunId)>, JournalError> {
-    let before = Holdings::fold(&world.journal.entries().await?);
+    let before = world.journal.holdings().await?;
     if before.boxes_of(&plan.run).next().is_some() {
         return Ok(Vec::new());
     }
     let mut decided = Decided::default();
     decided.take(owning(&before), false, world).await?;
     // Read again now that nobody else takes those runs up.
-    let holdings = Holdings::fold(&world.journal.entries().await?);
+    let holdings = world.journal.holdings().await?;
     let alive = decided.alive_in(&holdings);
     let left = holdings.boxes.into_iter();
     Ok(left
@@ -225,7 +249,7 @@ pub(crate) async fn supersede(plan: &Plan, world: &World) {
         };
         let mut doomed = superseded(listed, &plan.owner, &plan.run);
         doomed.retain(|doomed| !kept.contains(&(doomed.label.clone(), doomed.run.clone())));
-        for (doomed, departure) in destroy(doomed, world).await {
+        for (doomed, departure) in destroy_each(doomed, false, world).await {
             tell_departure(&doomed.label, &doomed.run, &departure, world);
         }
     };
@@ -235,7 +259,7 @@ pub(crate) async fn supersede(plan: &Plan, world: &World) {
 
 /// Returns the boxes that their user keeps.
 async fn kept(world: &World) -> Result<BTreeSet<(Label, RunId)>, JournalError> {
-    let held = Holdings::fold(&world.journal.entries().await?).boxes.into_iter();
+    let held = world.journal.holdings().await?.boxes.into_iter();
     let kept = held.filter(|(_, held)| held.is_kept);
     Ok(kept.map(|(label, held)| (label, held.run)).collect())
 }

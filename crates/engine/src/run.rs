@@ -6,7 +6,7 @@ use futures::future::{Either, join_all, select};
 use model::{
     error::JournalError,
     event::{Event, Step},
-    journal::{Fact, Holdings},
+    journal::Fact,
     machine::Machine,
     plan::{LanePlan, Plan},
     report::Verdict,
@@ -179,10 +179,10 @@ pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
 /// Tells whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
 /// another run has there, nothing is this lane's to destroy.
 async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
-    let Ok(entries) = lane.world.journal.entries().await else {
+    let Ok(holdings) = lane.world.journal.holdings().await else {
         return true;
     };
-    let held = Holdings::fold(&entries).boxes.remove(&lane.lane.label);
+    let held = holdings.boxes.get(&lane.lane.label);
     held.is_some_and(|held| held.run == lane.plan.run)
 }
 

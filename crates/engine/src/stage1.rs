@@ -8,7 +8,6 @@ use model::{
     order::OperatorToolchain,
     render::{GATE_ANSWER_PATH, STAGE1_LOG_PATH, toolchain_path},
     stage1::{Answer, Failure, Said, Standing, StatusLine, standing},
-    time::{after, between},
     world::Command,
 };
 
@@ -16,6 +15,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     open::tool,
+    time::Limit,
 };
 
 /// How long stage 1 may take: an emulated box that installs and builds everything needs a good part of it.
@@ -37,7 +37,7 @@ pub(crate) async fn stage1(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> 
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal> {
-    let end = after(lane.world.clock.now(), STAGE1_MAX);
+    let end = Limit::after(&*lane.world.clock, STAGE1_MAX);
     let mut lines = Vec::new();
     let mut told = 0;
     loop {
@@ -66,7 +66,7 @@ async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal
                 return Ok(lines);
             }
             Standing::Failed(failure) => return Err(failed(lane, link, failure).await),
-            Standing::Running(step) if between(lane.world.clock.now(), end).is_zero() => {
+            Standing::Running(step) if end.is_over(&*lane.world.clock) => {
                 let step = step.unwrap_or_else(|| "cloud-init".to_owned());
                 let reason = format!("it still ran after {} minutes", STAGE1_MAX.as_secs() / 60);
                 return Err(failed(lane, link, Failure { step, reason }).await);

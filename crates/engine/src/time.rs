@@ -1,9 +1,30 @@
-//! Time limits on futures, by the world's clock.
+//! Time limits, by the clock that nobody sets.
 
 use std::{future::Future, pin::pin, time::Duration};
 
 use futures::future::{Either, select};
-use model::world::World;
+use model::world::{Clock, World};
+
+/// A moment to come, by the clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit(Duration);
+
+impl Limit {
+    /// Makes one that comes when so much time has passed from now on.
+    pub(crate) fn after(clock: &dyn Clock, length: Duration) -> Self {
+        Self(clock.steady().saturating_add(length))
+    }
+
+    /// Returns the time that is left, zero when it has come.
+    pub(crate) fn left(self, clock: &dyn Clock) -> Duration {
+        self.0.saturating_sub(clock.steady())
+    }
+
+    /// Tells whether it has come.
+    pub(crate) fn is_over(self, clock: &dyn Clock) -> bool {
+        self.left(clock).is_zero()
+    }
+}
 
 /// Returns what `future` gives within `limit`, or none; it is dropped then.
 pub(crate) async fn within<T>(world: &World, limit: Duration, future: impl Future<Output = T>) -> Option<T> {

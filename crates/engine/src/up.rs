@@ -7,7 +7,7 @@ use model::{
     candidate::Candidate,
     error::{ErrorKind, ProviderError, RemoteError},
     event::{Event, Step},
-    journal::{Fact, Held, HeldState, Holdings},
+    journal::{Fact, Held, HeldState},
     machine::Machine,
     name::Token,
     order::{Order, Preinstall},
@@ -15,7 +15,7 @@ use model::{
     render::cloud_init,
     retry::{Next, after},
     tags::Tags,
-    time::{Deadline, between},
+    time::Deadline,
     world::{Provider, Target},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     link::Link,
     stage1::stage1,
     sync::sync,
-    time::within,
+    time::{Limit, within},
 };
 
 /// How long a provider may take to make a box, image and all.
@@ -190,8 +190,8 @@ async fn create(
 }
 
 async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
-    let entries = lane.world.journal.entries().await.map_err(Refusal::new)?;
-    let held = Holdings::fold(&entries).boxes.remove(&lane.lane.label);
+    let mut holdings = lane.world.journal.holdings().await.map_err(Refusal::new)?;
+    let held = holdings.boxes.remove(&lane.lane.label);
     Ok(held.filter(|held| held.run == lane.plan.run))
 }
 
@@ -245,10 +245,10 @@ async fn note(lane: &Lane<'_>, fact: Fact) -> Result<(), Refusal> {
 async fn ask(lane: &Lane<'_>, provider: &Arc<dyn Provider>, order: &Order) -> Result<Machine, ProviderError> {
     let progress = lane.progress(Step::Up);
     let mut attempt = 0;
-    let began = lane.world.clock.now();
+    let end = Limit::after(&*lane.world.clock, CREATE_MAX);
     loop {
         attempt += 1;
-        let left = CREATE_MAX.saturating_sub(between(began, lane.world.clock.now()));
+        let left = end.left(&*lane.world.clock);
         let error = match within(lane.world, left, provider.up(order, &progress)).await {
             Some(Ok(machine)) => return Ok(machine),
             Some(Err(error)) => error,

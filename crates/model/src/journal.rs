@@ -13,6 +13,9 @@ use crate::{
     time::{Deadline, Timestamp, after},
 };
 
+/// How long after its call a box may turn up.
+const LATE_MAX: Duration = Duration::from_secs(30 * 60);
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -133,13 +136,11 @@ pub struct Held {
     pub tags: Tags,
     /// When the last attempt was written down.
     pub since: Timestamp,
-    /// When something was last made, or may have been, as far as the journal knows.
-    pub made: Timestamp,
     /// Where the box stands.
     pub state: HeldState,
     /// What the provider said of it, once it did.
     pub machine: Option<Machine>,
-    /// Until when an attempt that was not answered is looked for: the latest deadline that any of them carries.
+    /// The latest deadline that any attempt carries.
     pub looked_for: Deadline,
     /// Whether the user wants it to stay until its deadline.
     pub is_kept: bool,
@@ -160,24 +161,19 @@ pub struct Attempt {
 
 impl Held {
     /// Tells whether nothing of this label can turn up any more after `found` boxes were destroyed and none is listed:
-    /// no attempt is unanswered but for those whose boxes were found, or the deadline has passed.
+    /// no attempt is unanswered, or the only one's box was found, or it is too late for one. Of several attempts one
+    /// may have made all that was found, as a call may arrive twice.
     pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
         self.is_answered()
             || !can_turn_up_late
-            || found >= self.attempts.len()
-            || self.looked_for.is_over(now)
+            || (found > 0 && self.attempts.len() == 1)
+            || now >= self.looked_until()
     }
 
-    /// Returns from when on a provider lists all that was made, when new things may be missing from its lists for `lag`.
-    /// Nobody knows when an unanswered attempt made something, nor, after its process died, which way the clock went
-    /// since: it may have been just now.
-    pub fn listed_from(&self, lag: Duration, now: Timestamp, has_died: bool) -> Timestamp {
-        let made = if self.is_answered() && !has_died {
-            self.made.min(now)
-        } else {
-            now
-        };
-        after(made, lag)
+    /// Returns until when an unanswered attempt's box is looked for. A call that left just before its deadline makes one
+    /// that turns up after it.
+    pub fn looked_until(&self) -> Timestamp {
+        after(self.looked_for.moment(), LATE_MAX)
     }
 
     /// Tells whether every attempt was answered.
@@ -275,7 +271,7 @@ impl Holdings {
                 return;
             }
             Fact::Intent { candidate, tags } => return self.intend(entry, candidate, tags),
-            Fact::Refused { label, token, .. } => return self.refuse(entry, label, token),
+            Fact::Refused { label, token, .. } => return self.refuse(label, token),
             Fact::Gone {
                 label,
                 is_final,
@@ -297,7 +293,6 @@ impl Holdings {
             Fact::Up { machine } => {
                 if let Some(held) = self.boxes.get_mut(&machine.label) {
                     held.machine = Some(machine.clone());
-                    held.made = entry.at;
                     if let Some(attempt) = held.attempts.last_mut() {
                         attempt.is_answered = true;
                     }
@@ -328,7 +323,6 @@ impl Holdings {
             candidate: candidate.clone(),
             tags: tags.clone(),
             since: entry.at,
-            made: entry.at,
             state: HeldState::Intended,
             machine: None,
             looked_for: looked_for.unwrap_or(tags.deadline).max(tags.deadline),
@@ -339,11 +333,10 @@ impl Holdings {
     }
 
     /// A refusal is an answer, but does not end the box: keys and rules may have been made for it before.
-    fn refuse(&mut self, entry: &Entry, label: &Label, token: &Token) {
+    fn refuse(&mut self, label: &Label, token: &Token) {
         let Some(held) = self.boxes.get_mut(label) else {
             return;
         };
-        held.made = entry.at;
         for attempt in held.attempts.iter_mut().filter(|attempt| attempt.token == *token) {
             attempt.is_answered = true;
         }
@@ -525,26 +518,12 @@ mod tests {
         assert!(!held.is_final(0, true, now));
         assert!(held.is_final(1, true, now));
         assert!(held.is_final(0, false, now));
-        assert!(held.is_final(0, true, held.tags.deadline.moment()));
+        assert!(!held.is_final(0, true, held.tags.deadline.moment()));
+        assert!(held.is_final(0, true, after(held.tags.deadline.moment(), LATE_MAX)));
         let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
         assert!(refused.is_final(0, true, now));
-    }
-
-    #[test]
-    fn what_was_just_made_may_not_be_listed_yet() {
-        let (lag, made): (_, Timestamp) = (Duration::from_secs(60), NOW.parse().unwrap());
-        let later = after(made, Duration::from_secs(600));
-        let refused = &story("intent aa aws 1, refused aa 1").boxes[&label("aa")];
-        assert_eq!(refused.listed_from(lag, later, false), after(made, lag));
-        assert_eq!(refused.listed_from(lag, later, true), after(later, lag));
-        let unanswered = &story("intent aa aws 1, unanswered aa").boxes[&label("aa")];
-        assert_eq!(unanswered.listed_from(lag, later, false), after(later, lag));
-        let before = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(
-            refused.listed_from(lag, before, false),
-            after(before, lag),
-            "the clock was set back"
-        );
+        let two = &story("intent aa aws 1, unanswered aa, intent aa aws 2").boxes[&label("aa")];
+        assert!(!two.is_final(2, true, now), "both may be the second attempt's");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     candidate::Rung,
     error::{JournalError, ProviderError, RemoteError},
     event::{Event, Happening},
-    journal::{Entry, Fact},
+    journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
     machine::{Gone, Listed, Machine, Which},
     money::Money,
@@ -19,7 +19,7 @@ use crate::{
     order::Order,
     plan::Billed,
     source::{Source, Synced},
-    time::{Deadline, Timestamp},
+    time::{Deadline, Timestamp, between},
 };
 
 /// All that the engine sees.
@@ -73,6 +73,17 @@ pub trait Provider: Send + Sync {
     /// no longer lists any of it. Destroying what is gone succeeds, with an empty list.
     async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError>;
 
+    /// Destroys what is meant, as `down` does, but for what has a later deadline than `until`, as far as the provider can
+    /// tell that.
+    async fn down_until(
+        &self,
+        which: &Which,
+        _until: Deadline,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Gone>, ProviderError> {
+        self.down(which, progress).await
+    }
+
     /// Refuses, with the reason, an order that can never succeed. Makes no call that costs anything.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         None
@@ -96,6 +107,12 @@ pub trait Provider: Send + Sync {
     /// Returns how long a new thing may be missing from what the provider lists, and so be missed by `down`.
     fn listing_lag(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// Returns for how long from now on what was made of this may be missing from lists. Of what this process did not
+    /// make itself nobody knows how old it is: clocks are set, and differ.
+    fn unlisted_for(&self, _which: &Which) -> Duration {
+        self.listing_lag()
     }
 
     /// Lists what is ours, by tag.
@@ -319,6 +336,11 @@ pub trait Journal: Send + Sync {
     /// Returns all entries, oldest first.
     async fn entries(&self) -> Result<Vec<Entry>, JournalError>;
 
+    /// Returns what may be owned: all entries, folded.
+    async fn holdings(&self) -> Result<Holdings, JournalError> {
+        Ok(Holdings::fold(&self.entries().await?))
+    }
+
     /// Holds the run's lock as long as this process lives. Returns false when another process has it.
     async fn hold(&self, run: &RunId) -> Result<bool, JournalError>;
 
@@ -329,8 +351,14 @@ pub trait Journal: Send + Sync {
 /// Time and chance.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Returns the moment.
+    /// Returns the moment, as people have it. It may be set at any time: no length is measured with it.
     fn now(&self) -> Timestamp;
+
+    /// Returns the time since a moment that stays the same as long as this process lives. Nobody sets this clock; it may
+    /// stand still while the machine sleeps. A clock whose `now` nobody sets either leaves it as it is here.
+    fn steady(&self) -> Duration {
+        between(Timestamp::UNIX_EPOCH, self.now())
+    }
 
     /// Waits.
     async fn sleep(&self, length: Duration);

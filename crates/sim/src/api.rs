@@ -115,19 +115,15 @@ impl SimApi {
             return false;
         }
         match which {
-            Which::AllOurs => is_ours(&thing.tags),
+            Which::AllOurs => thing.parsed.is_some() || is_ours(&thing.tags),
             Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::GoesByName) => {
                 thing.name.starts_with(label.as_str())
             }
             Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::DestroysById) => {
                 self.keys.made(label, &thing.id)
             }
-            Which::Label(label) => is_ours(&thing.tags) && is_of(thing, label),
-            Which::OfRun(label, run) => {
-                is_ours(&thing.tags)
-                    && is_of(thing, label)
-                    && thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str())
-            }
+            Which::Label(label) => thing.is_of(label, None),
+            Which::OfRun(label, run) => thing.is_of(label, Some(run)),
         }
     }
 
@@ -159,16 +155,12 @@ impl SimApi {
             kind: thing.kind,
             id: thing.id.to_string(),
             region: "here".to_owned(),
-            tags: Tags::parse(&thing.tags),
+            tags: thing.parsed.as_deref().cloned(),
             state: "there".to_owned(),
             address: thing.address(self.cloud.clock.elapsed()),
             instance_type: Some("2x4g".to_owned()),
         }
     }
-}
-
-fn is_of(thing: &Thing, label: &Label) -> bool {
-    thing.tags.get("mvm-label").is_some_and(|it| it == label.as_str())
 }
 
 #[async_trait]
@@ -194,7 +186,10 @@ impl CloudApi for SimApi {
     }
 
     fn listing_lag(&self) -> Duration {
-        LISTING_LAG_MAX
+        match self.has(Bug::DeniesTheLag) {
+            true => Duration::ZERO,
+            false => LISTING_LAG_MAX,
+        }
     }
 
     async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
@@ -225,7 +220,7 @@ impl CloudApi for SimApi {
             return Ok(None);
         }
         let (label, kind) = (&order.tags.label, ResourceKind::Machine);
-        let is_it = |thing: &Thing| thing.kind == kind && is_ours(&thing.tags) && is_of(thing, label);
+        let is_it = |thing: &Thing| thing.kind == kind && thing.is_of(label, None);
         let listed = self.look_for(Some(label), Some(kind), is_it).await?;
         Ok(listed.first().map(|thing| self.sighting(thing)))
     }

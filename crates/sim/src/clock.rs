@@ -55,10 +55,18 @@ struct Inner {
     is_killed: bool,
     /// How often the operator's machine goes to sleep at a call, in a million times.
     sleeps: u64,
+    /// How long it has slept in all.
+    slept: Duration,
+    /// How often the operator's clock is set at a call, in a million times.
+    steps: u64,
 }
 
 /// Longest time for which the operator's machine sleeps.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// Furthest that the operator's clock is off, in seconds. With a TTL of two hours, every deadline still lies later than a
+/// late box turns up: a clock that is further off than that sets deadlines of which nothing can be said.
+const JUMP_MAX: i64 = 90 * 60;
 
 impl SimClock {
     /// Makes a clock whose chance comes from `seed`.
@@ -73,6 +81,8 @@ impl SimClock {
             kill_at: None,
             is_killed: false,
             sleeps: 0,
+            slept: Duration::ZERO,
+            steps: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -122,23 +132,29 @@ impl SimClock {
 
     /// Marks a call of the world, at which the process may be killed.
     pub async fn call(&self) {
-        let (is_killed, sleeps) = {
+        let (is_killed, sleeps, steps) = {
             let mut inner = self.inner();
             inner.calls += 1;
             inner.is_killed |= inner.kill_at == Some(inner.calls);
-            (inner.is_killed, inner.sleeps)
+            (inner.is_killed, inner.sleeps, inner.steps)
         };
         if sleeps > 0 && self.below(1_000_000) < sleeps {
-            self.skip(self.length(Duration::ZERO, SLEEP_MAX));
+            let length = self.length(Duration::ZERO, SLEEP_MAX);
+            self.skip(length);
+            self.inner().slept += length;
+        }
+        if steps > 0 && self.below(1_000_000) < steps {
+            self.jump_somewhere();
         }
         if is_killed {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Lets the operator's machine go to sleep at a call, so often in a million times.
-    pub fn set_sleeps(&self, sleeps: u64) {
-        self.inner().sleeps = sleeps;
+    /// Lets the operator's machine go to sleep, and its clock be set, at a call, each so often in a million times.
+    pub fn set_unsteady(&self, sleeps: u64, steps: u64) {
+        let mut inner = self.inner();
+        (inner.sleeps, inner.steps) = (sleeps, steps);
     }
 
     /// Returns how many calls of the world the last process made.
@@ -175,6 +191,12 @@ impl SimClock {
     /// Sets the operator's clock off by that much.
     pub fn jump(&self, skew: SignedDuration) {
         self.inner().skew = skew;
+    }
+
+    /// Sets the operator's clock off by some time.
+    pub fn jump_somewhere(&self) {
+        let jump = self.below(2 * JUMP_MAX as u64) as i64 - JUMP_MAX;
+        self.jump(SignedDuration::from_secs(jump));
     }
 
     /// Returns a number below `bound`, which is not zero.
@@ -230,6 +252,12 @@ impl world::Clock for SimClock {
         moment(inner.now, inner.skew)
     }
 
+    /// Stands still while the machine sleeps.
+    fn steady(&self) -> Duration {
+        let inner = self.inner();
+        inner.now - inner.slept
+    }
+
     async fn sleep(&self, length: Duration) {
         self.call().await;
         self.pass(length).await;
@@ -252,17 +280,22 @@ impl Future for Timer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut inner = this.clock.inner();
-        let key = match this.key {
+        match this.key {
             Some(_) if inner.now >= this.until => return Poll::Ready(()),
-            Some(key) => key,
+            Some(key) => {
+                let known = inner.timers.get_mut(&key);
+                if let Some(waker) = known.filter(|waker| !waker.will_wake(context.waker())) {
+                    waker.clone_from(context.waker());
+                }
+            }
             // Even one that is due lets others go first.
             None => {
                 inner.timers_made += 1;
-                (this.until, inner.timers_made)
+                let key = (this.until, inner.timers_made);
+                inner.timers.insert(key, context.waker().clone());
+                this.key = Some(key);
             }
-        };
-        inner.timers.insert(key, context.waker().clone());
-        this.key = Some(key);
+        }
         Poll::Pending
     }
 }

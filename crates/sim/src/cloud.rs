@@ -11,7 +11,7 @@ use model::{
     error::ErrorKind,
     machine::ResourceKind,
     name::{Label, ProviderName, RunId},
-    tags,
+    tags::{self, Tags},
 };
 
 use crate::{
@@ -27,6 +27,12 @@ const BOOT: Duration = Duration::from_secs(20);
 /// How long a thing that is being deleted is still listed.
 const DELETING: Duration = Duration::from_secs(8);
 
+/// The address of the first box.
+const FIRST_ADDRESS: u32 = 0x0a00_0000;
+
+/// How long an answer is waited for.
+pub(crate) const TIME_OUT: Duration = Duration::from_secs(60);
+
 /// Longest time after which a box turns up whose create call was answered with a timeout.
 const LATE_MAX: Duration = Duration::from_secs(20 * 60);
 
@@ -41,6 +47,8 @@ pub struct Thing {
     pub name: Arc<str>,
     /// Its tags.
     pub tags: Arc<TagPairs>,
+    /// What they say, where they can be read.
+    pub(crate) parsed: Option<Arc<Tags>>,
     /// Whether somebody else made it.
     pub is_foreign: bool,
     /// When it comes to be.
@@ -53,6 +61,17 @@ pub struct Thing {
 }
 
 impl Thing {
+    /// Tells whether it carries our tag and that label, and that run where one is asked for.
+    pub(crate) fn is_of(&self, label: &Label, run: Option<&RunId>) -> bool {
+        if let Some(tags) = &self.parsed {
+            return tags.label == *label && run.is_none_or(|run| tags.run == *run);
+        }
+        let says = |key: &str, value: &str| self.tags.get(key).is_some_and(|it| it == value);
+        tags::is_ours(&self.tags)
+            && says("mvm-label", label.as_str())
+            && run.is_none_or(|run| says("mvm-run", run.as_str()))
+    }
+
     fn is_there(&self, now: Elapsed) -> bool {
         self.from <= now && self.until.is_none_or(|until| now < until)
     }
@@ -147,7 +166,7 @@ impl SimCloud {
         }
         self.clock.call().await;
         if is_unanswered {
-            self.clock.pass(Duration::from_secs(60)).await;
+            self.clock.pass(TIME_OUT).await;
             return Err(ErrorKind::Unanswered);
         }
         Ok(thing)
@@ -166,12 +185,13 @@ impl SimCloud {
         let mut things = self.things();
         // No two providers give the same address.
         let number = things.len() * 2 + usize::from(self.has_tokens);
-        let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number as u32));
+        let address = IpAddr::V4(Ipv4Addr::from_bits(FIRST_ADDRESS + number as u32));
         self.insides().extend(inside.map(|inside| (address, inside)));
         let thing = Thing {
             id: format!("{}-{number}", self.name).into(),
             kind: new.kind,
             name: new.name.into(),
+            parsed: Tags::parse(&new.tags).map(Arc::new),
             tags: Arc::new(new.tags),
             is_foreign: false,
             from,
@@ -217,7 +237,7 @@ impl SimCloud {
         }
         let now = self.clock.elapsed();
         let is_ignored = self.clock.happens(faults.delete_ignored);
-        let tags = {
+        let (tags, parsed) = {
             let mut things = self.things();
             let thing = things
                 .iter_mut()
@@ -226,25 +246,32 @@ impl SimCloud {
             if !is_ignored && thing.until.is_none() {
                 thing.until = Some(now + DELETING);
             }
-            thing.tags.clone()
+            (thing.tags.clone(), thing.parsed.clone())
         };
         self.record.note(Seen::DestroyAsked {
             process,
             id: id.to_owned(),
             tags,
+            parsed,
         });
         self.clock.call().await;
-        Ok(())
+        self.maybe_time_out().await
     }
 
     /// One call that adds tags. No good adapter makes it.
     pub async fn tag(&self, id: &str, tags: TagPairs) -> Result<(), ErrorKind> {
         self.begin().await?;
+        let now = self.clock.true_now();
         if let Some(thing) = self.things().iter_mut().find(|thing| &*thing.id == id) {
             Arc::make_mut(&mut thing.tags).extend(tags);
+            let new = Tags::parse(&thing.tags).map(Arc::new);
+            let old = std::mem::replace(&mut thing.parsed, new);
+            if let Some(tags) = old.filter(|tags| tags.deadline.is_over(now)) {
+                self.record.note(Seen::Revived { tags });
+            }
         }
         self.clock.call().await;
-        Ok(())
+        self.maybe_time_out().await
     }
 
     /// What every call begins with: the way there, and what the provider's front door may answer.
@@ -261,6 +288,15 @@ impl SimCloud {
             return Err(ErrorKind::RateLimited { retry_after: None });
         }
         if self.clock.happens(faults.unavailable) {
+            return Err(ErrorKind::Unavailable);
+        }
+        self.maybe_time_out().await
+    }
+
+    /// Lets an answer not come. Adapters call that unavailable, of what may be asked again and of what never left.
+    async fn maybe_time_out(&self) -> Result<(), ErrorKind> {
+        if self.clock.happens(self.faults().times_out) {
+            self.clock.pass(TIME_OUT).await;
             return Err(ErrorKind::Unavailable);
         }
         Ok(())
@@ -290,12 +326,7 @@ impl SimCloud {
     /// Returns the ids of what exists or is going to, made for this label in this run.
     pub fn remains(&self, label: &Label, run: Option<&RunId>) -> Vec<String> {
         let now = self.clock.elapsed();
-        let is_meant = |thing: &&Thing| {
-            thing.remains(now)
-                && tags::is_ours(&thing.tags)
-                && thing.tags.get("mvm-label").is_some_and(|it| it == label.as_str())
-                && run.is_none_or(|run| thing.tags.get("mvm-run").is_some_and(|it| it == run.as_str()))
-        };
+        let is_meant = |thing: &&Thing| thing.remains(now) && thing.is_of(label, run);
         self.things()
             .iter()
             .filter(is_meant)
@@ -306,8 +337,11 @@ impl SimCloud {
     /// Does something with the inside of the box at an address; none when no box is there.
     pub fn inside<T>(&self, address: IpAddr, work: impl FnOnce(&mut SimBox) -> T) -> Option<T> {
         let now = self.clock.elapsed();
+        let IpAddr::V4(bits) = address else { return None };
+        // As `make` gave them out.
+        let index = bits.to_bits().checked_sub(FIRST_ADDRESS)? / 2;
         let is_it = |thing: &Thing| thing.is_there(now) && thing.address(now) == Some(address);
-        if !self.things().iter().any(is_it) {
+        if !self.things().get(index as usize).is_some_and(is_it) {
             return None;
         }
         let mut insides = self.insides();

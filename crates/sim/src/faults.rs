@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::SimClock;
+use crate::clock::{Elapsed, SimClock};
 
 /// Longest time for which a new thing may be missing from a list; what adapters say of their clouds.
 pub const LISTING_LAG_MAX: Duration = Duration::from_secs(240);
@@ -22,6 +22,8 @@ pub struct Faults {
     pub rate_limited: u64,
     /// A call is answered with 500, and did nothing.
     pub unavailable: u64,
+    /// A call is not answered in time, of a provider or of a box, whether it did what it was to do or not.
+    pub times_out: u64,
     /// A delete is answered with OK, and does nothing.
     pub delete_ignored: u64,
     /// For so long from now on, every delete fails.
@@ -34,10 +36,12 @@ pub struct Faults {
     pub connection_lost: u64,
     /// The journal cannot be written.
     pub journal_fails: u64,
-    /// From then on, for so long, the disk that the journal is on is full.
+    /// From then on, for so long, the disk with the journal, the keys and the results is full.
     pub disk_full: (Duration, Duration),
     /// The operator's clock jumps between two processes.
     pub clock_jumps: u64,
+    /// The operator's clock is set in the middle of a process, at a call; in a million times.
+    pub clock_steps: u64,
     /// The operator's machine goes to sleep at a call; in a million times.
     pub sleeps: u64,
     /// A check fails, on the project's account.
@@ -68,6 +72,7 @@ impl Faults {
             no_capacity: often(400),
             rate_limited: often(150),
             unavailable: often(150),
+            times_out: often(100),
             delete_ignored: often(500),
             deletes_fail_for: long(1800),
             listing_lag: long(LISTING_LAG_MAX.as_secs()),
@@ -76,12 +81,19 @@ impl Faults {
             journal_fails: often(60),
             disk_full: (long(3600), long(3600)),
             clock_jumps: often(300),
+            clock_steps: often(2000),
             sleeps: often(2000),
             check_fails: often(400),
             check_hangs: often(200),
             stage1_fails: often(300),
             no_kvm: often(300),
         }
+    }
+
+    /// Tells whether nothing can be written on the operators' disks, so long after the simulation began.
+    pub fn is_disk_full(&self, now: Elapsed) -> bool {
+        let (begin, length) = self.disk_full;
+        begin <= now && now < begin + length
     }
 }
 
@@ -102,6 +114,8 @@ pub enum Bug {
     GoesByName,
     /// The adapter forgets the tag with the deadline.
     ForgetsTheDeadline,
+    /// The adapter says that its cloud lists all that is new at once.
+    DeniesTheLag,
     /// The adapter answers every failure of a create call as a refusal.
     TakesSilenceForNo,
     /// The journal says that an intent is written, and keeps it in memory.
@@ -114,7 +128,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -122,6 +136,7 @@ impl Bug {
         Self::LeavesTheDisk,
         Self::GoesByName,
         Self::ForgetsTheDeadline,
+        Self::DeniesTheLag,
         Self::TakesSilenceForNo,
         Self::LosesIntents,
         Self::GivesALabelTwice,

@@ -94,9 +94,7 @@ impl MemoryJournal {
 
     fn is_full(&self) -> bool {
         let faults = self.clouds.values().next().map(|cloud| cloud.faults());
-        let (begin, length) = faults.map(|faults| faults.disk_full).unwrap_or_default();
-        let now = self.clock.elapsed();
-        begin <= now && now < begin + length
+        faults.is_some_and(|faults| faults.is_disk_full(self.clock.elapsed()))
     }
 
     fn write(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
@@ -156,6 +154,15 @@ impl Journal for MemoryJournal {
             return Err(self.broken("read"));
         }
         Ok(self.disk.entries())
+    }
+
+    async fn holdings(&self) -> Result<Holdings, JournalError> {
+        self.clock.call().await;
+        if self.fails() {
+            return Err(self.broken("read"));
+        }
+        // Folded entry by entry when they were written.
+        Ok(self.disk.holdings())
     }
 
     async fn hold(&self, run: &RunId) -> Result<bool, JournalError> {

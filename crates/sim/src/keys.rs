@@ -37,6 +37,11 @@ impl KeyStore {
         }
     }
 
+    /// Tells whether there are keys of a box.
+    pub fn has(&self, label: &Label) -> bool {
+        self.inner().pinned.contains_key(label)
+    }
+
     /// Returns the host key that goes into the user-data of a box.
     pub fn first_host_key(&self, label: &Label) -> String {
         let mut inner = self.inner();

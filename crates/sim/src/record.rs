@@ -12,10 +12,14 @@ use model::{
     machine::ResourceKind,
     name::{Label, ProviderName, RunId},
     report::Verdict,
+    tags::Tags,
     world::Events,
 };
 
 use crate::clock::{Elapsed, SimClock};
+
+/// How many things are seen in most simulations.
+const SEEN_MANY: usize = 512;
 
 /// Tags as they are at a provider.
 pub type TagPairs = BTreeMap<String, String>;
@@ -119,6 +123,13 @@ pub enum Seen {
         id: String,
         /// What the thing carries.
         tags: Arc<TagPairs>,
+        /// What that says, where it can be read.
+        parsed: Option<Arc<Tags>>,
+    },
+    /// A deadline that was over was moved, at a provider.
+    Revived {
+        /// What the thing carried until then.
+        tags: Arc<Tags>,
     },
     /// A process told something.
     Told(Box<Happening>),
@@ -136,7 +147,7 @@ impl Record {
     pub fn new(clock: SimClock) -> Self {
         Self {
             clock,
-            seen: Arc::default(),
+            seen: Arc::new(Mutex::new(Vec::with_capacity(SEEN_MANY))),
         }
     }
 
@@ -200,9 +211,12 @@ impl Seen {
             Self::Looked { provider, .. } => format!("{provider}: list"),
             Self::Follows { run, .. } => format!("run {run} is going to follow"),
             Self::DownAsked { process } => format!("process {process} is asked for a down"),
-            Self::DestroyAsked { process, id, tags } => {
+            Self::DestroyAsked {
+                process, id, tags, ..
+            } => {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }
+            Self::Revived { tags } => format!("{} of {} has a new deadline", tags.label, tags.run),
             Self::Told(happening) => {
                 let lane = happening.lane.as_deref().unwrap_or("-");
                 format!("told {lane}: {:?}", happening.event)

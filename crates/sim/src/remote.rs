@@ -15,7 +15,7 @@ use model::{
 use crate::{
     boxes::{Said, SimBox},
     clock::SimClock,
-    cloud::{Clouds, SimCloud},
+    cloud::{Clouds, SimCloud, TIME_OUT},
     faults::{Bug, Faults},
     keys::KeyStore,
 };
@@ -40,6 +40,19 @@ impl SimRemote {
         }
     }
 
+    fn faults(&self) -> Arc<Faults> {
+        let cloud = self.clouds.values().next();
+        cloud.map(SimCloud::faults).unwrap_or_default()
+    }
+
+    /// Refuses to write keys on a disk that is full.
+    fn write(&self) -> Result<(), RemoteError> {
+        match self.faults().is_disk_full(self.clock.elapsed()) {
+            true => Err(RemoteError::Here("no space left on device".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     fn cloud_at(&self, address: IpAddr) -> Option<&SimCloud> {
         self.clouds
             .values()
@@ -51,6 +64,9 @@ impl SimRemote {
 impl Remote for SimRemote {
     async fn keys(&self, label: &Label) -> Result<Keys, RemoteError> {
         self.clock.call().await;
+        if !self.keys.has(label) {
+            self.write()?;
+        }
         Ok(self.keys.keys(label))
     }
 
@@ -63,6 +79,10 @@ impl Remote for SimRemote {
             )
             .await;
         let unreachable = || RemoteError::Unreachable("connection refused".to_owned());
+        if self.clock.happens(self.faults().times_out) {
+            self.clock.pass(TIME_OUT).await;
+            return Err(RemoteError::Unreachable("no answer in time".to_owned()));
+        }
         let cloud = self.cloud_at(target.address).ok_or_else(unreachable)?;
         let host_key = cloud
             .inside(target.address, |inside| inside.host_key().to_owned())
@@ -81,6 +101,7 @@ impl Remote for SimRemote {
 
     async fn pin(&self, label: &Label, host_keys: &[String]) -> Result<(), RemoteError> {
         self.clock.call().await;
+        self.write()?;
         self.keys.pin(label, host_keys);
         Ok(())
     }
@@ -111,18 +132,26 @@ impl SimSession {
             .await;
         let lost = || RemoteError::Lost("broken pipe".to_owned());
         let faults = self.cloud.faults();
-        if self.clock.happens(faults.connection_lost) {
-            return Err(lost());
-        }
+        self.maybe_lose(&faults).await?;
         let done = self
             .cloud
             .inside(self.address, |inside| work(inside, &faults))
             .ok_or_else(lost)?;
         self.clock.call().await;
-        if self.clock.happens(faults.connection_lost) {
-            return Err(lost());
-        }
+        self.maybe_lose(&faults).await?;
         Ok(done)
+    }
+
+    /// Loses the connection, at once or after a silence.
+    async fn maybe_lose(&self, faults: &Faults) -> Result<(), RemoteError> {
+        if self.clock.happens(faults.connection_lost) {
+            return Err(RemoteError::Lost("broken pipe".to_owned()));
+        }
+        if self.clock.happens(faults.times_out) {
+            self.clock.pass(TIME_OUT).await;
+            return Err(RemoteError::Lost("the connection timed out".to_owned()));
+        }
+        Ok(())
     }
 
     /// Asks the box's tool, which waits for news for so many seconds at most.

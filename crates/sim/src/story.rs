@@ -44,6 +44,8 @@ pub struct Story {
     pub seed: u64,
     /// Whether nothing goes wrong but what `kill_at` says.
     pub is_calm: bool,
+    /// What goes wrong where it is not calm; drawn when none is given.
+    pub faults: Option<Faults>,
     /// At which call of the world the first process is killed; drawn when none is given and nothing is calm.
     pub kill_at: Option<u64>,
     /// What begins after a first process of which nothing but `kill_at` went wrong.
@@ -146,7 +148,8 @@ impl Story {
     pub fn tell(&self) -> Told {
         let sim = Sim::new(self.seed, self.bug);
         if !self.is_calm {
-            sim.set_faults(Faults::draw(&sim.clock));
+            let faults = self.faults.clone();
+            sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
         }
         let plan = plan(&sim, "first", self.is_calm);
         for lane in &plan.lanes {

@@ -9,7 +9,6 @@ use std::{
 use async_trait::async_trait;
 use camino::Utf8Path;
 use engine::cloud::Cloud;
-use jiff::SignedDuration;
 use model::{
     machine::ResourceKind,
     name::ProviderName,
@@ -26,10 +25,6 @@ use crate::{
     record::{Record, Seen, TagPairs},
     remote::SimRemote,
 };
-
-/// Furthest that the operator's clock jumps. With a TTL of two hours, every deadline still lies later than a late box
-/// turns up: a clock that is further off than that sets deadlines of which nothing can be said.
-const JUMP_MAX: i64 = 90 * 60;
 
 /// What lies on one operator's machine, and outlives its processes.
 #[derive(Clone, Default)]
@@ -85,7 +80,7 @@ impl Sim {
 
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.clock.set_sleeps(faults.sleeps);
+        self.clock.set_unsteady(faults.sleeps, faults.clock_steps);
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
     }
 
@@ -162,6 +157,7 @@ impl Sim {
             }),
             files: Arc::new(SimFiles {
                 clock: self.clock.clone(),
+                faults: Arc::clone(&self.faults),
             }),
             runs: "/state/runs".into(),
         };
@@ -183,8 +179,7 @@ impl Sim {
     /// Sets the operator's clock off, as often as the faults say.
     pub fn maybe_jump(&self) {
         if self.clock.happens(self.faults().clock_jumps) {
-            let jump = self.clock.below(2 * JUMP_MAX as u64) as i64 - JUMP_MAX;
-            self.clock.jump(SignedDuration::from_secs(jump));
+            self.clock.jump_somewhere();
         }
     }
 }
@@ -210,12 +205,17 @@ impl Stop for SimStop {
 
 struct SimFiles {
     clock: SimClock,
+    faults: Arc<Mutex<Arc<Faults>>>,
 }
 
 #[async_trait]
 impl Files for SimFiles {
     async fn write(&self, _: &Utf8Path, _: &[u8]) -> Result<(), String> {
         self.clock.call().await;
-        Ok(())
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match faults.is_disk_full(self.clock.elapsed()) {
+            true => Err("no space left on device".to_owned()),
+            false => Ok(()),
+        }
     }
 }

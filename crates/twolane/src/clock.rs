@@ -1,9 +1,14 @@
 //! Real time and real chance.
 
-use std::time::Duration;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use model::{time::Timestamp, world};
+
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// This machine's clock.
 pub(crate) struct Clock;
@@ -12,6 +17,10 @@ pub(crate) struct Clock;
 impl world::Clock for Clock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn steady(&self) -> Duration {
+        BEGAN.elapsed()
     }
 
     async fn sleep(&self, length: Duration) {

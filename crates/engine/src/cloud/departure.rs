@@ -1,7 +1,7 @@
 //! Decides what to destroy next, and when all of it is gone. Keeps out: the calls, and waiting.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -9,7 +9,6 @@ use model::{
     error::{ErrorKind, ProviderError},
     machine::{Gone, Listed, ResourceKind},
     name::Label,
-    time::{Timestamp, between},
 };
 
 /// How long after it was asked for a destroy is asked for again, when the thing is still listed.
@@ -32,8 +31,8 @@ fn key(listed: &Listed) -> Key {
 struct Parting {
     listed: Listed,
     is_listed: bool,
-    /// When the provider last took the order to destroy it.
-    taken: Option<Timestamp>,
+    /// When the provider last took the order to destroy it, by the clock that nobody sets.
+    taken: Option<Duration>,
     /// Why the provider will not destroy it.
     refusal: Option<ProviderError>,
 }
@@ -53,8 +52,8 @@ impl Parting {
         !self.is_listed && (self.is_machine() || self.taken.is_some())
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        let is_new = self.taken.is_none_or(|taken| between(taken, now) >= AGAIN);
+    fn is_due(&self, now: Duration) -> bool {
+        let is_new = self.taken.is_none_or(|taken| now.saturating_sub(taken) >= AGAIN);
         !self.is_gone() && self.refusal.is_none() && is_new
     }
 }
@@ -66,20 +65,26 @@ impl Departing {
             parting.is_listed = false;
         }
         for listed in listed {
-            let new = Parting {
-                listed: listed.clone(),
-                is_listed: true,
-                taken: None,
-                refusal: None,
-            };
-            let parting = self.seen.entry(key(&listed)).or_insert(new);
-            parting.is_listed = true;
-            parting.listed = listed;
+            match self.seen.entry(key(&listed)) {
+                Entry::Occupied(mut entry) => {
+                    let parting = entry.get_mut();
+                    parting.is_listed = true;
+                    parting.listed = listed;
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(Parting {
+                        listed,
+                        is_listed: true,
+                        taken: None,
+                        refusal: None,
+                    });
+                }
+            }
         }
     }
 
     /// Returns what to destroy now: boxes first, then what was made for boxes that are gone.
-    pub(super) fn due(&self, now: Timestamp) -> Vec<Listed> {
+    pub(super) fn due(&self, now: Duration) -> Vec<Listed> {
         let machines: Vec<_> = self
             .seen
             .values()
@@ -100,7 +105,7 @@ impl Departing {
     pub(super) fn answered(
         &mut self,
         listed: &Listed,
-        now: Timestamp,
+        now: Duration,
         answer: Result<(), ProviderError>,
     ) -> Option<Duration> {
         let parting = self.seen.get_mut(&key(listed))?;
@@ -224,8 +229,8 @@ mod tests {
         words.split_whitespace().map(listed).collect()
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     fn error(kind: ErrorKind) -> ProviderError {

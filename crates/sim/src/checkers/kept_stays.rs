@@ -6,22 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     journal::Fact,
     name::{Label, RunId},
-    tags::Tags,
     time::Deadline,
 };
 
-use super::{Case, Superseding};
+use super::{Case, Revived, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut kept: BTreeMap<(Label, RunId), (u32, BTreeSet<u32>)> = BTreeMap::new();
     let mut machines: BTreeMap<u32, usize> = BTreeMap::new();
     let mut superseding = Superseding::default();
+    let mut revived = Revived::default();
     let mut moved: BTreeMap<(Label, RunId), Deadline> = BTreeMap::new();
     let mut downs = BTreeSet::new();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         superseding.take(seen);
+        revived.take(seen);
         match seen {
             Seen::Began { process, machine } => {
                 machines.insert(*process, *machine);
@@ -72,16 +73,22 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Seen::DownAsked { process } => {
                 downs.insert(*process);
             }
-            Seen::DestroyAsked { process, id, tags } if !downs.contains(process) => {
+            Seen::DestroyAsked {
+                process,
+                id,
+                tags,
+                parsed,
+            } if !downs.contains(process) => {
                 let may_supersede = superseding.may(*process, tags);
-                let Some(tags) = Tags::parse(tags) else { continue };
+                let Some(tags) = parsed else { continue };
                 let (key, now) = ((tags.label.clone(), tags.run.clone()), true_moment(*at));
                 let is_overdue = moved.get(&key).is_some_and(|deadline| deadline.is_over(now));
                 let Some((keeper, at_work)) = kept.get(&key) else {
                     continue;
                 };
                 let is_known = machines.get(keeper) == machines.get(process);
-                let is_allowed = may_supersede && (!is_known || at_work.contains(process));
+                let is_allowed = may_supersede && (!is_known || at_work.contains(process))
+                    || revived.is_over_to(*process, tags);
                 if !is_allowed && !is_overdue && !tags.deadline.is_over(now) {
                     wrong.push(format!(
                         "{id} was destroyed, and {} is kept until {}",

@@ -4,18 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::tags::Tags;
-
-use super::{Case, Superseding};
+use super::{Case, Revived, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
     let mut downs = BTreeSet::new();
     let mut superseding = Superseding::default();
+    let mut revived = Revived::default();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         superseding.take(seen);
+        revived.take(seen);
         match seen {
             Seen::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);
@@ -29,12 +29,17 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Seen::DownAsked { process } => {
                 downs.insert(*process);
             }
-            Seen::DestroyAsked { process, id, tags }
-                if !downs.contains(process) && !superseding.may(*process, tags) =>
-            {
+            Seen::DestroyAsked {
+                process,
+                id,
+                tags,
+                parsed,
+            } if !downs.contains(process) && !superseding.may(*process, tags) => {
                 let holder = tags.get("mvm-run").and_then(|run| holders.get(run));
-                let is_overdue =
-                    Tags::parse(tags).is_some_and(|tags| tags.deadline.is_over(true_moment(*at)));
+                let now = true_moment(*at);
+                let is_overdue = parsed
+                    .as_ref()
+                    .is_some_and(|tags| tags.deadline.is_over(now) || revived.is_over_to(*process, tags));
                 if let Some(holder) = holder.filter(|holder| *holder != process && !is_overdue) {
                     wrong.push(format!(
                         "process {process} destroyed {id}, a box of the live process {holder}"

@@ -14,7 +14,10 @@ mod tagged_when_made;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::name::RunId;
+use model::{
+    name::{Label, RunId},
+    tags::Tags,
+};
 
 use crate::{
     clock::Elapsed,
@@ -59,6 +62,38 @@ pub fn all(sim: &Sim, seen: &[(Elapsed, Seen)], is_calm: bool) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     ALL.iter().flat_map(ask).collect()
+}
+
+/// Which processes may have seen that a deadline was over before it was moved. To them it is over: no provider destroys
+/// on a condition.
+#[derive(Default)]
+struct Revived {
+    alive: BTreeSet<u32>,
+    over_to: BTreeMap<(Label, RunId), BTreeSet<u32>>,
+}
+
+impl Revived {
+    fn take(&mut self, seen: &Seen) {
+        match seen {
+            Seen::Began { process, .. } => {
+                self.alive.insert(*process);
+            }
+            Seen::Killed { process } | Seen::Over { process } => {
+                self.alive.remove(process);
+            }
+            Seen::Revived { tags } => {
+                let key = (tags.label.clone(), tags.run.clone());
+                self.over_to.entry(key).or_default().extend(&self.alive);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells whether the deadline may be over as that process knows.
+    fn is_over_to(&self, process: u32, tags: &Tags) -> bool {
+        let over_to = self.over_to.get(&(tags.label.clone(), tags.run.clone()));
+        over_to.is_some_and(|over_to| over_to.contains(&process))
+    }
 }
 
 /// Which processes are to take the place of older runs of the same change, and with which run.
