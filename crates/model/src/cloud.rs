@@ -102,8 +102,8 @@ pub trait CloudApi: Send + Sync {
         None
     }
 
-    /// Asks for one thing to be destroyed. What is gone already is a success; what is still in use, or locked for a
-    /// moment, is `Unavailable`.
+    /// Asks for one thing to be destroyed. What is gone already is `NotFound`, which the caller takes for success; what is
+    /// still in use, or locked for a moment, is `Unavailable`.
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError>;
 
     /// Writes new tags.

@@ -10,10 +10,9 @@ use crate::{
     event::Step,
     gate::GateFacts,
     lane::KvmNeed,
-    money::Money,
     name::{ProviderName, RunId},
-    plan::{LanePlan, Price},
-    report::{LaneReport, Report, Verdict},
+    plan::LanePlan,
+    report::{LaneReport, Report, Spent, Verdict},
     time::Timestamp,
 };
 
@@ -46,9 +45,9 @@ pub struct Record {
     /// What the KVM gate found on the box.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gate: Option<GateFacts>,
-    /// What the box cost at list price; none where the price is not known or there is none.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cost: Option<Money>,
+    /// What the boxes cost at list price.
+    #[serde(skip_serializing_if = "Spent::is_nothing", default)]
+    pub cost: Spent,
     /// Where the provider's API answered, when that was not the vendor's own address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stand_in: Option<String>,
@@ -136,7 +135,7 @@ pub struct Around {
 
 impl Record {
     /// Makes the record of a lane of a run. None: no candidate was ever tried, so that there is nothing to record.
-    pub fn of(report: &Report, plan: &LanePlan, price: &Price, around: Around) -> Option<Self> {
+    pub fn of(report: &Report, plan: &LanePlan, around: Around) -> Option<Self> {
         let lane = report.lanes.get(&plan.name)?;
         let (provider, instance_type, region) = match (&lane.machine, lane.fell.last()) {
             (Some(machine), _) => (&machine.provider, &machine.instance_type, &machine.region),
@@ -145,23 +144,17 @@ impl Record {
             }
             (None, None) => return None,
         };
-        let seconds = lane.seconds();
         Some(Self {
             provider: provider.clone(),
             instance_type: instance_type.clone(),
             region: region.clone(),
             run: report.run.clone()?,
             began: report.began?,
-            seconds,
+            seconds: lane.seconds(),
             verdict: lane.verdict,
             stages: stages(lane, plan),
             gate: lane.gate.as_ref().map(|answer| answer.facts.clone()),
-            cost: match price {
-                Price::Hourly { amount, .. } => {
-                    Some(amount.for_time(std::time::Duration::from_secs_f64(seconds.max(0.0))))
-                }
-                Price::Free | Price::Unknown => None,
-            },
+            cost: lane.spent(report.last?),
             stand_in: around.stand_in,
             commit: around.commit,
             twolane: report.version.clone(),
@@ -383,7 +376,7 @@ mod tests {
                 })
                 .collect(),
             gate: None,
-            cost: None,
+            cost: Spent::default(),
             stand_in: None,
             commit: None,
             twolane: "0.1.0".to_owned(),

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    machine::Which,
-    tags::{OURS, Tags},
-};
+use crate::tags::{OURS, Tags};
 
 /// The longest line: OpenStack's limit for names.
 const LINE_MAX: usize = 255;
@@ -62,24 +59,15 @@ pub fn read(name: &str) -> Option<BTreeMap<String, String>> {
     Some(pairs)
 }
 
-/// Tells whether what carries these tags is meant.
-pub fn is_meant(pairs: &BTreeMap<String, String>, which: &Which) -> bool {
-    let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
-    match which {
-        Which::AllOurs => true,
-        Which::Label(label) => is("mvm-label", label.as_str()),
-        Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
+        machine::Which,
         name::{Label, RunId, Token},
-        tags::Owner,
+        tags::{Owner, is_meant},
         time::Deadline,
     };
 

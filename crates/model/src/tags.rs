@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    machine::Which,
     name::{Label, RunId, Token},
     time::Deadline,
 };
@@ -156,6 +157,17 @@ impl Tags {
 /// Tells whether a resource with these tags is ours, even when the other tags are damaged.
 pub fn is_ours(pairs: &BTreeMap<String, String>) -> bool {
     pairs.get(OURS).is_some_and(|value| value == "true")
+}
+
+/// Tells whether what carries these tags is meant. What lacks our tag never is.
+pub fn is_meant(pairs: &BTreeMap<String, String>, which: &Which) -> bool {
+    let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
+    is_ours(pairs)
+        && match which {
+            Which::AllOurs => true,
+            Which::Label(label) => is("mvm-label", label.as_str()),
+            Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
+        }
 }
 
 /// Writes any text as the value of a tag: lower case, `[a-z0-9_-]`, at most 63 characters.

@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     /// The variables without which it cannot be made, with values that do for one that is only looked at.
     pub(crate) stand_ins: &'static [(&'static str, &'static str)],
+    /// The variables that say where its API answers.
+    pub(crate) endpoint: &'static [&'static str],
     /// Makes it; or says what is missing, and where to get that. Sends nothing, and sets nothing up that takes time.
     pub(crate) make: Make,
 }
@@ -90,6 +92,20 @@ impl Environment<'_> {
 /// Returns every cloud, by name, each with what is missing to use it. Sends nothing.
 pub fn from_environment(environment: &Environment<'_>) -> Vec<Known> {
     CLOUDS.iter().map(|entry| entry.known(environment)).collect()
+}
+
+/// Returns the address at which a cloud's API answers, where the environment names another than the vendor's own: that of a
+/// proxy, or of a fake in a test.
+pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let environment = Environment {
+        variable,
+        machine: None,
+        log: None,
+    };
+    let entry = CLOUDS.iter().find(|entry| entry.name == provider.as_str())?;
+    environment
+        .first(entry.endpoint)
+        .filter(|endpoint| endpoint.contains("://"))
 }
 
 impl Entry {
@@ -184,6 +200,24 @@ mod tests {
             usable(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]),
             ["aws"]
         );
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_vendors_is_told() {
+        let at = |provider: &str, name: &str, value: &str| {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            endpoint(&ProviderName::new(provider).unwrap(), &variable)
+        };
+        let fake = "http://127.0.0.1:1";
+        for entry in CLOUDS {
+            for name in entry.endpoint {
+                assert_eq!(at(entry.name, name, fake).as_deref(), Some(fake));
+                assert_eq!(at(entry.name, name, " "), None);
+            }
+            assert_eq!(at(entry.name, "HOME", fake), None);
+        }
+        assert_eq!(at("ovh", "OVH_ENDPOINT", "ovh-eu"), None);
+        assert_eq!(at("local", "HCLOUD_ENDPOINT", fake), None);
     }
 
     #[test]

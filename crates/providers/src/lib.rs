@@ -5,7 +5,6 @@ pub mod address;
 pub mod aws;
 pub mod azure;
 pub mod contract;
-mod endpoint;
 mod environment;
 pub mod equinix;
 pub mod gcp;
@@ -19,5 +18,4 @@ pub mod ovh;
 pub mod shell;
 pub mod vultr;
 
-pub use endpoint::endpoint;
-pub use environment::{Environment, Known, from_environment, this_machine};
+pub use environment::{Environment, Known, endpoint, from_environment, this_machine};

@@ -57,7 +57,8 @@ fn branch(dir: &Utf8Path) -> Option<String> {
     git(dir, &["symbolic-ref", "--quiet", "--short", "HEAD"])
 }
 
-fn git(dir: &Utf8Path, arguments: &[&str]) -> Option<String> {
+/// Returns what git prints, without the line's end; none where it fails or has nothing to say.
+pub(crate) fn git(dir: &Utf8Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(dir)

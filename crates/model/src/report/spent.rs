@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     candidate::Candidate,
@@ -30,7 +30,7 @@ pub struct Stay {
 }
 
 /// What boxes cost. Amounts of two currencies stay apart.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// One for each currency.
     pub amounts: Vec<Money>,

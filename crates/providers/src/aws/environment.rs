@@ -11,6 +11,7 @@ use crate::environment::{Entry, Environment, missing};
 pub(crate) const ENTRY: Entry = Entry {
     name: "aws",
     stand_ins: &[("AWS_PROFILE", "none")],
+    endpoint: &["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"],
     make,
 };
 
@@ -40,7 +41,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         region: environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
         group: environment.get("AWS_SG_ID"),
         subnet: environment.get("AWS_SUBNET_ID"),
-        endpoint: environment.first(&["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"]),
+        endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),
         time_max: None,
     };

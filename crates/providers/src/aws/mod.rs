@@ -776,14 +776,10 @@ impl CloudApi for Aws {
                 return Err(self.error(ErrorKind::Invalid, "destroy", cause));
             }
         };
-        match self
-            .call::<Done>(&listed.region, "destroy", params, Effect::Repeatable)
-            .await
-        {
-            Ok(Done {}) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let Done {} = self
+            .call(&listed.region, "destroy", params, Effect::Repeatable)
+            .await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

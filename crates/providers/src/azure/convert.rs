@@ -6,7 +6,7 @@ use model::{
     cloud::Life,
     error::ErrorKind,
     machine::{Listed, ResourceKind, Which},
-    tags::{Tags, is_ours},
+    tags::{self, Tags},
 };
 
 use super::{
@@ -141,16 +141,9 @@ pub(super) fn id_of(thing: &Thing) -> String {
     format!("{}/{}", group.to_lowercase(), thing.name)
 }
 
-/// Tells whether what is tagged so is meant. What lacks our tag never is.
+/// Tells whether what is tagged so is meant. What has no tags at all never is.
 pub(super) fn is_meant(tags: &Option<BTreeMap<String, String>>, which: &Which) -> bool {
-    let Some(pairs) = tags else { return false };
-    let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
-    is_ours(pairs)
-        && match which {
-            Which::AllOurs => true,
-            Which::Label(label) => is("mvm-label", label.as_str()),
-            Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
-        }
+    tags.as_ref().is_some_and(|pairs| tags::is_meant(pairs, which))
 }
 
 /// Returns a box or a group. Everything of ours is listed with `tags` none when they are damaged.

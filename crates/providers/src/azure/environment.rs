@@ -17,6 +17,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     name: "azure",
     stand_ins: &[("AZURE_ACCESS_TOKEN", "none"), ("AZURE_SUBSCRIPTION_ID", "none")],
+    endpoint: &["AZURE_RESOURCE_MANAGER_ENDPOINT"],
     make,
 };
 
@@ -42,7 +43,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
     let access = Access {
         subscription,
         authorize,
-        endpoint: environment.get("AZURE_RESOURCE_MANAGER_ENDPOINT"),
+        endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),
         time_max: None,
     };

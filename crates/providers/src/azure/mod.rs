@@ -327,11 +327,8 @@ impl Azure {
         let request = Request::new(Method::DELETE, path, "destroy")
             .query("api-version", version)
             .query(query.0, query.1);
-        match self.client.send(&request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.client.send(&request).await?;
+        Ok(())
     }
 
     /// Destroys a group with all that is in it.

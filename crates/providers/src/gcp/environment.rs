@@ -20,6 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
         ("GOOGLE_OAUTH_ACCESS_TOKEN", "none"),
         ("GOOGLE_CLOUD_PROJECT", "none"),
     ],
+    endpoint: &["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"],
     make,
 };
 
@@ -60,7 +61,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         project,
         network: environment.get("TWOLANE_GCP_NETWORK"),
         authorize,
-        endpoint: environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"),
+        endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),
         time_max: None,
     };

@@ -21,7 +21,7 @@ use model::{
     name::{Label, ProviderName},
     order::Order,
     plan::Billed,
-    tags::{OURS, Tags},
+    tags::{self, OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
 };
@@ -615,7 +615,7 @@ impl CloudApi for Gcp {
     async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
         let filter = format!("name={}", order.tags.label);
         let found: Vec<Instance> = self.everywhere("instances", &filter, "look for a box").await?;
-        let is_ours = |instance: &&Instance| model::tags::is_ours(&instance.labels);
+        let is_ours = |instance: &&Instance| tags::is_ours(&instance.labels);
         match found.iter().find(is_ours).or(found.first()) {
             Some(instance) => self.sighting(instance).await.map(Some),
             None => Ok(None),
@@ -636,20 +636,12 @@ impl CloudApi for Gcp {
             self.pages::<Firewall>("global/firewalls", WHAT),
         )
         .await?;
-        let ours = |instance: &&Instance| model::tags::is_ours(&instance.labels);
+        let ours = |instance: &&Instance| tags::is_ours(&instance.labels);
         let instances = instances.iter().filter(ours).map(convert::listed_instance);
-        let is_meant = |firewall: &&Firewall| {
-            let pairs = convert::described(&firewall.description);
-            let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
-            match which {
-                Which::AllOurs => true,
-                Which::Label(label) => is("mvm-label", label.as_str()),
-                Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
-            }
-        };
+        let meant = |firewall: &&Firewall| tags::is_meant(&convert::described(&firewall.description), which);
         let firewalls = firewalls
             .iter()
-            .filter(is_meant)
+            .filter(meant)
             .filter_map(convert::listed_firewall);
         Ok(instances
             .chain(disks.iter().filter_map(convert::listed_disk))
@@ -671,11 +663,8 @@ impl CloudApi for Gcp {
             ResourceKind::Machine => request.query("noGracefulShutdown", true),
             _ => request,
         };
-        match self.client.send(&request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.client.send(&request).await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

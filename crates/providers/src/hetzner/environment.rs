@@ -11,6 +11,7 @@ use crate::environment::{Entry, Environment, missing};
 pub(crate) const ENTRY: Entry = Entry {
     name: "hetzner",
     stand_ins: &[("HCLOUD_TOKEN", "none")],
+    endpoint: &["HCLOUD_ENDPOINT"],
     make,
 };
 
@@ -20,7 +21,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
     };
     let access = Access {
         token,
-        endpoint: environment.get("HCLOUD_ENDPOINT"),
+        endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),
         time_max: None,
     };

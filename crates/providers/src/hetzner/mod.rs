@@ -428,15 +428,9 @@ impl CloudApi for Hetzner {
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
         let path = format!("/{}/{}", list_of(listed.kind), listed.id);
-        match self
-            .client
-            .send(&Request::new(Method::DELETE, path, "destroy"))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let request = Request::new(Method::DELETE, path, "destroy");
+        self.client.send(&request).await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

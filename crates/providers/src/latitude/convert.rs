@@ -7,7 +7,7 @@ use model::{
     error::ErrorKind,
     machine::{Listed, ResourceKind, Which},
     tag_line,
-    tags::{OURS, Tags},
+    tags::{self, OURS, Tags},
     time::{Timestamp, between},
 };
 use reqwest::header::HeaderMap;
@@ -199,7 +199,7 @@ pub(super) fn listed_thing(
     which: &Which,
 ) -> Option<Listed> {
     let pairs = tag_line::read(text.as_deref()?)?;
-    tag_line::is_meant(&pairs, which).then(|| Listed {
+    tags::is_meant(&pairs, which).then(|| Listed {
         kind,
         id: id.to_owned(),
         region: String::new(),

@@ -11,6 +11,7 @@ use crate::environment::{Entry, Environment, missing};
 pub(crate) const ENTRY: Entry = Entry {
     name: NAME,
     stand_ins: &[("LATITUDESH_AUTH_TOKEN", "none")],
+    endpoint: &["LATITUDESH_ENDPOINT"],
     make,
 };
 
@@ -30,7 +31,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         project: environment
             .get("LATITUDESH_PROJECT")
             .map(|name| name.trim().to_owned()),
-        endpoint: environment.get("LATITUDESH_ENDPOINT"),
+        endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),
         time_max: None,
     };

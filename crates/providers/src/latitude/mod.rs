@@ -470,15 +470,9 @@ impl CloudApi for Latitude {
             _ => "servers",
         };
         let path = format!("/{list}/{}", listed.id);
-        match self
-            .client
-            .send(&Request::new(Method::DELETE, path, "destroy"))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        let request = Request::new(Method::DELETE, path, "destroy");
+        self.client.send(&request).await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

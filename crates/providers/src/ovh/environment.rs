@@ -17,6 +17,8 @@ pub(crate) const ENTRY: Entry = Entry {
         ("OVH_CONSUMER_KEY", "none"),
         ("OVH_CLOUD_PROJECT_SERVICE", "none"),
     ],
+    // A name such as `ovh-eu` is the vendor's own.
+    endpoint: &["OVH_ENDPOINT"],
     make,
 };
 

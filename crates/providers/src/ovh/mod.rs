@@ -22,7 +22,7 @@ use model::{
     order::Order,
     render::own_firewall::with_own_firewall,
     tag_line,
-    tags::Tags,
+    tags::{self, Tags},
     time::Timestamp,
     world::{Preflight, Prices},
 };
@@ -453,7 +453,7 @@ impl CloudApi for Ovh {
         let which = Which::Label(order.tags.label.clone());
         let is_meant = |instance: &&Instance| {
             instance.status != "DELETED"
-                && tag_line::read(&instance.name).is_some_and(|pairs| tag_line::is_meant(&pairs, &which))
+                && tag_line::read(&instance.name).is_some_and(|pairs| tags::is_meant(&pairs, &which))
         };
         let found = instances
             .iter()
@@ -466,7 +466,7 @@ impl CloudApi for Ovh {
     async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
         let request = Request::get(self.path("instance"), "list what is ours");
         let (instances, keys) = try_join(self.json::<Vec<Instance>>(&request), self.keys()).await?;
-        let meant = |name: &str| tag_line::read(name).filter(|pairs| tag_line::is_meant(pairs, which));
+        let meant = |name: &str| tag_line::read(name).filter(|pairs| tags::is_meant(pairs, which));
         let instances = instances
             .iter()
             .filter(|instance| instance.status != "DELETED")
@@ -488,11 +488,8 @@ impl CloudApi for Ovh {
             _ => "instance",
         };
         let path = self.path(&format!("{kind}/{}", listed.id));
-        match self.send(&Request::new(Method::DELETE, path, "destroy")).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.send(&Request::new(Method::DELETE, path, "destroy")).await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

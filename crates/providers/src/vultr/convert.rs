@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use model::{
     cloud::{Life, Sighting},
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Which},
-    tags::{OURS, Tags, is_ours},
+    machine::{Listed, ResourceKind},
+    tags::{OURS, Tags},
 };
 
 use super::{
@@ -133,17 +133,6 @@ pub(super) fn titled(title: &str) -> BTreeMap<String, String> {
     pairs(title.split_whitespace())
 }
 
-/// Tells whether what is tagged so is meant. What lacks our tag never is.
-pub(super) fn is_meant(pairs: &BTreeMap<String, String>, which: &Which) -> bool {
-    let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
-    is_ours(pairs)
-        && match which {
-            Which::AllOurs => true,
-            Which::Label(label) => is("mvm-label", label.as_str()),
-            Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
-        }
-}
-
 /// Tells whether what an earlier try made can be used: it is ours, of the same label and run.
 pub(super) fn is_same(title: &str, tags: &Tags) -> bool {
     Tags::parse(&titled(title)).is_some_and(|found| found.label == tags.label && found.run == tags.run)
@@ -212,8 +201,9 @@ pub(super) fn listed_thing(kind: ResourceKind, id: &str, title: &str) -> Listed 
 #[cfg(test)]
 mod tests {
     use model::{
+        machine::Which,
         name::{Label, RunId, Token},
-        tags::Owner,
+        tags::{Owner, is_meant},
         time::Deadline,
     };
 

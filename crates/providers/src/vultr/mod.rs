@@ -23,7 +23,7 @@ use model::{
     name::ProviderName,
     order::Order,
     render::own_firewall::with_own_firewall,
-    tags::Tags,
+    tags::{self, Tags},
     time::Timestamp,
     world::{Preflight, Prices},
 };
@@ -205,7 +205,7 @@ impl Vultr {
         )
         .await?;
         servers.extend(metal);
-        servers.retain(|server| convert::is_meant(&convert::server_pairs(server), which));
+        servers.retain(|server| tags::is_meant(&convert::server_pairs(server), which));
         Ok(servers)
     }
 
@@ -449,7 +449,7 @@ impl CloudApi for Vultr {
         )
         .await?;
         let thing = |kind, id: &str, title: &str| {
-            convert::is_meant(&convert::titled(title), which).then(|| convert::listed_thing(kind, id, title))
+            tags::is_meant(&convert::titled(title), which).then(|| convert::listed_thing(kind, id, title))
         };
         let keys = keys
             .iter()
@@ -472,11 +472,8 @@ impl CloudApi for Vultr {
             return Err(self.error(ErrorKind::Invalid, "destroy", cause, help));
         };
         let request = Request::new(Method::DELETE, path, "destroy");
-        match self.client.send(&request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.client.send(&request).await?;
+        Ok(())
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

@@ -1,24 +1,22 @@
 //! `twolane verify`: one full cycle on one provider, and a record of what it showed.
 
-use std::process::Command;
+use std::env;
 
 use camino::Utf8Path;
 use model::{
-    candidate::Candidate,
     config::Lane,
     matrix::{Around, Record},
-    plan::{Asked, Plan, Price},
+    plan::{Asked, Plan},
     report::Report,
 };
 
 use super::{Context, matrix, report, run::from_start_to_end};
 use crate::{
     args::VerifyArgs,
-    planning,
+    owner, planning,
     problem::{Problem, Result},
-    project::{self, Project},
+    project,
     show::record::write_whole,
-    world::providers,
 };
 
 /// Runs the cycle and writes its record down.
@@ -39,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result {
     };
     let (exit, plan) = from_start_to_end(context, &project, &asked)?;
     let report = report::read(&context.paths()?, &plan.run)?;
-    let Some(record) = record(context, &project, &plan, &report)? else {
+    let Some(record) = record(&plan, &report) else {
         context
             .style
             .tell("note: no box was ever asked for, so there is nothing to record");
@@ -69,48 +67,22 @@ fn fullest(lanes: &[Lane]) -> Option<&Lane> {
     deploys().or_else(needs_kvm).or(lanes.first())
 }
 
-fn record(context: &Context, project: &Project, plan: &Plan, report: &Report) -> Result<Option<Record>> {
-    let Some(lane) = plan.lanes.first() else {
-        return Ok(None);
-    };
+fn record(plan: &Plan, report: &Report) -> Option<Record> {
+    let lane = plan.lanes.first()?;
     let machine = report
         .lanes
         .get(&lane.name)
         .and_then(|lane| lane.machine.as_ref());
-    let providers = providers(&context.paths()?, &project.config.local)?;
-    let price = machine.map_or(Price::Unknown, |machine| {
-        let candidate = Candidate {
-            provider: machine.provider.clone(),
-            region: machine.region.clone(),
-            instance_type: machine.instance_type.clone(),
-            image: None,
-            disk_gb: None,
-        };
-        planning::price(&candidate, &providers)
-    });
     let around = Around {
-        stand_in: machine.and_then(|machine| {
-            ::providers::endpoint(machine.provider.as_str(), &|name| std::env::var(name).ok())
-        }),
+        stand_in: machine
+            .and_then(|machine| providers::endpoint(&machine.provider, &|name| env::var(name).ok())),
         commit: plan.sources.first().and_then(|source| commit(&source.path)),
     };
-    Ok(Record::of(report, lane, &price, around))
+    Record::of(report, lane, around)
 }
 
 /// Returns the commit that is checked out, with `-dirty` where files have changed; none outside of git.
 fn commit(dir: &Utf8Path) -> Option<String> {
-    let output = Command::new("git")
-        .args([
-            "-C",
-            dir.as_str(),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--exclude=*",
-            "--dirty",
-        ])
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    (output.status.success()).then(|| text.trim().to_owned())
+    let what = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"];
+    owner::git(dir, &what)
 }

@@ -21,7 +21,7 @@ fn cells(row: &Row<'_>) -> [String; 7] {
         of(|record| record.region.clone()),
         row.status.words(),
         of(|record| show_seconds(record.seconds)),
-        of(|record| record.cost.as_ref().map_or(String::new(), ToString::to_string)),
+        of(|record| record.cost.to_string()),
         of(|record| record.began.strftime("%Y-%m-%d").to_string()),
     ]
 }
@@ -70,7 +70,7 @@ pub(crate) fn html(rows: &[Row<'_>]) -> String {
                                     dt { "run" } dd { code { (record.run.as_str()) } ", " (format!("{:.0}", record.began)) }
                                     dt { "region" } dd { (line(&record.region)) }
                                     dt { "cycle" } dd { (show_seconds(record.seconds)) }
-                                    @if let Some(cost) = &record.cost { dt { "spend" } dd { (cost) } }
+                                    dt { "spend" } dd { (record.cost) }
                                     @if let Some(commit) = &record.commit { dt { "commit" } dd { code { (line(commit)) } } }
                                     dt { "twolane" } dd { (line(&record.twolane)) }
                                 }
