@@ -50,9 +50,18 @@ number() {
     done
 }
 now() { printf '%s' "${EPOCHREALTIME:0:14}"; }
-boot_id() { cat /proc/sys/kernel/random/boot_id; }
 size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
-field() { sed -n "s/^$2=//p" "$1" 2>/dev/null || true; }
+
+# A process is dear on a slow box, and much here is asked again and again: the shell reads small files itself.
+first_line() { # FILE VARIABLE: empty where there is no such file
+    printf -v "$2" ''
+    [ ! -e "$1" ] || read -r "$2" <"$1" || true
+}
+boot_id() {
+    local boot
+    first_line /proc/sys/kernel/random/boot_id boot
+    echo "$boot"
+}
 
 # Waits a fifth of a second without starting a process: it reads from a pipe that never speaks.
 nap() { read -r -t "${1:-0.2}" -u "$quiet" _ || true; }
@@ -62,16 +71,17 @@ open_quiet() { exec {quiet}<> <(:); }
 
 wait_stage1() { # LINES SECONDS
     number "$1" "$2"
-    local lines=$1 until=$((SECONDS + $2)) status=$STATE/stage1.status have=0 ended=''
+    local lines=$1 until=$((SECONDS + $2)) status=$STATE/stage1.status ended=''
+    local -a all=()
     open_quiet
     while :; do
         ended=''
         ! cloud_init_ended || ended=1
-        have=$(wc -l 2>/dev/null <"$status" || echo 0)
-        if ((have > lines)) || [ -n "$ended" ] || ((SECONDS >= until)); then break; fi
+        [ ! -e "$status" ] || mapfile -t all <"$status"
+        if ((${#all[@]} > lines)) || [ -n "$ended" ] || ((SECONDS >= until)); then break; fi
         nap
     done
-    ((have <= lines)) || tail -n "+$((lines + 1))" "$status" | head -n "$((have - lines))"
+    ((${#all[@]} <= lines)) || printf '%s\n' "${all[@]:lines}"
     [ -z "$ended" ] || cloud_init_answer
 }
 
@@ -219,14 +229,15 @@ mark_stopped() {
 }
 
 record() { # systemd calls this after the last process of the check is gone
-    local dir unit result=${SERVICE_RESULT:-unknown}
+    local dir unit begun result=${SERVICE_RESULT:-unknown}
     use_check "$1" "$2"
     [ ! -e "$dir/stopped" ] || [ "$result" != success ] || result=stopped
     {
         echo "result=$result"
         echo "code=${EXIT_CODE:-none}"
         echo "status=${EXIT_STATUS:-none}"
-        echo "begun=$(cat "$dir/begun")"
+        first_line "$dir/begun" begun
+        echo "begun=$begun"
         echo "ended=$(now)"
     } >"$dir/result.new"
     sync "$dir/result.new" "$dir/output"
@@ -253,26 +264,34 @@ in_between() { # starting, or stopping
 }
 
 header() { # STATE OFFSET BYTES SIZE; $dir is set
-    local result=$dir/result
+    local begun boot boot_now key value
+    local -A end=()
+    first_line "$dir/begun" begun
+    first_line "$dir/boot_id" boot
+    first_line /proc/sys/kernel/random/boot_id boot_now
+    [ ! -e "$dir/result" ] || while IFS='=' read -r key value; do end[$key]=$value; done <"$dir/result"
     printf 'state=%s offset=%s bytes=%s size=%s result=%s code=%s status=%s begun=%s ended=%s boot=%s boot_now=%s\n' \
-        "$1" "$2" "$3" "$4" "$(field "$result" result)" "$(field "$result" code)" "$(field "$result" status)" \
-        "$(cat "$dir/begun")" "$(field "$result" ended)" "$(cat "$dir/boot_id")" "$(boot_id)"
+        "$1" "$2" "$3" "$4" "${end[result]:-}" "${end[code]:-}" "${end[status]:-}" \
+        "$begun" "${end[ended]:-}" "$boot" "$boot_now"
 }
 
 follow() { # RUN CHECK OFFSET SECONDS
-    local dir unit size state offset=$3 until=$((SECONDS + $4)) bytes beats=0
+    local dir unit size state output offset=$3 until=$((SECONDS + $4)) bytes beats=0
     number "$3" "$4"
     use_check "$1" "$2"
     [ -e "$dir/begun" ] || die "check $2 of run $1 was never started"
     open_quiet
+    exec {output}<"$dir/output"
+    # Moves what is read from here on; one process, and none for each look at what has come since.
+    ((offset == 0)) || dd iflag=skip_bytes skip="$offset" count=0 status=none <&"$output"
     while :; do
         state=running
         # Asking systemd is dear; a unit that vanished without a result can wait for the tenth beat.
         if [ -e "$dir/result" ] || ((beats++ % 10 == 0)); then state=$(state_of); fi
-        size=$(size_of "$dir/output")
-        if ((size > offset)) || [ "$state" != running ] || ((SECONDS >= until)); then break; fi
+        if read -r -N 1 -u "$output" _ || [ "$state" != running ] || ((SECONDS >= until)); then break; fi
         nap
     done
+    size=$(size_of "$dir/output")
     bytes=$((size > offset ? size - offset : 0))
     ((bytes <= PIECE)) || bytes=$PIECE
     # What has not been told in full has not ended for who listens.

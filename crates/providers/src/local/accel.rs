@@ -38,6 +38,12 @@ impl Choice {
             &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
         }
     }
+
+    /// Returns what a guest's kernel is told. All emulated CPUs read one and the same time stamp counter (QEMU's
+    /// `cpu_get_ticks`), but do not say so; every other clock of the guest costs a way out of it for each look.
+    pub(crate) fn kernel_arguments(&self) -> &'static str {
+        if self.is_kvm { "" } else { " tsc=reliable" }
+    }
 }
 
 impl fmt::Display for Choice {

@@ -26,6 +26,10 @@ use super::{
 
 const WATCHDOG: &str = include_str!("watchdog.py");
 
+/// Without an HPET, as systemd-vmspawn and mkosi do: reading it leaves the guest for every look at the time, and an emulated
+/// guest of two CPUs was seen to hang for ever in its spin lock while it booted.
+const MACHINE: &str = "q35,hpet=off";
+
 /// How long QEMU may take until it answers, on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -117,11 +121,18 @@ impl Vm<'_> {
     }
 
     fn arguments(&self, directory: &BoxDir, port: u16) -> Vec<String> {
-        let mut arguments: Vec<String> = ["-nodefaults", "-no-user-config", "-display", "none", "-M", "q35"]
-            .into_iter()
-            .chain(self.acceleration.arguments().iter().copied())
-            .map(str::to_owned)
-            .collect();
+        let mut arguments: Vec<String> = [
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-M",
+            MACHINE,
+        ]
+        .into_iter()
+        .chain(self.acceleration.arguments().iter().copied())
+        .map(str::to_owned)
+        .collect();
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
         add("-name", format!("guest={}", self.order.tags.label));
         add("-smp", self.size.cpus.to_string());
@@ -145,7 +156,7 @@ impl Vm<'_> {
         add("-netdev", format!("{network}:{port}-10.0.2.15:22"));
         add("-device", "virtio-net-pci,netdev=net,romfile=".to_owned());
         add("-device", "virtio-rng-pci".to_owned());
-        arguments.extend(self.base.arguments());
+        arguments.extend(self.base.arguments(self.acceleration.kernel_arguments()));
         arguments
     }
 }

@@ -57,21 +57,58 @@ fn a_killed_twolane_leaves_nothing_that_reap_does_not_find() {
             Some(9),
             "moment {number}: the run was over before"
         );
-        let ports = ports(&bench);
-
-        let (code, output) = bench.output(&["reap"]);
-        assert_eq!(code, 0, "moment {number}: {output}");
-        assert!(output.contains("left=0"), "moment {number}: {output}");
-        wait_until("no process of the box is left", || bench.processes().is_empty());
-        bench.assert_nothing_left();
-        for port in ports {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its port is free");
-        }
-        let (code, output) = bench.output(&["reap", "--dry-run"]);
-        assert_eq!(code, 0, "{output}");
-        assert!(output.contains("doomed=0"), "moment {number}: {output}");
-        assert_eq!(temporary(&bench), Vec::<PathBuf>::new(), "moment {number}");
+        assert_reaped(&bench, &format!("moment {number}"));
     }
+}
+
+/// Moments in the life of one box, in order: an event, and the step that it belongs to.
+const LATER: [(&str, &str); 8] = [
+    ("step-ended", "connect"),
+    ("step-ended", "stage1"),
+    ("check-began", ""),
+    ("check-output", ""),
+    ("check-ended", ""),
+    ("step-began", "collect"),
+    ("step-began", "down"),
+    ("machine-gone", ""),
+];
+
+#[test]
+fn a_twolane_that_is_killed_again_and_again_leaves_nothing() {
+    let bench = Bench::new(&LANE.replace("run = \"true\"", "run = \"echo begun; sleep 5; echo ended\""));
+    let mut run = bench.start(&["run"]);
+    let begun = run.until("the run's id", |event| is(event, "run-began"));
+    let id = begun["run"].as_str().unwrap().to_owned();
+    for (number, (kind, step)) in LATER.iter().enumerate() {
+        if number > 0 {
+            run = bench.start(&["attach", &id]);
+        }
+        run.until(&format!("{kind} {step}"), |event| {
+            is(event, kind) && (step.is_empty() || event["step"] == *step)
+        });
+        run.child.kill().unwrap();
+        let status = run.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "{kind} {step}: the run was over before");
+    }
+    assert_reaped(&bench, "after all of them");
+}
+
+/// Asserts that `twolane reap` leaves nothing of the box, and finds nothing the next time.
+#[track_caller]
+fn assert_reaped(bench: &Bench, moment: &str) {
+    let ports = ports(bench);
+    let (code, output) = bench.output(&["reap"]);
+    assert_eq!(code, 0, "{moment}: {output}");
+    assert!(output.contains("left=0"), "{moment}: {output}");
+    wait_until("no process of the box is left", || bench.processes().is_empty());
+    bench.assert_nothing_left();
+    for port in ports {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its port is free");
+    }
+    let (code, output) = bench.output(&["reap", "--dry-run"]);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("doomed=0"), "{moment}: {output}");
+    assert_eq!(temporary(bench), Vec::<PathBuf>::new(), "{moment}");
 }
 
 /// Waits for the moment, as closely as can be.

@@ -4,6 +4,8 @@
 mod adapter;
 mod clouds;
 mod deploy;
+mod faults;
+mod host;
 mod kill;
 mod local;
 mod real_boxes;

@@ -67,9 +67,9 @@ pub(crate) async fn ensure(
 }
 
 /// Returns what QEMU is told to boot it.
-pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>) -> Vec<String> {
+pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>, kernel: &str) -> Vec<String> {
     let mut append =
-        "root=/dev/vda rw console=ttyS0 random.trust_cpu=on systemd.show_status=no audit=0".to_owned();
+        format!("root=/dev/vda rw console=ttyS0 random.trust_cpu=on systemd.show_status=no audit=0{kernel}");
     let mut arguments = Vec::new();
     if let Some(toolchain) = toolchain {
         let disk = toolchain.join("toolchain.ext4").into_string().replace(',', ",,");

@@ -57,9 +57,9 @@ impl Base {
     }
 
     /// Returns what QEMU is told beside the disk.
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self, kernel: &str) -> Vec<String> {
         match self {
-            Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref()),
+            Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref(), kernel),
             Self::Cloud { .. } => Vec::new(),
         }
     }
