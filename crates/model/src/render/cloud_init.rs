@@ -134,25 +134,6 @@ pub struct Directory {
     pub mode: String,
 }
 
-impl Directory {
-    /// Returns the directory with the owner that its name suggests: what lies under `/etc` is root's and can be
-    /// read by the group of the same name; anything else belongs to the user of the same name, or to root.
-    pub fn suggested(path: &str, users: &[User]) -> Self {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let user = users
-            .iter()
-            .find(|user| user.name == name)
-            .map_or("root", |user| &user.name);
-        let is_config = path.starts_with("/etc/");
-        Self {
-            path: path.to_owned(),
-            owner: if is_config { "root" } else { user }.to_owned(),
-            group: user.to_owned(),
-            mode: if is_config { "0750" } else { "0755" }.to_owned(),
-        }
-    }
-}
-
 /// An SSH host key pair. Its private half is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostKey {
@@ -576,14 +557,24 @@ mod tests {
                     }),
                 },
             ],
-            directories: ["/var/lib/mvm", "/etc/mvmd"]
-                .map(|path| Directory::suggested(path, &users))
-                .to_vec(),
+            directories: vec![
+                directory("/var/lib/mvm", "mvm", "mvm", "0755"),
+                directory("/etc/mvmd", "root", "mvmd", "0750"),
+            ],
             users: users.to_vec(),
             mirror: Some("http://10.0.2.2:8000".to_owned()),
             ca_certs: Vec::new(),
             gate_required: true,
             hide_kvm: false,
+        }
+    }
+
+    fn directory(path: &str, owner: &str, group: &str, mode: &str) -> Directory {
+        Directory {
+            path: path.to_owned(),
+            owner: owner.to_owned(),
+            group: group.to_owned(),
+            mode: mode.to_owned(),
         }
     }
 
@@ -647,18 +638,6 @@ mod tests {
         }];
         assert_eq!(parsed(&stage1)["users"][0]["shell"], "/bin/bash");
         assert_eq!(parsed(&stage1)["users"].as_array().map(Vec::len), Some(1));
-    }
-
-    #[test]
-    fn owner_of_a_directory_follows_from_its_name() {
-        let users = system().users;
-        let owner = |path| {
-            let it = Directory::suggested(path, &users);
-            format!("{} {} {}", it.mode, it.owner, it.group)
-        };
-        assert_eq!(owner("/var/lib/mvm"), "0755 mvm mvm");
-        assert_eq!(owner("/etc/mvmd"), "0750 root mvmd");
-        assert_eq!(owner("/srv/other"), "0755 root root");
     }
 
     #[test]
