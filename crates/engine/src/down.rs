@@ -373,7 +373,7 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
     let held = known
         .held()
         .filter(|held| held.machine.is_some() && held.may_stay())?;
-    let deadline = Deadline::after(lane.world.clock.now(), length).min(held.tags.deadline);
+    let deadline = Deadline::after(now_at(held, lane.world), length).min(held.tags.deadline);
     let fact = Fact::Kept { label: label.clone() };
     if let Err(error) = lane.world.journal.append(&held.run, fact).await {
         lane.notice(format!("{label} is not kept: {error}"));

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     journal::Fact,
     name::{Label, RunId},
-    time::Deadline,
 };
 
-use super::{Case, Revived, Superseding};
+use super::{Case, InForce, Revived, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
@@ -17,12 +16,13 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut machines: BTreeMap<u32, usize> = BTreeMap::new();
     let mut superseding = Superseding::default();
     let mut revived = Revived::default();
-    let mut moved: BTreeMap<(Label, RunId), Deadline> = BTreeMap::new();
+    let mut in_force = InForce::default();
     let mut downs = BTreeSet::new();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         superseding.take(seen);
         revived.take(seen);
+        in_force.take(seen);
         match seen {
             Seen::Began { process, machine } => {
                 machines.insert(*process, *machine);
@@ -37,20 +37,6 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                     (label.clone(), run.clone()),
                     (*process, superseding.at_work.clone()),
                 );
-            }
-            Seen::Wrote {
-                run,
-                fact: Fact::Intent { tags, .. },
-                ..
-            } => {
-                moved.insert((tags.label.clone(), run.clone()), tags.deadline);
-            }
-            Seen::Wrote {
-                run,
-                fact: Fact::Extended { label, deadline },
-                ..
-            } => {
-                moved.insert((label.clone(), run.clone()), *deadline);
             }
             // It was not to be, and the run itself destroys it.
             Seen::Wrote {
@@ -82,7 +68,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 let may_supersede = superseding.may(*process, tags);
                 let Some(tags) = parsed else { continue };
                 let (key, now) = ((tags.label.clone(), tags.run.clone()), true_moment(*at));
-                let is_overdue = moved.get(&key).is_some_and(|deadline| deadline.is_over(now));
+                let is_overdue = in_force.is_over(tags, now);
                 let Some((keeper, at_work)) = kept.get(&key) else {
                     continue;
                 };

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Revived, Superseding};
+use super::{Case, InForce, Revived, Superseding};
 use crate::{clock::true_moment, record::Seen};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
@@ -12,10 +12,12 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut downs = BTreeSet::new();
     let mut superseding = Superseding::default();
     let mut revived = Revived::default();
+    let mut in_force = InForce::default();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
         superseding.take(seen);
         revived.take(seen);
+        in_force.take(seen);
         match seen {
             Seen::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);
@@ -37,9 +39,11 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             } if !downs.contains(process) && !superseding.may(*process, tags) => {
                 let holder = tags.get("mvm-run").and_then(|run| holders.get(run));
                 let now = true_moment(*at);
-                let is_overdue = parsed
-                    .as_ref()
-                    .is_some_and(|tags| tags.deadline.is_over(now) || revived.is_over_to(*process, tags));
+                let is_overdue = parsed.as_ref().is_some_and(|tags| {
+                    tags.deadline.is_over(now)
+                        || in_force.is_over(tags, now)
+                        || revived.is_over_to(*process, tags)
+                });
                 if let Some(holder) = holder.filter(|holder| *holder != process && !is_overdue) {
                     wrong.push(format!(
                         "process {process} destroyed {id}, a box of the live process {holder}"

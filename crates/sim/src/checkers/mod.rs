@@ -15,8 +15,10 @@ mod tagged_when_made;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
+    journal::Fact,
     name::{Label, RunId},
     tags::Tags,
+    time::{Deadline, Timestamp},
 };
 
 use crate::{
@@ -93,6 +95,29 @@ impl Revived {
     fn is_over_to(&self, process: u32, tags: &Tags) -> bool {
         let over_to = self.over_to.get(&(tags.label.clone(), tags.run.clone()));
         over_to.is_some_and(|over_to| over_to.contains(&process))
+    }
+}
+
+/// The deadlines in force, as the journals have them: what was not listed yet when one was moved has the old one.
+#[derive(Default)]
+struct InForce(BTreeMap<(Label, RunId), Deadline>);
+
+impl InForce {
+    fn take(&mut self, seen: &Seen) {
+        let Seen::Wrote { run, fact, .. } = seen else {
+            return;
+        };
+        let (label, deadline) = match fact {
+            Fact::Intent { tags, .. } => (&tags.label, tags.deadline),
+            Fact::Extended { label, deadline } => (label, *deadline),
+            _ => return,
+        };
+        self.0.insert((label.clone(), run.clone()), deadline);
+    }
+
+    fn is_over(&self, tags: &Tags, now: Timestamp) -> bool {
+        let deadline = self.0.get(&(tags.label.clone(), tags.run.clone()));
+        deadline.is_some_and(|deadline| deadline.is_over(now))
     }
 }
 
