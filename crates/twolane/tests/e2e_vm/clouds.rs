@@ -38,6 +38,12 @@ const SYSTEM_WITH_FIREWALL: &str = r#"
 packages = ["nftables"]
 "#;
 
+/// What is run on a box.
+const CHECK: &str = "id -un && cat hello.txt";
+
+/// The same where a box has to set up its own firewall: the kernel loads what holds its rules when there are some.
+const CHECK_WITH_FIREWALL: &str = "grep -q ^nf_tables /proc/modules && id -un && cat hello.txt";
+
 /// A cloud as a run meets it.
 trait Cloud: Api + Sized {
     /// Its name as a provider.
@@ -46,6 +52,8 @@ trait Cloud: Api + Sized {
     const COST_MAX: &'static str;
     /// What its boxes are prepared with.
     const SYSTEM: &'static str = SYSTEM;
+    /// What is run on them.
+    const CHECK: &'static str = CHECK;
     /// How the call begins that makes a box, and what is in its body.
     const CREATE: (&'static str, &'static str);
     /// What is made for one box.
@@ -186,6 +194,7 @@ impl Cloud for Latitude {
     const NAME: &'static str = "latitude";
     const COST_MAX: &'static str = "1 USD";
     const SYSTEM: &'static str = SYSTEM_WITH_FIREWALL;
+    const CHECK: &'static str = CHECK_WITH_FIREWALL;
     const CREATE: (&'static str, &'static str) = ("POST /servers", "");
     const KINDS: &'static [&'static str] = &["machine", "key", "user-data"];
 
@@ -213,6 +222,7 @@ impl Cloud for Ovh {
     const NAME: &'static str = "ovh";
     const COST_MAX: &'static str = "1 EUR";
     const SYSTEM: &'static str = SYSTEM_WITH_FIREWALL;
+    const CHECK: &'static str = CHECK_WITH_FIREWALL;
     const CREATE: (&'static str, &'static str) = ("POST /1.0/cloud/project/", "userData");
     const KINDS: &'static [&'static str] = &["machine", "key"];
 
@@ -283,14 +293,25 @@ fn a_run_on_gcp_goes_from_the_create_call_to_the_receipt() {
 }
 
 #[test]
+fn a_run_on_latitude_goes_from_the_create_call_to_the_receipt() {
+    check::<Latitude>();
+}
+
+#[test]
+fn a_run_on_ovh_goes_from_the_create_call_to_the_receipt() {
+    check::<Ovh>();
+}
+
+#[test]
 fn a_run_on_vultr_goes_from_the_create_call_to_the_receipt() {
     check::<Vultr>();
 }
 
 fn check<C: Cloud>() {
     let Some(cloud) = start::<C>() else { return };
-    let max_cost = format!("max-cost = \"{}\"", C::COST_MAX);
-    let bench = Bench::with_system(C::SYSTEM, &lane(&format!("\"{}\"", C::NAME), &max_cost));
+    let lane = lane(&format!("\"{}\"", C::NAME), C::CHECK);
+    let lane = format!("{lane}max-cost = \"{}\"\n", C::COST_MAX);
+    let bench = Bench::with_system(C::SYSTEM, &lane);
     let bench = lead_to::<C>(bench, &cloud.fake);
     check_run(&cloud, bench);
 }
@@ -306,7 +327,7 @@ fn a_run_goes_from_one_cloud_to_the_next_until_one_has_a_box() {
     { provider = "ovh", region = "GRA11" },
     { provider = "vultr", region = "ewr" },
     "hetzner","#;
-    let bench = Bench::with_system(SYSTEM, &lane(boxes, ""));
+    let bench = Bench::with_system(SYSTEM, &lane(boxes, CHECK));
     let (bench, aws) = sold_out::<Aws>(&cloud, bench);
     let (bench, azure) = sold_out::<Azure>(&cloud, bench);
     let (bench, gcp) = sold_out::<Gcp>(&cloud, bench);
@@ -352,10 +373,10 @@ fn lead_to<C: Cloud>(bench: Bench, fake: &Fake<C>) -> Bench {
     variables.fold(bench, |bench, (name, value)| bench.with_env(name, &value))
 }
 
-fn lane(boxes: &str, max_cost: &str) -> String {
+fn lane(boxes: &str, check: &str) -> String {
     format!(
-        "[lanes.cheap]\nboxes = [{boxes}]\nttl = \"40m\"\n{max_cost}\n\
-         checks = [{{ name = \"source is there\", run = \"id -un && cat hello.txt\" }}]\n"
+        "[lanes.cheap]\nboxes = [{boxes}]\nttl = \"40m\"\n\
+         checks = [{{ name = \"source is there\", run = \"{check}\" }}]\n"
     )
 }
 
