@@ -230,10 +230,19 @@ mod tests {
 
     #[test]
     fn a_toolchain_comes_as_a_third_disk() {
-        let arguments = arguments(Utf8Path::new("/c/k"), Some(Utf8Path::new("/c/a,b")), " tsc=reliable");
+        let arguments = arguments(
+            Utf8Path::new("/c/k"),
+            Some(Utf8Path::new("/c/a,b")),
+            " tsc=reliable",
+        );
         assert!(
             arguments.contains(&"file=/c/a,,b/toolchain.ext4,if=virtio,format=raw,readonly=on".to_owned())
         );
-        assert!(arguments.last().unwrap().ends_with(" tsc=reliable twolane.toolchain"));
+        assert!(
+            arguments
+                .last()
+                .unwrap()
+                .ends_with(" tsc=reliable twolane.toolchain")
+        );
     }
 }
