@@ -14,9 +14,9 @@ use crate::support::{Bench, SYSTEM, is};
 /// Makes an ordinary machine of a box: nothing of twolane, a user `mvm` with a home of its own, and a repository with two
 /// packages that are not installed.
 const MAKE_ORDINARY: &str = r##"set -eu
-systemctl disable --now twolane-deadline.service 2>/dev/null
+systemctl disable --now twolane-deadline.service twolane-toolchain.service 2>/dev/null
 systemctl stop twolane-ttl.timer 2>/dev/null || true
-rm -f /etc/systemd/system/twolane-deadline.service
+rm -f /etc/systemd/system/twolane-deadline.service /etc/systemd/system/twolane-toolchain.service
 ! mountpoint -q /opt/twolane/toolchain || umount /opt/twolane/toolchain
 rm -rf /etc/twolane /var/lib/twolane /usr/local/lib/twolane /opt/twolane
 find /usr/local/bin -type l -delete
@@ -49,7 +49,7 @@ find /etc /root /home /srv /opt /usr/local -xdev -type f ! -path "/etc/*-" ! -pa
 getent passwd; getent group; getent shadow
 dpkg-query -W -f "\${binary:Package} \${Version} \${db:Status-Status}\n"
 apt-mark showmanual
-systemctl list-unit-files --no-legend --plain
+systemctl list-unit-files --no-legend --plain | grep -v " transient "
 systemctl list-units --no-legend --plain --type=service,timer,mount --state=active | cut -d" " -f1 | grep -v "^user\|^run-\|^session"
 stat -c "%n %a %U:%G" /dev/kvm
 "#;
