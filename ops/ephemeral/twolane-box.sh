@@ -4,9 +4,11 @@
 #
 #   wait-stage1 LINES SECONDS           status lines after the first LINES; at the end one line
 #                                       `cloud-init JSON`
-#   start RUN CHECK SECONDS DIR NEED…   starts the check whose command is on standard input:
-#                                       `started`, `already`, or `skipped REASON`
-#   start-as-root RUN CHECK SECONDS DIR the same for what only root can do
+#   start RUN CHECK SECONDS BYTES DIR NEED…
+#                                       starts the check whose command, of so many bytes, is on standard
+#                                       input: `started`, `already`, or `skipped REASON`
+#   start-as-root RUN CHECK SECONDS BYTES DIR
+#                                       the same for what only root can do
 #   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
 #   stop RUN CHECK | list RUN
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
@@ -153,10 +155,10 @@ urllib.request.urlopen("https://github.com/RustSec/advisory-db", timeout=10)' 2>
     done
 }
 
-start() { # RUN CHECK SECONDS DIR NEED…
-    (($# >= 4)) || usage 'start RUN CHECK SECONDS DIR NEED…'
-    local dir unit where=$4 limit=$3 why
-    number "$limit"
+start() { # RUN CHECK SECONDS BYTES DIR NEED…
+    (($# >= 5)) || usage 'start RUN CHECK SECONDS BYTES DIR NEED…'
+    local dir unit where=$5 limit=$3 bytes=$4 why
+    number "$limit" "$bytes"
     use_check "$1" "$2"
     mkdir -p "$STATE/checks/$1"
     exec {lock}>"$STATE/checks/$1/.lock"
@@ -166,13 +168,15 @@ start() { # RUN CHECK SECONDS DIR NEED…
         return
     fi
     [ -d "$where" ] || die "there is no directory $where on the box: was the source copied?"
-    why=$(unmet "$where" "${@:5}")
+    why=$(unmet "$where" "${@:6}")
     if [ -n "$why" ]; then
         echo "skipped $why"
         return
     fi
     mkdir -p "$dir"
     cat >"$dir/command"
+    # A client that is killed closes its end early: what would run then is another command, or none, which always succeeds.
+    (($(size_of "$dir/command") == bytes)) || die "the command of check $2 did not come whole"
     : >"$dir/output"
     boot_id >"$dir/boot_id"
     # Before the unit and not after: a check may be lost, but is never run twice.
@@ -388,8 +392,8 @@ command=${1:-}
 need() { (($# - 1 >= $1)) || usage "too few arguments"; }
 case $command in
 wait-stage1) need 2 "$@" && wait_stage1 "$@" ;;
-start) need 4 "$@" && run_as=$WORK_USER && start "$@" ;;
-start-as-root) need 4 "$@" && run_as=root && start "$@" ;;
+start) need 5 "$@" && run_as=$WORK_USER && start "$@" ;;
+start-as-root) need 5 "$@" && run_as=root && start "$@" ;;
 follow) need 4 "$@" && follow "$@" ;;
 stop) need 2 "$@" && stop "$@" ;;
 list) need 1 "$@" && list "$@" ;;

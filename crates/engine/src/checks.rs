@@ -97,19 +97,21 @@ fn start(lane: &Lane<'_>, check: &Check) -> Command {
         .sources
         .first()
         .map_or("/home/mvm".to_owned(), model::source::Source::remote_dir);
+    let mut command = check_command(check, &lane.plan.deploy);
+    if let Some(record) = check.record() {
+        command = traced_command(&record, &command);
+    }
+    command.push('\n');
     let mut order = vec![
         "start".to_owned(),
         lane.plan.run.to_string(),
         check.slug.clone(),
         check.timeout.as_secs().max(1).to_string(),
+        command.len().to_string(),
         dir,
     ];
     order.extend(check.needs.iter().map(ToString::to_string));
-    let mut command = check_command(check, &lane.plan.deploy);
-    if let Some(record) = check.record() {
-        command = traced_command(&record, &command);
-    }
-    tool(order).with_stdin(format!("{command}\n"))
+    tool(order).with_stdin(command)
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {

@@ -65,8 +65,9 @@ async fn carried_out(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Resu
     files.extend(check_files(lane.plan, lane.lane));
     send(lane, link, &files).await?;
     let limit = DEPLOY_MAX.as_secs().to_string();
-    let start = tool(["start-as-root", &id(lane), NAME, &limit, "/"])
-        .with_stdin(format!("{}\n", command(has_new_secret)));
+    let command = format!("{}\n", command(has_new_secret));
+    let bytes = command.len().to_string();
+    let start = tool(["start-as-root", &id(lane), NAME, &limit, &bytes, "/"]).with_stdin(command);
     link.run(lane.world, &start).await.map_err(of_remote)?;
     let mut told = Told::default();
     let outcome = follow(lane, link, &mut told).await.map_err(of_remote)?;

@@ -17,8 +17,11 @@ pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
 
 /// Puts the tool of this version of twolane on the box.
 pub async fn install_tool(world: &World, link: &Link) -> Result<(), RemoteError> {
-    let script = "mkdir -p \"${1%/*}\" && cat >\"$1.new\" && chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\"";
-    let install = Command::new(["sh", "-c", script, "sh", TWOLANE_BOX_PATH]).with_stdin(TWOLANE_BOX);
+    // Of a client that is killed only a part may come.
+    let script = "mkdir -p \"${1%/*}\" && cat >\"$1.new\" && [ \"$(wc -c <\"$1.new\")\" -eq \"$2\" ] && \
+                  chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\"";
+    let bytes = TWOLANE_BOX.len().to_string();
+    let install = Command::new(["sh", "-c", script, "sh", TWOLANE_BOX_PATH, &bytes]).with_stdin(TWOLANE_BOX);
     link.run(world, &install).await.map(drop)
 }
 

@@ -27,7 +27,7 @@ shift 3; cd /; exec "$@""#;
 /// Takes the new list, deletes what was in the old one only, keeps the new one. The hash is written last, so
 /// that whatever breaks off on the way is done again. Prints how many were deleted.
 const SETTLE: &str = r#"set -eu
-manifests=$1 name=$2 hash=$3 base=$4 rm=$5 rmdir=$6; shift 6
+manifests=$1 name=$2 hash=$3 size=$4 base=$5 rm=$6 rmdir=$7; shift 7
 umask 077
 mkdir -p -- "$manifests/.hash" "$manifests/.new"
 cd -- "$manifests"
@@ -35,6 +35,7 @@ rm -f -- ".hash/$name"
 new=.new/$name.$$ gone=.new/$name.$$.gone
 trap 'rm -f -- "$new" "$gone"' EXIT
 cat > "$new"
+[ "$(wc -c < "$new")" -eq "$size" ] || { echo 'the list of files did not come whole' >&2; exit 1; }
 : > "$gone"
 if [ -e "$name" ]; then LC_ALL=C comm -z -23 -- "$name" "$new" > "$gone"; fi
 (umask 022; cd /; "$@" mkdir -p -- "$base")
@@ -165,16 +166,19 @@ impl<'a> Place<'a> {
     /// Tells the box the new list. Returns how many files it deleted.
     async fn settle(&self, shell: &dyn Shell, manifest: &Manifest, hash: &str) -> Result<u64, RemoteError> {
         let Layout { manifests, .. } = self.layout;
+        let list = manifest.kept();
+        let size = list.len().to_string();
         let words = [
             manifests.as_str(),
             &self.source.name,
             hash,
+            &size,
             &self.base,
             REMOVE,
             REMOVE_EMPTY,
         ];
         let args = [words.as_slice(), &self.as_owner()].concat();
-        let command = Command::new(script(SETTLE, &args)).with_stdin(manifest.kept());
+        let command = Command::new(script(SETTLE, &args)).with_stdin(list);
         let output = shell.run(&command).await?;
         deleted(&output).ok_or_else(|| RemoteError::Command {
             command: format!("delete what is no longer in {}", self.source.path),

@@ -228,7 +228,7 @@ impl Session for SimSession {
                 })
             }
             _ => {
-                if arguments.last() == Some(&TWOLANE_BOX_PATH) {
+                if let ["sh", .., TWOLANE_BOX_PATH, _] = arguments[..] {
                     self.carry(|inside, _| inside.install_tool()).await?;
                 } else {
                     self.carry(|_, _| ()).await?;

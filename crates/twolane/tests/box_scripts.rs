@@ -14,6 +14,7 @@ use std::{
     thread,
 };
 
+use model::render::post_deploy::{bundle, trace_file};
 use tempfile::TempDir;
 
 fn script(name: &str) -> PathBuf {
@@ -921,7 +922,31 @@ fn check_that_somebody_stopped_has_not_passed() {
 fn started_check_is_not_started_again() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"", None);
-    assert_eq!(ask(&sandbox, &["start", "r1", "test", "60", "/"]), "already\n");
+    assert_eq!(
+        ask(&sandbox, &["start", "r1", "test", "60", "5", "/"]),
+        "already\n"
+    );
+}
+
+#[test]
+fn files_that_did_not_come_whole_are_no_script() {
+    let script = bundle(&[trace_file()]);
+    let reads = |script: &str| run(Command::new("bash").args(["-nc", script])).status.success();
+    assert!(reads(&script));
+    let newlines = script.match_indices('\n').map(|(at, _)| at);
+    for at in newlines.filter(|at| at + 1 < script.len()) {
+        assert!(!reads(&script[..at]), "{}", &script[..at]);
+    }
+}
+
+#[test]
+fn command_that_did_not_come_whole_is_not_run() {
+    let sandbox = Sandbox::new();
+    // Nothing comes on standard input, as from a client that was killed.
+    let output = sandbox.bash("twolane-box.sh", &["start", "r1", "test", "60", "5", "/"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("did not come whole"));
+    assert!(!sandbox.path("state/checks/r1/test/begun").exists());
 }
 
 #[test]
@@ -932,8 +957,9 @@ fn names_that_are_no_names_are_refused() {
         &["follow", "r1", "a b", "0", "1"],
         &["follow", "r1", "-x", "0", "1"],
         &["follow", "r1", "test", "x", "1"],
-        &["start", "r1", "test", "1"],
-        &["start", "r1", "test", "1m", "/"],
+        &["start", "r1", "test", "1", "5"],
+        &["start", "r1", "test", "1m", "5", "/"],
+        &["start", "r1", "test", "1", "five", "/"],
         &["link-toolchain", "../../etc"],
         &["journal", "--help", "1"],
         &["set-deadline", "soon"],

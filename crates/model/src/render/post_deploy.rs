@@ -94,15 +94,17 @@ pub fn deploy_files(plan: &Plan) -> Vec<File> {
 
 /// Returns a script that writes the files, each by rename. It is read by `bash` from its standard input.
 pub fn bundle(files: &[File]) -> String {
-    let head = "set -euo pipefail\n\
+    // As one command: a shell begins none of it before it has read all of it.
+    let head = "{\nset -euo pipefail\n\
                 put() { # MODE PATH\n    mkdir -p \"${2%/*}\"\n    rm -f \"$2.new\"\n    cat >\"$2.new\"\n    \
                 chmod \"$1\" \"$2.new\"\n    mv -f \"$2.new\" \"$2\"\n}\n";
-    files.iter().fold(head.to_owned(), |script, file| {
+    let puts = files.iter().fold(head.to_owned(), |script, file| {
         let end = end_mark(&file.text);
         let path = quote(&file.path);
         let text = file.text.strip_suffix('\n').unwrap_or(&file.text);
         script + &format!("\nput {} {path} <<'{end}'\n{text}\n{end}\n", file.mode)
-    })
+    });
+    puts + "}\n"
 }
 
 /// Returns the configuration files as the box will have them, each with where it will lie. `read` returns the text of
@@ -286,6 +288,6 @@ mod tests {
         let file = File::new("/a", "0644", "x\nEND-OF-FILE\ny\nEND-OF-FILE-\n");
         let script = bundle(&[file]);
         assert!(script.contains("<<'END-OF-FILE--'\nx\n"), "{script}");
-        assert!(script.ends_with("\nEND-OF-FILE--\n"), "{script}");
+        assert!(script.ends_with("\nEND-OF-FILE--\n}\n"), "{script}");
     }
 }
