@@ -89,7 +89,7 @@ async fn once(config: &Path, port: u16) -> bool {
     command
         .arg("-F")
         .arg(config)
-        .args(["-S", "none", "-p", &port.to_string(), "m1", "true"]);
+        .args(["-S", "none", "-p", &port.to_string(), "root@127.0.0.1", "true"]);
     let status = command.stdin(Stdio::null()).stderr(Stdio::null()).status().await;
     status.expect("ssh starts").success()
 }

@@ -187,6 +187,23 @@ impl Bench {
         assert!(killed.count() > 0, "there is no connection to cut");
     }
 
+    /// Prints how the serial console of each box ends.
+    fn print_consoles(&self) {
+        for entry in fs::read_dir(self.state().join("boxes"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let console = fs::read(entry.path().join("console.log")).unwrap_or_default();
+            let end = console.len().saturating_sub(4000);
+            println!(
+                "the end of the console of {}:\n{}",
+                entry.path().display(),
+                String::from_utf8_lossy(&console[end..])
+            );
+        }
+    }
+
     /// Asserts that no process, no overlay and no box directory is left. Helpers that end by themselves once their
     /// box is gone are given the time to notice.
     #[track_caller]
@@ -208,9 +225,15 @@ impl Bench {
 }
 
 impl Drop for Bench {
-    /// A test that fails leaves no VM behind either.
+    /// A test that fails leaves no VM behind either, and tells what the VM said last.
     fn drop(&mut self) {
-        let _ = self.twolane(&["down", "--all"]).output();
+        if std::thread::panicking() {
+            self.print_consoles();
+        }
+        // A guest that hangs can only be looked at while it is there.
+        if !std::thread::panicking() || env::var_os("TWOLANE_E2E_KEEP").is_none() {
+            let _ = self.twolane(&["down", "--all"]).output();
+        }
     }
 }
 
