@@ -74,7 +74,8 @@ _start() {
 
 # _qemu BOX ADDRESS: starts QEMU, which goes on in the background and ends when the box powers itself off.
 _qemu() {
-    local box=$1 address=$2 size=${INSTANCE_TYPE:-2x2} accel=tcg kernel=()
+    # With a thread for each CPU, a QEMU before 8.1 can hang a guest that patches its own code.
+    local box=$1 address=$2 size=${INSTANCE_TYPE:-2x2} accel=tcg,thread=single kernel=()
     if [ -n "${QEMU_KERNEL:-}" ]; then
         kernel=(-kernel "$QEMU_KERNEL" -append "${QEMU_APPEND:-}")
         [ -z "${QEMU_INITRD:-}" ] || kernel+=(-initrd "$QEMU_INITRD")

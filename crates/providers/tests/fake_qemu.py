@@ -18,6 +18,8 @@ except FileNotFoundError:
     faults = {}
 
 arguments = sys.argv[1:]
+if arguments == ["--version"]:
+    sys.exit(print("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"))
 value = lambda option: arguments[arguments.index(option) + 1]
 for option in ("-smp", "-m", "-pidfile", "-qmp", "-netdev", "-accel"):
     value(option)  # Fails where one is missing.

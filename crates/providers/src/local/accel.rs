@@ -6,7 +6,10 @@ use std::{fmt, process::Stdio};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
-use super::trouble::{Trouble, end_of};
+use super::{
+    programs::Programs,
+    trouble::{Trouble, end_of},
+};
 
 const PROBE: &str = include_str!("../../../../ops/ephemeral/kvm-gate.py");
 
@@ -25,37 +28,63 @@ pub enum Acceleration {
 /// How it is done, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Choice {
-    pub(crate) is_kvm: bool,
+    pub(crate) how: How,
     pub(crate) why: String,
 }
+
+/// How a box's CPUs are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By the host's KVM.
+    Kvm,
+    /// Emulated, each CPU by a thread of its own.
+    Tcg,
+    /// Emulated, all CPUs in turns by one thread.
+    TcgInTurns,
+}
+
+/// The first QEMU that emulates CPUs side by side without losing what one of them writes into the other's code: its
+/// commit deba78709ae8, "accel/tcg: Always lock pages before translation". With an older one, a Linux guest that patches
+/// itself at the wrong moment, as it does for every new KVM VM, runs the old instruction for ever.
+const TCG_IS_SOUND: (u32, u32) = (8, 1);
 
 impl Choice {
     /// Returns QEMU's words for it.
     pub(crate) fn arguments(&self) -> &'static [&'static str] {
-        if self.is_kvm {
-            &["-accel", "kvm", "-cpu", "host"]
-        } else {
-            &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
+        match self.how {
+            How::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            How::Tcg => &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"],
+            How::TcgInTurns => &["-accel", "tcg,thread=single,tb-size=512", "-cpu", "max"],
         }
     }
 
     /// Returns what a guest's kernel is told. All emulated CPUs read one and the same time stamp counter (QEMU's
     /// `cpu_get_ticks`), but do not say so; every other clock of the guest costs a way out of it for each look.
     pub(crate) fn kernel_arguments(&self) -> &'static str {
-        if self.is_kvm { "" } else { " tsc=reliable" }
+        match self.how {
+            How::Kvm => "",
+            How::Tcg | How::TcgInTurns => " tsc=reliable",
+        }
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = if self.is_kvm { "KVM" } else { "emulated CPU (TCG)" };
+        let how = match self.how {
+            How::Kvm => "KVM",
+            How::Tcg => "emulated CPU (TCG)",
+            How::TcgInTurns => "emulated CPUs in turns (TCG of a QEMU before 8.1)",
+        };
         write!(f, "{how}: {}", self.why)
     }
 }
 
-/// The probe's answer, asked for once in a process.
+/// The probe's answer and QEMU's version, each asked for once in a process.
 #[derive(Debug, Default)]
-pub(crate) struct Probe(OnceCell<Answer>);
+pub(crate) struct Probe {
+    kvm: OnceCell<Answer>,
+    qemu: OnceCell<String>,
+}
 
 #[derive(Debug, Clone, Deserialize)]
 struct Answer {
@@ -65,22 +94,49 @@ struct Answer {
 
 impl Probe {
     /// Chooses, after having probed where that is left to us.
-    pub(crate) async fn choose(&self, wanted: Acceleration, python: &str) -> Result<Choice, Trouble> {
-        let forced = |is_kvm| Choice {
-            is_kvm,
-            why: "as configured".to_owned(),
-        };
-        match wanted {
-            Acceleration::Kvm => Ok(forced(true)),
-            Acceleration::Tcg => Ok(forced(false)),
+    pub(crate) async fn choose(&self, wanted: Acceleration, programs: &Programs) -> Result<Choice, Trouble> {
+        let (is_kvm, why) = match wanted {
+            Acceleration::Kvm => (true, "as configured".to_owned()),
+            Acceleration::Tcg => (false, "as configured".to_owned()),
             Acceleration::Auto => {
-                let answer = self.0.get_or_try_init(|| ask(python)).await?;
-                Ok(Choice {
-                    is_kvm: answer.works,
-                    why: reason(answer),
-                })
+                let answer = self.kvm.get_or_try_init(|| ask(&programs.python3)).await?;
+                (answer.works, reason(answer))
             }
-        }
+        };
+        let how = match is_kvm {
+            true => How::Kvm,
+            false => {
+                let version = self.qemu.get_or_init(|| version(&programs.qemu)).await;
+                emulation(version)
+            }
+        };
+        Ok(Choice { how, why })
+    }
+}
+
+/// Asks a QEMU for its version. One that cannot be run says so when a box is started.
+async fn version(qemu: &str) -> String {
+    let output = Command::new(qemu)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await;
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Returns how a QEMU emulates several CPUs without harm, by what it says of its version, such as `QEMU emulator version
+/// 7.2.22 (Debian …)`. What says none is taken for an old one: slower, and never wrong.
+fn emulation(version: &str) -> How {
+    let numbers = || {
+        let (_, rest) = version.split_once("version ")?;
+        let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    };
+    match numbers() {
+        Some(numbers) if numbers >= TCG_IS_SOUND => How::Tcg,
+        _ => How::TcgInTurns,
     }
 }
 
@@ -121,35 +177,64 @@ async fn ask(python: &str) -> Result<Answer, Trouble> {
 mod tests {
     use super::*;
 
+    fn programs(qemu: &str, python3: &str) -> Programs {
+        Programs {
+            qemu: qemu.to_owned(),
+            python3: python3.to_owned(),
+            ..Programs::default()
+        }
+    }
+
     #[tokio::test]
     async fn a_choice_of_the_user_needs_no_probe() {
         let probe = Probe::default();
-        for (wanted, is_kvm) in [(Acceleration::Kvm, true), (Acceleration::Tcg, false)] {
-            let choice = probe.choose(wanted, "/nonexistent").await.unwrap();
-            assert_eq!(choice.is_kvm, is_kvm);
+        let programs = programs("/nonexistent", "/nonexistent");
+        for (wanted, how) in [
+            (Acceleration::Kvm, How::Kvm),
+            (Acceleration::Tcg, How::TcgInTurns),
+        ] {
+            assert_eq!(probe.choose(wanted, &programs).await.unwrap().how, how);
         }
     }
 
     #[tokio::test]
     async fn a_probe_that_cannot_run_is_an_error() {
-        let trouble = Probe::default()
-            .choose(Acceleration::Auto, "/nonexistent")
-            .await
-            .unwrap_err();
-        assert!(trouble.cause.contains("/nonexistent"), "{trouble:?}");
-        let trouble = Probe::default()
-            .choose(Acceleration::Auto, "/bin/true")
-            .await
-            .unwrap_err();
-        assert!(trouble.cause.contains("no answer"), "{trouble:?}");
+        for (python3, why) in [("/nonexistent", "/nonexistent"), ("/bin/true", "no answer")] {
+            let trouble = Probe::default()
+                .choose(Acceleration::Auto, &programs("/bin/true", python3))
+                .await
+                .unwrap_err();
+            assert!(trouble.cause.contains(why), "{trouble:?}");
+        }
     }
 
     #[tokio::test]
     async fn the_probe_gives_a_reason_either_way() {
         let choice = Probe::default()
-            .choose(Acceleration::Auto, "python3")
+            .choose(Acceleration::Auto, &programs("/bin/true", "python3"))
             .await
             .unwrap();
         assert!(!choice.why.is_empty());
+    }
+
+    #[test]
+    fn an_old_qemu_emulates_in_turns() {
+        for (version, how) in [
+            (
+                "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)",
+                How::TcgInTurns,
+            ),
+            ("QEMU emulator version 8.0.5", How::TcgInTurns),
+            ("QEMU emulator version 8.1.0\nCopyright (c) 2003", How::Tcg),
+            (
+                "QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)",
+                How::Tcg,
+            ),
+            ("QEMU emulator version 10.0.2", How::Tcg),
+            ("", How::TcgInTurns),
+            ("QEMU emulator version unknown", How::TcgInTurns),
+        ] {
+            assert_eq!(emulation(version), how, "{version}");
+        }
     }
 }

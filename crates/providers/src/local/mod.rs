@@ -105,7 +105,7 @@ impl Local {
         )?;
         let acceleration = self
             .probe
-            .choose(self.settings.acceleration, &self.settings.programs.python3)
+            .choose(self.settings.acceleration, &self.settings.programs)
             .await?;
         progress.report(&acceleration.to_string(), None);
 

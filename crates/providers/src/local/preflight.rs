@@ -73,7 +73,7 @@ impl Local {
         }
         let choice = self
             .probe
-            .choose(self.settings.acceleration, &self.settings.programs.python3)
+            .choose(self.settings.acceleration, &self.settings.programs)
             .await;
         finding("kvm", choice.map(|choice| choice.to_string()))
     }

@@ -26,8 +26,7 @@ use super::{
 
 const WATCHDOG: &str = include_str!("watchdog.py");
 
-/// Without an HPET, as systemd-vmspawn and mkosi do: reading it leaves the guest for every look at the time, and an emulated
-/// guest of two CPUs was seen to hang for ever in its spin lock while it booted.
+/// Without an HPET, as systemd-vmspawn and mkosi do: reading it leaves the guest for every look at the time.
 const MACHINE: &str = "q35,hpet=off";
 
 /// How long QEMU may take until it answers, on a busy machine.

@@ -55,7 +55,7 @@ checks = [{ name = "hello", run = "cat hello.txt && id -un" }]
             "root=/dev/vda rw console=ttyS0 random.trust_cpu=on audit=0".into(),
         ),
         // A host's nested KVM may run simple guests and no real kernel.
-        ("QEMU_ACCEL", "tcg".into()),
+        ("QEMU_ACCEL", "tcg,thread=single".into()),
         ("QEMU_BOXES", boxes.clone()),
         // The address that the outside sees is nothing to a loopback.
         ("TWOLANE_ALLOW_CIDR", "127.0.0.1/32".into()),

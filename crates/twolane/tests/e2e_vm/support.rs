@@ -194,7 +194,7 @@ impl Bench {
             .flatten()
             .flatten()
         {
-            let console = fs::read(entry.path().join("console.log")).unwrap_or_default();
+            let console = fs::read(entry.path().join("vm/console.log")).unwrap_or_default();
             let end = console.len().saturating_sub(4000);
             println!(
                 "the end of the console of {}:\n{}",
