@@ -188,6 +188,7 @@ impl Bench {
     }
 
     /// Prints how the serial console of each box ends.
+    #[expect(clippy::print_stderr, reason = "it is shown beside the failure")]
     fn print_consoles(&self) {
         for entry in fs::read_dir(self.state().join("boxes"))
             .into_iter()
@@ -196,7 +197,7 @@ impl Bench {
         {
             let console = fs::read(entry.path().join("vm/console.log")).unwrap_or_default();
             let end = console.len().saturating_sub(4000);
-            println!(
+            eprintln!(
                 "the end of the console of {}:\n{}",
                 entry.path().display(),
                 String::from_utf8_lossy(&console[end..])
