@@ -28,7 +28,7 @@ use crate::{
 
 /// How many boxes of one provider are destroyed at once. Each asks its provider a dozen times, and what a rate limit makes
 /// wait for too long is given up: side by side without end, none would get through.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 5;
 
 /// What the providers list as ours, and what could not be asked.
 #[derive(Debug, Default)]

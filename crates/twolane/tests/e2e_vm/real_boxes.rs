@@ -6,10 +6,7 @@ use std::{
     io::{self, Read},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -45,7 +42,7 @@ pub(crate) struct RealCloud<A> {
 impl<A: Api> RealCloud<A> {
     /// Serves a fake that is given its boxes. None, and said aloud, where this user may not listen on port 22.
     pub(crate) fn start(fake: impl FnOnce(Behind) -> A) -> Option<Self> {
-        if let Err(error) = TcpListener::bind((address(0), 22)) {
+        if let Err(error) = listen() {
             #[expect(
                 clippy::print_stderr,
                 reason = "a check that did not take place is said out loud"
@@ -181,6 +178,8 @@ impl Boxes for RealBoxes {
         let order = self.order(user_data);
         let label = order.tags.label.clone();
         let (address, listener) = listen().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (told, port) = watch::channel(None);
         let local = self.local.clone();
         let boot = async move {
@@ -211,17 +210,16 @@ impl Boxes for RealBoxes {
     }
 }
 
-/// Listens on port 22 of the next address.
-fn listen() -> io::Result<(Ipv4Addr, tokio::net::TcpListener)> {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let address = address(NEXT.fetch_add(1, Ordering::Relaxed));
-    let listener = TcpListener::bind((address, 22))?;
-    listener.set_nonblocking(true)?;
-    Ok((address, tokio::net::TcpListener::from_std(listener)?))
-}
-
-fn address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 53, number)
+/// Listens on port 22 of an address that nobody else listens on; other tests do the same at the same time.
+fn listen() -> io::Result<(Ipv4Addr, TcpListener)> {
+    for number in 1..=u8::MAX {
+        let address = Ipv4Addr::new(127, 0, 53, number);
+        match TcpListener::bind((address, 22)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            listener => return Ok((address, listener?)),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Passes connections on to the box's own port; before there is one they are closed at once.
