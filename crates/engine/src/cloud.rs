@@ -414,15 +414,19 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 #[async_trait]
 impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     fn default_instance_type(&self) -> &str {
-        self.api.default_instance_type()
+        self.api.ladder()[0].0
     }
 
     fn default_region(&self) -> &str {
-        self.api.default_region()
+        self.api.ladder()[0].1
     }
 
     fn ladder(&self) -> Vec<Rung> {
-        self.api.ladder()
+        let rung = |(instance_type, region): &(&str, &str)| Rung {
+            instance_type: (*instance_type).to_owned(),
+            region: (*region).to_owned(),
+        };
+        self.api.ladder()[1..].iter().map(rung).collect()
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    candidate::Rung,
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, Machine, Which},
@@ -24,16 +23,9 @@ pub trait CloudApi: Send + Sync {
     /// Returns the provider's name.
     fn name(&self) -> &ProviderName;
 
-    /// Returns the instance type of an order that names none.
-    fn default_instance_type(&self) -> &str;
-
-    /// Returns the region of an order that names none.
-    fn default_region(&self) -> &str;
-
-    /// Returns what may be tried after the default, in order, when a lane names neither type nor region.
-    fn ladder(&self) -> Vec<Rung> {
-        Vec::new()
-    }
+    /// Returns instance types with their regions, at least one, in the order in which they are tried when a lane names
+    /// neither. The first is the default of an order that names only one of both.
+    fn ladder(&self) -> Vec<(&str, &str)>;
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {

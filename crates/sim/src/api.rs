@@ -169,12 +169,8 @@ impl CloudApi for SimApi {
         &self.cloud.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        "2x4g"
-    }
-
-    fn default_region(&self) -> &str {
-        "here"
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        vec![("2x4g", "here")]
     }
 
     fn dead_man(&self) -> String {

@@ -96,11 +96,17 @@ pub struct Access {
     pub time_max: Option<Duration>,
 }
 
+impl Access {
+    fn default_region(&self) -> &str {
+        self.region.as_deref().unwrap_or(REGION)
+    }
+}
+
 impl Aws {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
         let name = ProviderName::new("aws").expect("it keeps to the rule");
-        let region = access.region.clone().unwrap_or_else(|| REGION.to_owned());
+        let region = access.default_region().to_owned();
         let client = Client::new(Settings {
             provider: name.clone(),
             endpoint: endpoint(&access, &region),
@@ -199,7 +205,7 @@ impl Aws {
     async fn regions(&self) -> Result<&Vec<String>, ProviderError> {
         let ask = || async {
             let found = self.all::<Regions>(
-                self.default_region(),
+                self.access.default_region(),
                 "list the regions",
                 Params::new("DescribeRegions"),
             );
@@ -558,12 +564,8 @@ impl CloudApi for Aws {
         &self.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        "c8i.xlarge"
-    }
-
-    fn default_region(&self) -> &str {
-        self.access.region.as_deref().unwrap_or(REGION)
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        vec![("c8i.xlarge", self.access.default_region())]
     }
 
     /// Only what can be told from the name. Which types nest is asked of the API, before the create call.

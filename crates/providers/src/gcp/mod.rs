@@ -483,12 +483,8 @@ impl CloudApi for Gcp {
         &self.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        "n2-standard-4"
-    }
-
-    fn default_region(&self) -> &str {
-        "us-central1-a"
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        vec![("n2-standard-4", "us-central1-a")]
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {

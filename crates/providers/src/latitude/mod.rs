@@ -300,12 +300,8 @@ impl CloudApi for Latitude {
         &self.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        CHEAPEST
-    }
-
-    fn default_region(&self) -> &str {
-        ANY
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        vec![(CHEAPEST, ANY)]
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {

@@ -12,7 +12,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::try_join;
 use model::{
-    candidate::Rung,
     cloud::{CloudApi, Prepared, Retag, Sighting},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
@@ -349,20 +348,8 @@ impl CloudApi for Ovh {
         &self.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        LADDER[0].0
-    }
-
-    fn default_region(&self) -> &str {
-        LADDER[0].1
-    }
-
-    fn ladder(&self) -> Vec<Rung> {
-        let rung = |&(instance_type, region): &(&str, &str)| Rung {
-            instance_type: instance_type.to_owned(),
-            region: region.to_owned(),
-        };
-        LADDER[1..].iter().map(rung).collect()
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        LADDER.to_vec()
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {

@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join_all, try_join3};
 use model::{
-    candidate::Rung,
     cloud::{CloudApi, Prepared, Retag, Sighting},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
@@ -320,20 +319,8 @@ impl CloudApi for Vultr {
         &self.name
     }
 
-    fn default_instance_type(&self) -> &str {
-        LADDER[0].0
-    }
-
-    fn default_region(&self) -> &str {
-        LADDER[0].1
-    }
-
-    fn ladder(&self) -> Vec<Rung> {
-        let rung = |&(instance_type, region): &(&str, &str)| Rung {
-            instance_type: instance_type.to_owned(),
-            region: region.to_owned(),
-        };
-        LADDER[1..].iter().map(rung).collect()
+    fn ladder(&self) -> Vec<(&str, &str)> {
+        LADDER.to_vec()
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
