@@ -130,6 +130,10 @@ mod tests {
         let state = Utf8Path::from_path(state.path()).unwrap();
         let (ours, other) = (state.join("b1"), state.join("b2"));
         let mut children = [start(ours.as_str()), start(other.as_str())];
+        // A process that has just been started has no command line for a moment.
+        while find(&ours).is_empty() || find(&other).is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
         kill(&ours).await.unwrap();
         assert_eq!(find(&ours), []);
         assert!(children[0].wait().await.is_ok_and(|status| !status.success()));
