@@ -13,9 +13,10 @@ fn image() -> PathBuf {
     let images = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/twolane/images");
     let find = || {
         let entries = fs::read_dir(&images).into_iter().flatten().flatten();
+        // Another test may be making one, in a directory that ends in `.part`.
         entries
             .map(|entry| entry.path())
-            .find(|path| path.join("rootfs.ext4").exists())
+            .find(|path| path.extension().is_none() && path.join("rootfs.ext4").exists())
     };
     find().unwrap_or_else(|| {
         // A run on `local` makes one; it may end as it likes.
