@@ -250,7 +250,7 @@ impl<A: Api> Api for Limited<A> {
         };
         // Whether a box is overdue is told by its provider's clock.
         if !reply.headers.iter().any(|(name, _)| *name == "date") {
-            reply.headers.push(("date", date(now)));
+            reply.headers.push(("date", self.clock.date()));
         }
         reply
     }
@@ -258,13 +258,6 @@ impl<A: Api> Api for Limited<A> {
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
         self.api.mistakes(call, reply)
     }
-}
-
-fn date(now: Timestamp) -> String {
-    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
-    printer
-        .timestamp_to_rfc9110_string(&now)
-        .expect("it is a date of our time")
 }
 
 /// For a fake that has its own limits.

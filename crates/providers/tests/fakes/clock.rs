@@ -30,6 +30,13 @@ impl TestClock {
         Self::at(Some(now))
     }
 
+    /// Returns the moment as an answer's `Date` header has it.
+    pub(crate) fn date(&self) -> String {
+        jiff::fmt::rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&self.now())
+            .expect("it is a date of our time")
+    }
+
     fn at(now: Option<Mutex<Timestamp>>) -> Self {
         Self(Arc::new(Inner {
             now,

@@ -479,13 +479,6 @@ fn server_types(call: &Call) -> Reply {
     page("server_types", call, rows, 50)
 }
 
-fn date(now: Timestamp) -> String {
-    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
-    printer
-        .timestamp_to_rfc9110_string(&now)
-        .expect("it is a date of our time")
-}
-
 fn failure(status: u16, code: &str, message: &str) -> Reply {
     Reply::json(
         status,
@@ -533,7 +526,7 @@ impl Api for Hetzner {
             ("ratelimit-remaining", format!("{:.0}", self.tokens.floor())),
             ("ratelimit-reset", reset.as_second().to_string()),
             ("x-correlation-id", "5a1f2e".to_owned()),
-            ("date", date(self.clock.now())),
+            ("date", self.clock.date()),
         ]);
         reply
     }

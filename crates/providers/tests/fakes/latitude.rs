@@ -435,11 +435,7 @@ impl Api for Latitude {
                 "detail": "Too many requests", "meta": {"retry_after": 60}});
             Reply::json(429, &json!({"errors": [error]}))
         };
-        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
-        let now = printer.timestamp_to_rfc9110_string(&self.clock.now());
-        reply
-            .headers
-            .push(("date", now.expect("it is a date of our time")));
+        reply.headers.push(("date", self.clock.date()));
         reply
     }
 
