@@ -414,11 +414,11 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 #[async_trait]
 impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     fn default_instance_type(&self) -> &str {
-        self.api.ladder()[0].0
+        self.api.rungs()[0].0
     }
 
     fn default_region(&self) -> &str {
-        self.api.ladder()[0].1
+        self.api.rungs()[0].1
     }
 
     fn ladder(&self) -> Vec<Rung> {
@@ -426,7 +426,7 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
             instance_type: (*instance_type).to_owned(),
             region: (*region).to_owned(),
         };
-        self.api.ladder()[1..].iter().map(rung).collect()
+        self.api.rungs()[1..].iter().map(rung).collect()
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {

@@ -25,7 +25,7 @@ pub trait CloudApi: Send + Sync {
 
     /// Returns instance types with their regions, at least one, in the order in which they are tried when a lane names
     /// neither. The first is the default of an order that names only one of both.
-    fn ladder(&self) -> Vec<(&str, &str)>;
+    fn rungs(&self) -> Vec<(&str, &str)>;
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {

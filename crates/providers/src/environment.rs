@@ -232,7 +232,7 @@ mod tests {
     fn without_credentials_a_cloud_can_be_looked_at_and_says_what_is_missing() {
         for known in known(&[]) {
             assert_eq!(known.api.name(), &known.name);
-            assert_ne!(known.api.ladder(), []);
+            assert_ne!(known.api.rungs(), []);
             let error = known.missing.expect("nothing is set");
             let entry = CLOUDS.iter().find(|entry| entry.name == known.name.as_str());
             let text = format!("{} {}", error.cause, error.help.unwrap_or_default());

@@ -169,7 +169,7 @@ impl CloudApi for SimApi {
         &self.cloud.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         vec![("2x4g", "here")]
     }
 

@@ -564,7 +564,7 @@ impl CloudApi for Aws {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         vec![("c8i.xlarge", self.access.default_region())]
     }
 

@@ -370,7 +370,7 @@ impl CloudApi for Azure {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 

@@ -483,7 +483,7 @@ impl CloudApi for Gcp {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         vec![("n2-standard-4", "us-central1-a")]
     }
 

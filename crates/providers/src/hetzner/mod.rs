@@ -284,7 +284,7 @@ impl CloudApi for Hetzner {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 

@@ -300,7 +300,7 @@ impl CloudApi for Latitude {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         vec![(CHEAPEST, ANY)]
     }
 

@@ -348,7 +348,7 @@ impl CloudApi for Ovh {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 

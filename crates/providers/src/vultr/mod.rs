@@ -319,7 +319,7 @@ impl CloudApi for Vultr {
         &self.name
     }
 
-    fn ladder(&self) -> Vec<(&str, &str)> {
+    fn rungs(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 
