@@ -187,19 +187,21 @@ impl Bench {
         assert!(killed.count() > 0, "there is no connection to cut");
     }
 
+    fn box_directories(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state().join("boxes"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
     /// Prints how the serial console of each box ends.
     #[expect(clippy::print_stderr, reason = "it is shown beside the failure")]
     fn print_consoles(&self) {
-        for entry in fs::read_dir(self.state().join("boxes"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let console = fs::read(entry.path().join("vm/console.log")).unwrap_or_default();
+        for path in self.box_directories() {
+            let console = fs::read(path.join("vm/console.log")).unwrap_or_default();
             let end = console.len().saturating_sub(4000);
             eprintln!(
                 "the end of the console of {}:\n{}",
-                entry.path().display(),
+                path.display(),
                 String::from_utf8_lossy(&console[end..])
             );
         }
@@ -212,14 +214,11 @@ impl Bench {
         wait_until("no process of the box is left", || {
             self.processes().iter().all(|(_, text)| !text.contains("qemu"))
         });
-        let boxes = self.state().join("boxes");
-        let left: Vec<_> = fs::read_dir(&boxes)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        assert_eq!(left, Vec::<PathBuf>::new(), "something of a box is left");
+        assert_eq!(
+            self.box_directories(),
+            Vec::<PathBuf>::new(),
+            "something of a box is left"
+        );
         let (code, text) = self.output(&["ls"]);
         assert_eq!(code, 0, "{text}");
     }
@@ -228,11 +227,12 @@ impl Bench {
 impl Drop for Bench {
     /// A test that fails leaves no VM behind either, and tells what the VM said last.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let has_failed = std::thread::panicking();
+        if has_failed {
             self.print_consoles();
         }
         // A guest that hangs can only be looked at while it is there.
-        if !std::thread::panicking() || env::var_os("TWOLANE_E2E_KEEP").is_none() {
+        if !has_failed || env::var_os("TWOLANE_E2E_KEEP").is_none() {
             let _ = self.twolane(&["down", "--all"]).output();
         }
     }
