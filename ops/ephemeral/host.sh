@@ -1,6 +1,6 @@
 #!/bin/bash
 # A machine that is already there, lent for a while: takes its lock, puts there what a box needs, and takes all of
-# that away again. Everything is written down before it is put, and taken away in the opposite order; what was
+# that away again. Everything is recorded before it is put, and taken away in the opposite order; what was
 # there before is left as it is. Run as root, over SSH or by the machine's own timer.
 #
 #   host.sh up DIR             takes the lock and begins stage 1; DIR holds the order and its files
@@ -9,7 +9,7 @@
 #   host.sh status             says who has the lock
 #   host.sh doctor DIR ADDRESS
 #   host.sh retag LABEL UNIX   writes another deadline into the lock
-#   host.sh claim KIND WHAT…   writes down what stage 1 or 2 is about to put; refuses what somebody else has there
+#   host.sh claim KIND WHAT…   records what stage 1 or 2 is about to put; refuses what somebody else has there
 #   host.sh watch              takes everything away at the deadline; never returns
 #   host.sh expire             does it now, if the deadline has passed
 #
@@ -277,7 +277,7 @@ up() { # DIR
     sweep
     if is_locked && is_over; then remove; fi
     if is_locked; then
-        # The same run asks again after a lost answer: what was begun is ended.
+        # The same run retries after a lost answer: what was begun is ended.
         [ "$(tag mvm-run) $(tag mvm-label)" = "$(sed -n 's/^mvm-run=//p' <<<"$TAGS") $(sed -n 's/^mvm-label=//p' <<<"$TAGS")" ] ||
             refuse_busy
         put_tags "$TAGS" "$(sed -n 's/^mvm-deadline=//p' <<<"$TAGS")"
@@ -308,10 +308,10 @@ describe() {
 }
 
 refuse_put() { # WORDS
-    local mend
-    mend="what was put there so far goes with: twolane down $(tag mvm-label)"
-    [[ $1 != *'No space left'* ]] || fail half "its disk is full: $1" "make room there; $mend"
-    fail half "what a box needs could not be put there: $1" "$mend"
+    local fix
+    fix="what was put there so far goes with: twolane down $(tag mvm-label)"
+    [[ $1 != *'No space left'* ]] || fail half "its disk is full: $1" "make room there; $fix"
+    fail half "what a box needs could not be put there: $1" "$fix"
 }
 
 put() { # DIR
@@ -441,12 +441,12 @@ down() { # LABEL RUN
 }
 
 remove() { # everything, in the opposite order
-    local kind a b c trouble=''
+    local kind a b c failures=''
     stop_all
     while IFS=$'\t' read -r kind a b c <&3; do
-        "undo_${kind//-/_}" "$a" "$b" "$c" 3<&- || trouble+="; $kind $a"
+        "undo_${kind//-/_}" "$a" "$b" "$c" 3<&- || failures+="; $kind $a"
     done 3< <(tac "$RECORD")
-    [ -z "$trouble" ] || fail unavailable "what twolane put there could not all be taken away: ${trouble#; }" \
+    [ -z "$failures" ] || fail unavailable "what twolane put there could not all be taken away: ${failures#; }" \
         "the lock stays until it is; $STATE/host/record names all of it"
     systemctl daemon-reload || true
     say "gone machine $(tag mvm-label)"

@@ -206,7 +206,7 @@ class Vm:
     def run(self):
         """Runs to HLT; returns what the guest sent to port 0x10, and the microseconds
         from its sign at port 0x11 (else from the start) to that."""
-        told, begun, micros = None, time.perf_counter_ns(), 0
+        reported, begun, micros = None, time.perf_counter_ns(), 0
         while True:
             fcntl.ioctl(self.cpu, KVM_RUN, 0)
             reason = struct.unpack_from("<I", self.run_page, 8)[0]
@@ -216,9 +216,9 @@ class Vm:
                 if port == 0x11:
                     begun = time.perf_counter_ns()
                 else:
-                    told, micros = self.run_page[at], (time.perf_counter_ns() - begun) // 1000
+                    reported, micros = self.run_page[at], (time.perf_counter_ns() - begun) // 1000
             elif reason == EXIT_HLT:
-                return told, micros
+                return reported, micros
             else:
                 raise NotWorking("ended in " + self._explain(reason))
 
@@ -280,9 +280,9 @@ def run_guest(kvm, name, guest, entry, wanted):
         vm.enter_real_mode(code(guest))
     else:
         vm.enter_long_mode(code(guest), entry)
-    told, micros = vm.run()
-    if told != wanted:
-        raise NotWorking(f"gave {told} where {wanted} is right")
+    reported, micros = vm.run()
+    if reported != wanted:
+        raise NotWorking(f"gave {reported} where {wanted} is right")
     if name != "loop":
         return "reached HLT"
     if micros > LOOP_ABSURD_MICROS:
@@ -300,7 +300,7 @@ def steps(path):
         yield name, what, (run if platform.machine() in ("x86_64", "amd64") else None)
 
 
-# --- The child does the steps and tells each; the parent holds the watch.
+# --- The child does the steps and reports each; the parent holds the watch.
 
 
 def child(path, pipe):
@@ -360,7 +360,7 @@ def probe(path, limit):
         try:
             child(path, theirs)
             os._exit(0)
-        except BaseException as error:  # the parent tells it
+        except BaseException as error:  # the parent reports it
             os.write(2, f"kvm-gate: {error!r}\n".encode())
             os._exit(3)
     os.close(theirs)

@@ -33,7 +33,7 @@ CONFIG_DIR='' SERVICE_USER='' WORK_USER=mvm WORK_HOME=/home/mvm
 say() { printf '%s\n' "$*"; }
 die() { say "error: $*" >&2 && exit 1; }
 lines() { [ -z "$1" ] || printf '%s\n' "$1"; }
-# On a machine that was there before, what was there stays, and what is put there is written down first.
+# On a machine that was there before, what was there stays, and what is put there is recorded first.
 claim() { [ ! -e "$LIB/host.sh" ] || bash "$LIB/host.sh" claim "$@"; }
 am_root() { [ "$(id -u)" = 0 ]; }
 set_status() { printf '%s\n' "$1" >"$STATUS.new" && mv "$STATUS.new" "$STATUS"; }
@@ -120,7 +120,7 @@ step_accounts() {
     done
 }
 
-step_space() { # a disk that runs full in the middle of a build is told late, and in other words
+step_space() { # a disk that runs full in the middle of a build is reported late, and in other words
     local path free
     for path in "$WORK_HOME" "$BIN" "$STATE"; do
         free=$(df --output=avail -k "$path" | tail -n 1)
@@ -261,7 +261,7 @@ fingerprint() { # UNIT: changes with all that the unit is made of
 }
 
 step_start() {
-    local unit all=() new=() troubled=() states=() index
+    local unit all=() new=() failed=() states=() index
     mapfile -t all < <(all_units)
     ((${#all[@]} > 0)) || return 0
     ! systemctl show --property=NeedDaemonReload "${all[@]}" | grep "=yes" >/dev/null || systemctl daemon-reload
@@ -278,8 +278,8 @@ step_start() {
     say "starting ${new[*]}"
     systemctl reset-failed "${new[@]}" 2>/dev/null || true
     if ! systemctl restart "${new[@]}"; then
-        for unit in "${new[@]}"; do systemctl --quiet is-active "$unit" || troubled+=("$unit"); done
-        fail_units 'could not be started' "${troubled[@]:-${new[0]}}"
+        for unit in "${new[@]}"; do systemctl --quiet is-active "$unit" || failed+=("$unit"); done
+        fail_units 'could not be started' "${failed[@]:-${new[0]}}"
     fi
     # Only afterwards: the units of a deploy that is cut before are started once more.
     for unit in "${new[@]}"; do mv "$work/$unit.fingerprint" "$STATE/started/$unit"; done

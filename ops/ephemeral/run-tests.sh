@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the checks of a box's lane again, on the box and without twolane: `bash ~/run-tests.sh [--continue] [CHECK…]`.
-# The checks stand in checks.env, written from twolane.toml. Stops at the first that fails, unless told to continue.
+# The checks stand in checks.env, written from twolane.toml. Stops at the first that fails, unless reported to continue.
 #
 # Exit status: 0 all passed, 1 a check failed, 2 wrong usage.
 set -uo pipefail

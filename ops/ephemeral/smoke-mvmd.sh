@@ -1,7 +1,7 @@
 #!/bin/bash
 # The smoke test of a deployed box, run there as user mvm: `bash ~/smoke-mvmd.sh`, or a check with run = "smoke".
 # A microVM's output has to come back through all four daemons; nothing unsigned or replayed may get in; and the
-# secret may stand nowhere but where it belongs. All findings are told; the exit status is 1 when one is bad.
+# secret may stand nowhere but where it belongs. All findings are reported; the exit status is 1 when one is bad.
 set -uo pipefail
 export LC_ALL=C
 

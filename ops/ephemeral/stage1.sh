@@ -64,7 +64,7 @@ skip() { stop_with 77 "$*"; }
 
 # --- what the steps share
 
-# On a machine that was there before (host.sh), what was there stays, and what is put there is written down first.
+# On a machine that was there before (host.sh), what was there stays, and what is put there is recorded first.
 on_host() { [ -e "$LIB/host.sh" ]; }
 claim() { ! on_host || bash "$LIB/host.sh" claim "$@"; }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs tests on a box, each as a process of its own under strace, and writes down which devices of virtual machines each
+# Runs tests on a box, each as a process of its own under strace, and records which devices of virtual machines each
 # of them asked for. Child processes count. Without strace the tests run all the same, and the record says why it is empty.
 #
 #   trace-tests.sh check RECORD COMMAND   runs a check's command; every test binary that cargo or cargo-nextest starts
@@ -182,7 +182,7 @@ listed() { # IGNORED; names on standard input
     done
 }
 
-# Runs under the tracer, and writes down that it begins and how it ended: what is killed with all its group has only begun.
+# Runs under the tracer, and records that it begins and how it ended: what is killed with all its group has only begun.
 # Every small program that is started here is started once for each test: bash does by itself what it can.
 traced() { # TEST COMMAND…; no test: the whole binary
     local code=0 from who path files in out ended tracer took late=0 options=()
@@ -242,7 +242,7 @@ read_trace() { # FILES: sets $trace, the lines about devices as a list, none twi
         fi
         for line in "${lines[@]}"; do
             [[ $line == */dev* ]] || continue
-            # What was done to a directory itself tells nothing.
+            # What was done to a directory itself reports nothing.
             [[ $line != *'"/dev"'* && $line != *'"/dev/net"'* && $line != *'"/dev/vfio"'* ]] || continue
             line=${line:0:400}
             [ -z "${known[$line]:-}" ] || continue

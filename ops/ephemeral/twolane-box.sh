@@ -54,7 +54,7 @@ number() {
 now() { printf '%s' "${EPOCHREALTIME:0:14}"; }
 size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
 
-# A process is dear on a slow box, and much here is asked again and again: the shell reads small files itself.
+# A process is dear on a slow box, and much here is retried and again: the shell reads small files itself.
 first_line() { # FILE VARIABLE: empty where there is no such file
     printf -v "$2" ''
     [ ! -e "$1" ] || read -r "$2" <"$1" || true
@@ -298,7 +298,7 @@ follow() { # RUN CHECK OFFSET SECONDS
     size=$(size_of "$dir/output")
     bytes=$((size > offset ? size - offset : 0))
     ((bytes <= PIECE)) || bytes=$PIECE
-    # What has not been told in full has not ended for who listens.
+    # What has not been reported in full has not ended for who listens.
     ((offset + bytes >= size)) || [ "$state" != ended ] || state=running
     header "$state" "$offset" "$bytes" "$size"
     ((bytes == 0)) || tail -c "+$((offset + 1))" "$dir/output" | head -c "$bytes" || true
@@ -343,7 +343,7 @@ set_deadline() { # UNIX
     # The first hour's own timer, set before anything else ran, knows only the old deadline.
     systemctl stop twolane-ttl.timer 2>/dev/null || true
     systemctl --quiet is-active twolane-deadline.service ||
-        die 'the deadline is written down, but twolane-deadline.service does not run: the box will not power itself off'
+        die 'the deadline is recorded, but twolane-deadline.service does not run: the box will not power itself off'
     cat "$ETC/deadline"
 }
 

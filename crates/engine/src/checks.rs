@@ -1,5 +1,5 @@
 //! Runs a lane's checks, one after the other. Each has a unit of its own on the box, and is followed by offset:
-//! a lost connection loses nothing, and a run whose client died is taken up where it stands.
+//! a lost connection loses nothing, and a run whose client died is resumed where it stands.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
             let why = error.to_string();
             (Outcome::Unknown { why }, 0.0)
         });
-        lane.tell(Event::CheckEnded {
+        lane.emit(Event::CheckEnded {
             check: check.slug.clone(),
             outcome: outcome.clone(),
             seconds,
@@ -85,7 +85,7 @@ async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f6
     if let Some(why) = answer.strip_prefix("skipped ") {
         return Ok((Outcome::Skipped { why: why.to_owned() }, 0.0));
     }
-    lane.tell(Event::CheckBegan {
+    lane.emit(Event::CheckBegan {
         check: check.slug.clone(),
     });
     follow(lane, link, check).await
@@ -129,7 +129,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
         let (header, output) =
             Header::split(&answer).map_err(|error| RemoteError::Lost(error.to_string()))?;
         if !output.is_empty() {
-            lane.tell(Event::CheckOutput {
+            lane.emit(Event::CheckOutput {
                 check: check.slug.clone(),
                 offset,
                 bytes: output.to_vec(),
@@ -156,7 +156,7 @@ fn ended(check: &Check, header: &Header) -> Option<Outcome> {
     header.outcome()
 }
 
-/// Tells whether this run has begun checks on the box before: its sources must stay as they are then.
+/// Returns whether this run has begun checks on the box before: its sources must stay as they are then.
 pub(crate) async fn have_begun(lane: &Lane<'_>, link: &Link) -> bool {
     let begun = link
         .run(lane.world, &tool(["list", lane.plan.run.as_str()]))

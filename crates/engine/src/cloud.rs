@@ -1,4 +1,4 @@
-//! A provider over any cloud's single calls: making, waiting, asking again, destroying and confirming, written once.
+//! A provider over any cloud's single calls: making, waiting, retrying, destroying and confirming, written once.
 //! Keeps out: what any one cloud is like.
 
 use std::{
@@ -11,11 +11,11 @@ use std::{
 use async_trait::async_trait;
 use futures::future::join_all;
 use model::{
-    candidate::Rung,
-    cloud::{CloudApi, Life, Prepared, Sighting},
+    candidate::Fallback,
+    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, Which},
+    machine::{Gone, Listed, Machine, Selector},
     name::{Label, RunId},
     order::Order,
     retry::{Next, after, pause},
@@ -24,9 +24,9 @@ use model::{
     world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
 
-mod departure;
+mod teardown;
 
-use self::departure::Departing;
+use self::teardown::Teardown;
 use crate::time::Limit;
 
 /// How long an answer that does not come is asked for again, where asking changes nothing.
@@ -45,12 +45,12 @@ const TOGETHER: usize = 8;
 pub struct Cloud<A: ?Sized> {
     api: Arc<A>,
     clock: Arc<dyn Clock>,
-    made: Mutex<Made>,
+    made: Mutex<CreationTimes>,
 }
 
-/// When this process was last through with making something of a label and run, by the clock that nobody sets; none: it
+/// When this process was last through with making something of a label and run, by the monotonic clock; none: it
 /// is at it, or was cut off.
-type Made = BTreeMap<(Label, RunId), Option<Duration>>;
+type CreationTimes = BTreeMap<(Label, RunId), Option<Duration>>;
 
 impl<A: CloudApi + ?Sized> Cloud<A> {
     /// Makes a provider of a cloud.
@@ -72,12 +72,12 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
-    fn note_made(&self, order: &Order, ended: Option<Duration>) {
+    fn record_creation(&self, order: &Order, ended: Option<Duration>) {
         let of = (order.tags.label.clone(), order.tags.run.clone());
         self.made().insert(of, ended);
     }
 
-    fn made(&self) -> MutexGuard<'_, Made> {
+    fn made(&self) -> MutexGuard<'_, CreationTimes> {
         // What a poisoned lock holds is still true.
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +102,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 Next::FindByLabel if pause(attempt) < left => pause(attempt),
                 Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
             };
-            progress.report(&format!("{error}; asking again"), None);
+            progress.report(&format!("{error}; retrying"), None);
             self.sleep(wait).await;
         }
     }
@@ -114,14 +114,18 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     /// Looks for the order's box. What is found is of this run, or an error.
-    async fn find(&self, order: &Order, progress: &dyn Progress) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(
+        &self,
+        order: &Order,
+        progress: &dyn Progress,
+    ) -> Result<Option<ObservedInstance>, ProviderError> {
         match self.ask(progress, || self.api.find(order)).await? {
             Some(found) => self.adopt(order, found).map(Some),
             None => Ok(None),
         }
     }
 
-    fn adopt(&self, order: &Order, found: Sighting) -> Result<Sighting, ProviderError> {
+    fn adopt(&self, order: &Order, found: ObservedInstance) -> Result<ObservedInstance, ProviderError> {
         let is_same_run = found
             .listed
             .tags
@@ -189,26 +193,26 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         prepared: &Prepared,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let sighting = self.create(place, order, prepared, progress).await?;
-        let outcome = self.wait(order, sighting.clone(), progress).await;
+        let observed = self.create(place, order, prepared, progress).await?;
+        let outcome = self.wait(order, observed.clone(), progress).await;
         if outcome
             .as_ref()
             .is_err_and(|error| error.kind == ErrorKind::NoCapacity)
         {
             // The next place uses the same name; what is left here is found by label when the box is destroyed.
-            let _ = self.api.delete(&sighting.listed).await;
+            let _ = self.api.delete(&observed.listed).await;
         }
         outcome
     }
 
-    /// Sends the create call. When it is not answered, looks for the box before anything is asked again.
+    /// Sends the create call. When it is not answered, looks for the box before anything is retried.
     async fn create(
         &self,
         place: &str,
         order: &Order,
         prepared: &Prepared,
         progress: &dyn Progress,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let end = Limit::after(&*self.clock, ASK_MAX);
         let mut attempt = 0;
         let mut unanswered = None;
@@ -219,7 +223,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 false => self.api.create(order, place, prepared).await,
             };
             let error = match created {
-                Ok(sighting) => return Ok(sighting),
+                Ok(observed) => return Ok(observed),
                 Err(error) => error,
             };
             if error.kind == ErrorKind::Unanswered {
@@ -240,7 +244,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                     return Err(unanswered.unwrap_or(error));
                 }
             };
-            progress.report(&format!("{error}; asking again"), None);
+            progress.report(&format!("{error}; retrying"), None);
             self.sleep(wait).await;
         }
     }
@@ -251,7 +255,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         order: &Order,
         unanswered: &ProviderError,
         progress: &dyn Progress,
-    ) -> Result<Option<Sighting>, ProviderError> {
+    ) -> Result<Option<ObservedInstance>, ProviderError> {
         progress.report(&format!("{unanswered}; looking for the box"), None);
         let end = Limit::after(&*self.clock, self.api.listing_lag() + LOST_MAX);
         let mut attempt = 0;
@@ -281,7 +285,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     async fn wait(
         &self,
         order: &Order,
-        mut sighting: Sighting,
+        mut observed: ObservedInstance,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
         let end = Limit::after(&*self.clock, self.api.up_max(&order.candidate.instance_type));
@@ -289,21 +293,21 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            if let Some(machine) = self.ready(order, &sighting)? {
+            if let Some(machine) = self.ready(order, &observed)? {
                 return Ok(machine);
             }
             if end.is_over(&*self.clock) {
-                return Err(self.too_slow(order, &sighting));
+                return Err(self.too_slow(order, &observed));
             }
             progress.report(
-                &format!("box {} is {}", sighting.listed.id, sighting.listed.state),
+                &format!("box {} is {}", observed.listed.id, observed.listed.state),
                 None,
             );
             self.sleep(pause(attempt).min(self.api.look_max())).await;
-            match self.ask(progress, || self.api.look(&sighting)).await? {
-                Some(seen) => sighting = seen,
+            match self.ask(progress, || self.api.look(&observed)).await? {
+                Some(seen) => observed = seen,
                 None if unseen_end.is_over(&*self.clock) => {
-                    return Err(self.vanished(&sighting));
+                    return Err(self.vanished(&observed));
                 }
                 None => {}
             }
@@ -313,29 +317,29 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     /// Destroys what is meant, and returns when none of it is listed any more.
     async fn destroy_all(
         &self,
-        which: &Which,
+        selector: &Selector,
         until: Option<Deadline>,
         progress: &dyn Progress,
     ) -> Result<Vec<Gone>, ProviderError> {
         let end = Limit::after(&*self.clock, self.api.gone_max());
-        let mut departing = Departing::default();
+        let mut teardown = Teardown::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut listed = self.ask(progress, || self.api.list(which)).await?;
+            let mut listed = self.ask(progress, || self.api.list(selector)).await?;
             let is_later = |tags: &Tags| until.is_some_and(|until| tags.deadline > until);
             listed.retain(|listed| !listed.tags.as_ref().is_some_and(is_later));
-            departing.see(listed);
-            if departing.is_over() {
-                return Ok(departing.gone());
+            teardown.see(listed);
+            if teardown.is_over() {
+                return Ok(teardown.gone());
             }
-            let rest = self.destroy(&mut departing, progress).await;
-            if departing.is_stuck() || end.is_over(&*self.clock) {
-                let (kind, left) = departing.remaining();
+            let rest = self.destroy(&mut teardown, progress).await;
+            if teardown.is_stuck() || end.is_over(&*self.clock) {
+                let (kind, left) = teardown.remaining();
                 return Err(self.error(kind, "destroy", left));
             }
             // What was just made may be missing from the first list: a second look comes after the lag.
-            let wait = match departing.has_machine() {
+            let wait = match teardown.has_machine() {
                 true => pause(attempt).min(self.api.look_max()),
                 false => self.api.listing_lag().max(pause(attempt)),
             };
@@ -344,9 +348,9 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     /// Asks for everything that is due to be destroyed. Returns how long the provider wants to be left alone.
-    async fn destroy(&self, departing: &mut Departing, progress: &dyn Progress) -> Duration {
+    async fn destroy(&self, teardown: &mut Teardown, progress: &dyn Progress) -> Duration {
         let mut rest = Duration::ZERO;
-        for batch in departing.due(self.clock.steady()).chunks(TOGETHER) {
+        for batch in teardown.due(self.clock.monotonic()).chunks(TOGETHER) {
             let names: Vec<_> = batch
                 .iter()
                 .map(|listed| format!("{} {}", listed.kind, listed.id))
@@ -354,29 +358,29 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             progress.report(&format!("destroying {}", names.join(", ")), None);
             let answers = join_all(batch.iter().map(|listed| self.api.delete(listed))).await;
             for (listed, answer) in batch.iter().zip(answers) {
-                let wanted = departing.answered(listed, self.clock.steady(), answer);
+                let wanted = teardown.answered(listed, self.clock.monotonic(), answer);
                 rest = rest.max(wanted.unwrap_or_default());
             }
         }
         rest
     }
 
-    fn ready(&self, order: &Order, sighting: &Sighting) -> Result<Option<Machine>, ProviderError> {
-        match &sighting.life {
-            Life::Coming | Life::Running => {}
-            Life::Leaving => {
-                let cause = format!("box {} of that label is being destroyed", sighting.listed.id);
+    fn ready(&self, order: &Order, observed: &ObservedInstance) -> Result<Option<Machine>, ProviderError> {
+        match &observed.state {
+            InstanceState::Pending | InstanceState::Running => {}
+            InstanceState::Terminating => {
+                let cause = format!("box {} of that label is being destroyed", observed.listed.id);
                 return Err(self.error(ErrorKind::Unavailable, "create a box", cause));
             }
-            Life::Failed { kind, why } => return Err(self.error(kind.clone(), "create a box", why)),
+            InstanceState::Failed { kind, why } => return Err(self.error(kind.clone(), "create a box", why)),
         }
-        let is_key_missing = self.api.tells_host_key() && sighting.host_key.is_none();
-        Ok(sighting
+        let is_key_missing = self.api.reports_host_key() && observed.host_key.is_none();
+        Ok(observed
             .machine(self.api.name(), &order.tags)
             .filter(|_| !is_key_missing))
     }
 
-    /// Tells whether a box that is made now must be gone already, by the provider's clock.
+    /// Returns whether a box that is made now must be gone already, by the provider's clock.
     fn is_overdue(&self, order: &Order) -> bool {
         self.api.now().is_some_and(|now| order.tags.deadline.is_over(now))
     }
@@ -392,20 +396,20 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
-    fn too_slow(&self, order: &Order, sighting: &Sighting) -> ProviderError {
+    fn too_slow(&self, order: &Order, observed: &ObservedInstance) -> ProviderError {
         let cause = format!(
             "box {} was still {} after {} minutes",
-            sighting.listed.id,
-            sighting.listed.state,
+            observed.listed.id,
+            observed.listed.state,
             self.api.up_max(&order.candidate.instance_type).as_secs() / 60
         );
         self.error(ErrorKind::NoCapacity, "bring a box up", cause)
     }
 
-    fn vanished(&self, sighting: &Sighting) -> ProviderError {
+    fn vanished(&self, observed: &ObservedInstance) -> ProviderError {
         let cause = format!(
             "the create call was answered with box {}, and no such box is listed",
-            sighting.listed.id
+            observed.listed.id
         );
         self.error(ErrorKind::Unanswered, "create a box", cause)
     }
@@ -414,63 +418,63 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 #[async_trait]
 impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     fn default_instance_type(&self) -> &str {
-        self.api.rungs()[0].0
+        self.api.choices()[0].0
     }
 
     fn default_region(&self) -> &str {
-        self.api.rungs()[0].1
+        self.api.choices()[0].1
     }
 
-    fn ladder(&self) -> Vec<Rung> {
-        let rung = |(instance_type, region): &(&str, &str)| Rung {
+    fn fallbacks(&self) -> Vec<Fallback> {
+        let fallback = |(instance_type, region): &(&str, &str)| Fallback {
             instance_type: (*instance_type).to_owned(),
             region: (*region).to_owned(),
         };
-        self.api.rungs()[1..].iter().map(rung).collect()
+        self.api.choices()[1..].iter().map(fallback).collect()
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
         if let Some(refusal) = self.api.refuse(&order.candidate.instance_type, order.need) {
             return Err(refusal);
         }
-        self.note_made(order, None);
+        self.record_creation(order, None);
         let outcome = self.adopt_or_make(order, progress).await;
-        self.note_made(order, Some(self.clock.steady()));
+        self.record_creation(order, Some(self.clock.monotonic()));
         outcome
     }
 
-    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        self.destroy_all(which, None, progress).await
+    async fn down(&self, selector: &Selector, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        self.destroy_all(selector, None, progress).await
     }
 
     async fn down_until(
         &self,
-        which: &Which,
+        selector: &Selector,
         until: Deadline,
         progress: &dyn Progress,
     ) -> Result<Vec<Gone>, ProviderError> {
-        self.destroy_all(which, Some(until), progress).await
+        self.destroy_all(selector, Some(until), progress).await
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         self.api.refuse(instance_type, need)
     }
 
-    fn dead_man(&self) -> String {
-        self.api.dead_man()
+    fn dead_mans_switch(&self) -> String {
+        self.api.dead_mans_switch()
     }
 
     fn listing_lag(&self) -> Duration {
         self.api.listing_lag()
     }
 
-    fn unlisted_for(&self, which: &Which) -> Duration {
+    fn unlisted_for(&self, selector: &Selector) -> Duration {
         let lag = self.api.listing_lag();
-        let Which::OfRun(label, run) = which else {
+        let Selector::OfRun(label, run) = selector else {
             return lag;
         };
         match self.made().get(&(label.clone(), run.clone())) {
-            Some(Some(ended)) => ended.saturating_add(lag).saturating_sub(self.clock.steady()),
+            Some(Some(ended)) => ended.saturating_add(lag).saturating_sub(self.clock.monotonic()),
             Some(None) | None => lag,
         }
     }
@@ -499,7 +503,7 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 #[async_trait]
 impl<A: CloudApi + ?Sized> Listing for Cloud<A> {
     async fn list(&self) -> Result<Vec<Listed>, ProviderError> {
-        self.ask(&Silent, || self.api.list(&Which::AllOurs)).await
+        self.ask(&Silent, || self.api.list(&Selector::AllOurs)).await
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -513,8 +517,8 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
         let Some(retag) = self.api.retag() else {
             return Err(self.error(ErrorKind::Invalid, "move a deadline", "it cannot change tags"));
         };
-        let which = Which::Label(label.clone());
-        for listed in self.ask(&Silent, || self.api.list(&which)).await? {
+        let selector = Selector::Label(label.clone());
+        for listed in self.ask(&Silent, || self.api.list(&selector)).await? {
             let Some(tags) = listed.tags.clone() else { continue };
             let tags = Tags { deadline, ..tags };
             self.ask(&Silent, || retag.retag(&listed, &tags)).await?;

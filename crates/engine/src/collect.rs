@@ -26,7 +26,7 @@ const LOGS: [&str; 4] = [
 
 /// Brings back what the lane's box has to show into the run's directory.
 pub async fn collect(lane: &Lane<'_>, link: &Link) {
-    lane.tell(Event::StepBegan { step: Step::Collect });
+    lane.emit(Event::StepBegan { step: Step::Collect });
     let mut files = Vec::new();
     let mut missing = Vec::new();
     match within(lane.world, CONSOLE_MAX, console(lane)).await {
@@ -45,8 +45,8 @@ pub async fn collect(lane: &Lane<'_>, link: &Link) {
         )),
     }
     let failure = (!missing.is_empty()).then(|| missing.join("; "));
-    lane.tell(Event::Collected { files, missing });
-    lane.tell(Event::StepEnded {
+    lane.emit(Event::Collected { files, missing });
+    lane.emit(Event::StepEnded {
         step: Step::Collect,
         failure,
     });
@@ -62,7 +62,7 @@ async fn console(lane: &Lane<'_>) -> Result<Option<String>, String> {
         let Some(console) = provider.console() else {
             continue;
         };
-        // A candidate that fell away has no such box any more; the next one may.
+        // A candidate that was rejected has no such box any more; the next one may.
         let Ok(bytes) = console.console(&lane.lane.label).await else {
             continue;
         };

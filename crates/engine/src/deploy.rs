@@ -31,7 +31,7 @@ const POLL_SECONDS: &str = "20";
 /// Its name among what runs on the box.
 const NAME: &str = "deploy";
 
-/// The lines of a failed step that are told.
+/// The lines of a failed step that are progress.
 const LINES_MAX: usize = 60;
 
 /// Begins the line with which the box names a step.
@@ -69,15 +69,15 @@ async fn carried_out(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Resu
     let bytes = command.len().to_string();
     let start = tool(["start-as-root", &id(lane), NAME, &limit, &bytes, "/"]).with_stdin(command);
     link.run(lane.world, &start).await.map_err(of_remote)?;
-    let mut told = Told::default();
-    let outcome = follow(lane, link, &mut told).await.map_err(of_remote)?;
+    let mut progress = Progress::default();
+    let outcome = follow(lane, link, &mut progress).await.map_err(of_remote)?;
     let path = lane.dir().join("deploy.log");
-    if let Err(why) = lane.world.files.write(&path, &told.output).await {
+    if let Err(why) = lane.world.files.write(&path, &progress.output).await {
         lane.notice(why);
     }
     match outcome {
         Outcome::Passed => Ok(()),
-        outcome => Err(told.refusal(&outcome, lane)),
+        outcome => Err(progress.refusal(&outcome, lane)),
     }
 }
 
@@ -95,7 +95,7 @@ pub fn refusal(error: &RemoteError) -> Refusal {
     Refusal::new(format!("stage 2 could not be carried out: {error}"))
 }
 
-async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome, RemoteError> {
+async fn follow(lane: &Lane<'_>, link: &Link, progress: &mut Progress) -> Result<Outcome, RemoteError> {
     let end = Limit::after(&*lane.world.clock, DEPLOY_MAX + GRACE);
     let mut offset = 0;
     loop {
@@ -103,8 +103,8 @@ async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome
         let answer = link.run(lane.world, &tool(question)).await?;
         let (header, output) =
             Header::split(&answer).map_err(|error| RemoteError::Lost(error.to_string()))?;
-        for message in told.take(output) {
-            lane.tell(Event::StepProgress {
+        for message in progress.take(output) {
+            lane.emit(Event::StepProgress {
                 step: Step::Deploy,
                 message,
                 amount: None,
@@ -123,15 +123,15 @@ async fn follow(lane: &Lane<'_>, link: &Link, told: &mut Told) -> Result<Outcome
     }
 }
 
-/// What the box has told so far.
+/// What the box has progress so far.
 #[derive(Default)]
-struct Told {
+struct Progress {
     output: Vec<u8>,
-    /// How much of it was told in whole lines.
+    /// How much of it was progress in whole lines.
     lines_end: usize,
 }
 
-impl Told {
+impl Progress {
     /// Takes a piece of output, and returns the lines that are whole now.
     fn take(&mut self, piece: &[u8]) -> Vec<String> {
         self.output.extend_from_slice(piece);
@@ -170,7 +170,7 @@ impl Told {
             Some(why) => format!(": {why}"),
         };
         Refusal::new(format!("stage 2 failed at {step}{how}\n{end}")).help(format!(
-            "mend it, and `twolane deploy {}` goes on from there while the box lives",
+            "fix it, and `twolane deploy {}` goes on from there while the box lives",
             lane.lane.label
         ))
     }
@@ -181,10 +181,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_lines_are_told_and_nothing_is_lost() {
-        let mut told = Told::default();
-        assert_eq!(told.take(b"== build\n   Comp"), ["== build"]);
-        assert_eq!(told.take(b"iling a\n\n"), ["Compiling a"]);
-        assert_eq!(told.output, b"== build\n   Compiling a\n\n");
+    fn only_whole_lines_are_reported_and_nothing_is_lost() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.take(b"== build\n   Comp"), ["== build"]);
+        assert_eq!(progress.take(b"iling a\n\n"), ["Compiling a"]);
+        assert_eq!(progress.output, b"== build\n   Compiling a\n\n");
     }
 }

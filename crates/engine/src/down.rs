@@ -6,9 +6,9 @@ use model::{
     error::{ErrorKind, ProviderError},
     event::{Event, Step},
     journal::{Fact, Held},
-    machine::{Gone, ResourceKind, Which},
+    machine::{Gone, ResourceKind, Selector},
     name::{Label, ProviderName, RunId},
-    reap::Doomed,
+    reap::ReapTarget,
     retry::{Next, after, pause},
     time::{Deadline, Timestamp},
     world::{Progress, Provider, World},
@@ -21,7 +21,7 @@ const DESTROY_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// How a `down` ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Departure {
+pub enum DestroyOutcome {
     /// No provider lists anything of it. Holds what there was.
     Gone(Vec<Gone>),
     /// It may still be there.
@@ -32,7 +32,7 @@ pub enum Departure {
 }
 
 /// What the journal says of a box.
-enum Known {
+enum JournalView {
     /// This.
     Held(Box<Held>),
     /// Nothing: no process of this machine has asked for such a box, or it is gone.
@@ -41,7 +41,7 @@ enum Known {
     Unreadable,
 }
 
-impl Known {
+impl JournalView {
     fn held(&self) -> Option<&Held> {
         match self {
             Self::Held(held) => Some(held),
@@ -51,9 +51,9 @@ impl Known {
 
     /// Returns for how long from now on a provider may not list all that was made: a look before that may miss
     /// something. Nobody knows when an unanswered attempt made something: it may have been just now.
-    fn unlisted_for(&self, provider: &dyn Provider, which: &Which) -> Duration {
+    fn unlisted_for(&self, provider: &dyn Provider, selector: &Selector) -> Duration {
         match self {
-            Self::Held(held) if held.is_answered() => provider.unlisted_for(which),
+            Self::Held(held) if held.is_answered() => provider.unlisted_for(selector),
             Self::Held(_) | Self::Unreadable => provider.listing_lag(),
             Self::Nothing => Duration::ZERO,
         }
@@ -63,62 +63,77 @@ impl Known {
 /// Destroys the box of that label wherever it may be, with everything that was made for it, and confirms its absence.
 /// A box that the journal knows is destroyed only as far as it is that run's: another machine may have one of the same
 /// label. One that it does not know is looked for everywhere, whosever it is.
-pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> Departure {
+pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> DestroyOutcome {
     let known = known(label, lane, world).await;
-    let which = match known.held() {
-        Some(held) => Which::OfRun(label.clone(), held.run.clone()),
-        None => Which::Label(label.clone()),
+    let selector = match known.held() {
+        Some(held) => Selector::OfRun(label.clone(), held.run.clone()),
+        None => Selector::Label(label.clone()),
     };
-    depart(label, known, &Aim::everywhere(which, world), lane, world).await
+    destroy(
+        label,
+        known,
+        &DestroyScope::everywhere(selector, world),
+        lane,
+        world,
+    )
+    .await
 }
 
 /// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
-pub async fn down_own(lane: &Lane<'_>) -> Departure {
+pub async fn down_own(lane: &Lane<'_>) -> DestroyOutcome {
     let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
     let known = known_of_run(label, run, name, lane.world).await;
-    let which = Which::OfRun(label.clone(), run.clone());
-    let aim = Aim::everywhere(which, lane.world);
-    depart(label, known, &aim, name, lane.world).await
+    let selector = Selector::OfRun(label.clone(), run.clone());
+    let scope = DestroyScope::everywhere(selector, lane.world);
+    destroy(label, known, &scope, name, lane.world).await
 }
 
 /// Destroys the box of that label that was made for that run, on whichever machine; never anything of another run.
-pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Departure {
+pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> DestroyOutcome {
     let known = known_of_run(label, run, lane, world).await;
-    let which = Which::OfRun(label.clone(), run.clone());
-    depart(label, known, &Aim::everywhere(which, world), lane, world).await
+    let selector = Selector::OfRun(label.clone(), run.clone());
+    destroy(
+        label,
+        known,
+        &DestroyScope::everywhere(selector, world),
+        lane,
+        world,
+    )
+    .await
 }
 
 /// Destroys what was picked. Of what the journal does not know only those providers are asked that list it, as all of
 /// them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine the
-/// run may just be taken up again.
-pub(crate) async fn down_doomed(doomed: &Doomed, is_overdue: bool, world: &World) -> Departure {
-    let known = known_of_run(&doomed.label, &doomed.run, None, world).await;
-    let mut aim = Aim::everywhere(Which::OfRun(doomed.label.clone(), doomed.run.clone()), world);
-    if matches!(known, Known::Nothing) && !doomed.things.is_empty() {
-        let names: BTreeSet<_> = doomed.things.iter().map(|(name, _)| name.clone()).collect();
-        aim.unknown_at = names.into_iter().collect();
-        let tags = doomed
+/// run may just be resumed.
+pub(crate) async fn down_target(target: &ReapTarget, is_overdue: bool, world: &World) -> DestroyOutcome {
+    let known = known_of_run(&target.label, &target.run, None, world).await;
+    let mut scope =
+        DestroyScope::everywhere(Selector::OfRun(target.label.clone(), target.run.clone()), world);
+    if matches!(known, JournalView::Nothing) && !target.things.is_empty() {
+        let names: BTreeSet<_> = target.things.iter().map(|(name, _)| name.clone()).collect();
+        scope.unknown_at = names.into_iter().collect();
+        let tags = target
             .things
             .iter()
             .filter_map(|(_, listed)| listed.tags.as_ref());
-        aim.until = tags.map(|tags| tags.deadline).max().filter(|_| is_overdue);
+        scope.until = tags.map(|tags| tags.deadline).max().filter(|_| is_overdue);
     }
-    depart(&doomed.label, known, &aim, None, world).await
+    destroy(&target.label, known, &scope, None, world).await
 }
 
 /// What is to be destroyed.
-struct Aim {
-    which: Which,
+struct DestroyScope {
+    selector: Selector,
     /// What has a later deadline stays.
     until: Option<Deadline>,
     /// Where it is looked for when the journal does not know.
     unknown_at: Vec<ProviderName>,
 }
 
-impl Aim {
-    fn everywhere(which: Which, world: &World) -> Self {
+impl DestroyScope {
+    fn everywhere(selector: Selector, world: &World) -> Self {
         Self {
-            which,
+            selector,
             until: None,
             unknown_at: world.providers.keys().cloned().collect(),
         }
@@ -126,28 +141,34 @@ impl Aim {
 }
 
 /// Destroys a box, and says so.
-async fn depart(label: &Label, known: Known, aim: &Aim, lane: Option<&str>, world: &World) -> Departure {
-    world.tell(lane, Event::StepBegan { step: Step::Down });
+async fn destroy(
+    label: &Label,
+    known: JournalView,
+    scope: &DestroyScope,
+    lane: Option<&str>,
+    world: &World,
+) -> DestroyOutcome {
+    world.emit(lane, Event::StepBegan { step: Step::Down });
     let held = known.held();
     let run = held.map(|held| &held.run);
     let is_ours = match run {
         Some(run) => world.journal.hold(run).await.unwrap_or(false),
         None => true,
     };
-    note(run, Fact::DownBegan { label: label.clone() }, lane, world).await;
+    record(run, Fact::DownBegan { label: label.clone() }, lane, world).await;
     let providers = match held {
         Some(held) => held.providers().into_iter().cloned().collect(),
-        None => aim.unknown_at.clone(),
+        None => scope.unknown_at.clone(),
     };
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for name in providers {
-        match destroy_all(&name, aim, &known, lane, world).await {
+        match destroy_all(&name, scope, &known, lane, world).await {
             Ok(found) => gone.extend(found),
             Err(error) => failures.push(error.to_string()),
         }
     }
-    if matches!(known, Known::Unreadable)
+    if matches!(known, JournalView::Unreadable)
         && world
             .providers
             .values()
@@ -156,22 +177,22 @@ async fn depart(label: &Label, known: Known, aim: &Aim, lane: Option<&str>, worl
         let why = "the journal cannot be read, so that nobody knows whether a create call was left without an answer";
         failures.push(why.to_owned());
     }
-    let departure = match failures.is_empty() {
+    let outcome = match failures.is_empty() {
         true => confirm(label, held, is_ours, gone, lane, world).await,
         false => leave(label, held, failures.join("; "), lane, world).await,
     };
-    let failure = match &departure {
-        Departure::Gone(_) => None,
-        Departure::Left { why } => Some(why.clone()),
+    let failure = match &outcome {
+        DestroyOutcome::Gone(_) => None,
+        DestroyOutcome::Left { why } => Some(why.clone()),
     };
-    world.tell(
+    world.emit(
         lane,
         Event::StepEnded {
             step: Step::Down,
             failure,
         },
     );
-    departure
+    outcome
 }
 
 /// Asks one provider to destroy what it has of that label, and once more when what was just made may not have been
@@ -179,20 +200,20 @@ async fn depart(label: &Label, known: Known, aim: &Aim, lane: Option<&str>, worl
 /// each of it that is found, the provider is looked at once more.
 async fn destroy_all(
     name: &ProviderName,
-    aim: &Aim,
-    known: &Known,
+    scope: &DestroyScope,
+    known: &JournalView,
     lane: Option<&str>,
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
     let provider = world.providers.get(name).ok_or_else(|| unknown_provider(name))?;
     let clock = &*world.clock;
-    let mut all_listed = Limit::after(clock, known.unlisted_for(&**provider, &aim.which));
+    let mut all_listed = Limit::after(clock, known.unlisted_for(&**provider, &scope.selector));
     let is_unanswered = known.held().is_some_and(|held| !held.is_answered());
     let mut gone = Vec::new();
     loop {
         // Not the moment at which the answer is read: this machine may sleep on it.
         let mut is_last = all_listed.is_over(clock);
-        let found = destroy(&**provider, aim, lane, world).await?;
+        let found = destroy_at(&**provider, scope, lane, world).await?;
         if is_unanswered && found.iter().any(|gone| gone.kind == ResourceKind::Machine) {
             all_listed = Limit::after(clock, provider.listing_lag());
             is_last = false;
@@ -208,9 +229,9 @@ async fn destroy_all(
 }
 
 /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
-async fn destroy(
+async fn destroy_at(
     provider: &dyn Provider,
-    aim: &Aim,
+    scope: &DestroyScope,
     lane: Option<&str>,
     world: &World,
 ) -> Result<Vec<Gone>, ProviderError> {
@@ -219,9 +240,9 @@ async fn destroy(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let outcome = match aim.until {
-            Some(until) => provider.down_until(&aim.which, until, &progress).await,
-            None => provider.down(&aim.which, &progress).await,
+        let outcome = match scope.until {
+            Some(until) => provider.down_until(&scope.selector, until, &progress).await,
+            None => provider.down(&scope.selector, &progress).await,
         };
         let error = match outcome {
             Ok(gone) => return Ok(gone),
@@ -237,7 +258,7 @@ async fn destroy(
         if wait >= left {
             return Err(error);
         }
-        progress.report(&format!("{error}; asking again"), None);
+        progress.report(&format!("{error}; retrying"), None);
         world.clock.sleep(wait).await;
     }
 }
@@ -261,7 +282,7 @@ async fn confirm(
     gone: Vec<Gone>,
     lane: Option<&str>,
     world: &World,
-) -> Departure {
+) -> DestroyOutcome {
     let found = gone
         .iter()
         .filter(|gone| gone.kind == ResourceKind::Machine)
@@ -269,7 +290,7 @@ async fn confirm(
     let is_late_possible = held.is_some_and(|held| can_turn_up_late(held, world));
     let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, now_at(held, world)));
     let run = held.map(|held| &held.run).filter(|_| is_ours);
-    note(
+    record(
         run,
         Fact::Gone {
             label: label.clone(),
@@ -286,25 +307,25 @@ async fn confirm(
             "a create call was not answered; its box may still turn up, and is looked for until {}",
             held.looked_until()
         );
-        tell_left(label, held, &why, lane, world);
-        return Departure::Left { why };
+        emit_left(label, held, &why, lane, world);
+        return DestroyOutcome::Left { why };
     }
     if is_ours && let Err(error) = world.remote.forget(label).await {
-        world.tell(
+        world.emit(
             lane,
             Event::Notice {
                 text: format!("could not delete the keys of {label}: {error}"),
             },
         );
     }
-    world.tell(
+    world.emit(
         lane,
         Event::MachineGone {
             label: label.clone(),
             resources: gone.clone(),
         },
     );
-    Departure::Gone(gone)
+    DestroyOutcome::Gone(gone)
 }
 
 /// Returns the earliest moment of those that the clocks of the box's providers show, or this machine's clock.
@@ -334,8 +355,8 @@ async fn leave(
     why: String,
     lane: Option<&str>,
     world: &World,
-) -> Departure {
-    note(
+) -> DestroyOutcome {
+    record(
         held.map(|held| &held.run),
         Fact::Left {
             label: label.clone(),
@@ -346,27 +367,27 @@ async fn leave(
     )
     .await;
     match held {
-        Some(held) => tell_left(label, held, &why, lane, world),
+        Some(held) => emit_left(label, held, &why, lane, world),
         None => {
             let text = format!("box {label} may still be there: {why}");
-            world.tell(lane, Event::Notice { text });
+            world.emit(lane, Event::Notice { text });
         }
     }
-    Departure::Left { why }
+    DestroyOutcome::Left { why }
 }
 
-fn tell_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &World) {
+fn emit_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &World) {
     let event = Event::MachineLeft {
         label: label.clone(),
         provider: held.candidate.provider.clone(),
         id: held.machine.as_ref().map(|machine| machine.id.clone()),
         why: why.to_owned(),
     };
-    world.tell(lane, event);
+    world.emit(lane, event);
 }
 
 /// Leaves the lane's box to its user for that long, and says how it ends. None when there is no box to look at, and when
-/// that cannot be written down: nobody would know that it is to stay.
+/// that cannot be recorded: nobody would know that it is to stay.
 pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> {
     let label = &lane.lane.label;
     let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
@@ -381,57 +402,57 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
     }
     let known = known_of_run(label, &lane.plan.run, Some(&lane.lane.name), lane.world).await;
     let is_kept = match &known {
-        Known::Held(held) => held.may_stay(),
-        Known::Nothing => false,
-        // It was written down just now.
-        Known::Unreadable => true,
+        JournalView::Held(held) => held.may_stay(),
+        JournalView::Nothing => false,
+        // It was recorded just now.
+        JournalView::Unreadable => true,
     };
     if !is_kept {
         lane.notice(format!("{label} is not kept: another twolane destroys it"));
         return None;
     }
-    let dead_man = match lane.world.providers.get(&held.candidate.provider) {
-        Some(provider) => provider.dead_man(),
+    let dead_mans_switch = match lane.world.providers.get(&held.candidate.provider) {
+        Some(provider) => provider.dead_mans_switch(),
         None => "by `twolane down`".to_owned(),
     };
-    lane.tell(Event::MachineKept {
+    lane.emit(Event::MachineKept {
         label: label.clone(),
         deadline,
-        dead_man,
+        dead_mans_switch,
     });
     Some(deadline)
 }
 
-async fn known(label: &Label, lane: Option<&str>, world: &World) -> Known {
+async fn known(label: &Label, lane: Option<&str>, world: &World) -> JournalView {
     match world.journal.holdings().await {
         Ok(mut holdings) => match holdings.boxes.remove(label) {
-            Some(held) => Known::Held(Box::new(held)),
-            None => Known::Nothing,
+            Some(held) => JournalView::Held(Box::new(held)),
+            None => JournalView::Nothing,
         },
         Err(error) => {
-            world.tell(
+            world.emit(
                 lane,
                 Event::Notice {
                     text: format!("{error}; looking for {label} at every provider"),
                 },
             );
-            Known::Unreadable
+            JournalView::Unreadable
         }
     }
 }
 
-async fn known_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> Known {
+async fn known_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> JournalView {
     match known(label, lane, world).await {
-        Known::Held(held) if held.run != *run => Known::Nothing,
+        JournalView::Held(held) if held.run != *run => JournalView::Nothing,
         known => known,
     }
 }
 
 /// Writes a fact about a destroy. A journal that cannot be written never holds up a destroy.
-async fn note(run: Option<&RunId>, fact: Fact, lane: Option<&str>, world: &World) {
+async fn record(run: Option<&RunId>, fact: Fact, lane: Option<&str>, world: &World) {
     let Some(run) = run else { return };
     if let Err(error) = world.journal.append(run, fact).await {
-        world.tell(
+        world.emit(
             lane,
             Event::Notice {
                 text: error.to_string(),
@@ -452,6 +473,6 @@ impl Progress for DownProgress<'_> {
             message: message.to_owned(),
             amount,
         };
-        self.world.tell(self.lane, event);
+        self.world.emit(self.lane, event);
     }
 }

@@ -57,32 +57,32 @@ impl Refusal {
 }
 
 impl Lane<'_> {
-    /// Tells that something happened in this lane.
-    pub(crate) fn tell(&self, event: Event) {
-        self.world.tell(Some(&self.lane.name), event);
+    /// Reports that something happened in this lane.
+    pub(crate) fn emit(&self, event: Event) {
+        self.world.emit(Some(&self.lane.name), event);
     }
 
-    /// Tells that the lane begins.
+    /// Reports that the lane begins.
     pub(crate) fn begin(&self) {
         let (label, need, checks) = (self.lane.label.clone(), self.lane.need, self.lane.checks.clone());
-        self.tell(Event::LaneBegan { label, need, checks });
+        self.emit(Event::LaneBegan { label, need, checks });
     }
 
-    /// Tells a sentence that changes nothing.
+    /// Reports a sentence that changes nothing.
     pub(crate) fn notice(&self, text: impl Into<String>) {
-        self.tell(Event::Notice { text: text.into() });
+        self.emit(Event::Notice { text: text.into() });
     }
 
-    /// Tells that a step begins, carries it out, and tells how it ended.
+    /// Reports that a step begins, carries it out, and reports how it ended.
     pub(crate) async fn step<T>(
         &self,
         step: Step,
         work: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
-        self.tell(Event::StepBegan { step });
+        self.emit(Event::StepBegan { step });
         let outcome = work.await;
         let failure = outcome.as_ref().err().map(|refusal| refusal.why.clone());
-        self.tell(Event::StepEnded { step, failure });
+        self.emit(Event::StepEnded { step, failure });
         outcome
     }
 
@@ -97,7 +97,7 @@ impl Lane<'_> {
     }
 }
 
-/// Tells what goes on within a step.
+/// Reports what goes on within a step.
 pub(crate) struct StepProgress<'a> {
     lane: &'a Lane<'a>,
     step: Step,
@@ -105,7 +105,7 @@ pub(crate) struct StepProgress<'a> {
 
 impl Progress for StepProgress<'_> {
     fn report(&self, message: &str, amount: Option<(u64, u64)>) {
-        self.lane.tell(Event::StepProgress {
+        self.lane.emit(Event::StepProgress {
             step: self.step,
             message: message.to_owned(),
             amount,

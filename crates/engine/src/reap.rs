@@ -16,13 +16,13 @@ use model::{
     machine::Listed,
     name::{Label, ProviderName, RunId},
     plan::Plan,
-    reap::{Doomed, Known, Picked, pick, superseded},
+    reap::{JournalView, Picked, ReapTarget, pick, superseded},
     time::Timestamp,
     world::World,
 };
 
 use crate::{
-    down::{Departure, down_doomed, down_of_run},
+    down::{DestroyOutcome, down_of_run, down_target},
     time::unless_stopped,
 };
 
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 5;
 pub struct Survey {
     /// What is listed, by provider.
     pub listed: Vec<(ProviderName, Listed)>,
-    /// The moment by each provider's own clock, where it tells that.
+    /// The moment by each provider's own clock, where it reports that.
     pub clocks: BTreeMap<ProviderName, Timestamp>,
     /// Providers that could not be asked.
     pub failures: Vec<ProviderError>,
@@ -68,10 +68,13 @@ pub async fn survey(world: &World) -> Survey {
 ///
 /// Unless it is only a look, this process takes the locks of the runs that it decides about, and so keeps others from
 /// taking them up in the meantime.
-pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderError>), JournalError> {
+pub async fn plan_reap(
+    world: &World,
+    is_dry_run: bool,
+) -> Result<(Picked, Vec<ProviderError>), JournalError> {
     let before = world.journal.holdings().await?;
     let mut decided = Decided::default();
-    decided.take(owning(&before), is_look, world).await?;
+    decided.take(owning(&before), is_dry_run, world).await?;
     let Survey {
         listed,
         clocks,
@@ -81,7 +84,7 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
     let listed_runs = tags
         .map(|tags| tags.run.clone())
         .filter(|run| before.runs.contains_key(run));
-    decided.take(listed_runs.collect(), is_look, world).await?;
+    decided.take(listed_runs.collect(), is_dry_run, world).await?;
     // Read again now that nobody else takes those runs up.
     let holdings = world.journal.holdings().await?;
     let alive = decided.alive_in(&holdings);
@@ -90,7 +93,7 @@ pub async fn doom(world: &World, is_look: bool) -> Result<(Picked, Vec<ProviderE
         .into_keys()
         .filter(|run| !alive.contains(run))
         .collect();
-    let known = Known {
+    let known = JournalView {
         holdings,
         alive,
         ended,
@@ -117,11 +120,11 @@ impl Decided {
     async fn take(
         &mut self,
         runs: BTreeSet<RunId>,
-        is_look: bool,
+        is_dry_run: bool,
         world: &World,
     ) -> Result<(), JournalError> {
         for run in runs {
-            let is_alive = match is_look {
+            let is_alive = match is_dry_run {
                 true => world.journal.is_held(&run).await?,
                 false => !world.journal.hold(&run).await?,
             };
@@ -142,33 +145,37 @@ impl Decided {
 
 /// Destroys boxes, as many side by side as get through their provider's limits. Returns how each ended, in order of label
 /// and run.
-pub async fn destroy(doomed: Vec<Doomed>, world: &World) -> Vec<(Doomed, Departure)> {
-    destroy_each(doomed, true, world).await
+pub async fn destroy(targets: Vec<ReapTarget>, world: &World) -> Vec<(ReapTarget, DestroyOutcome)> {
+    destroy_each(targets, true, world).await
 }
 
-async fn destroy_each(doomed: Vec<Doomed>, is_overdue: bool, world: &World) -> Vec<(Doomed, Departure)> {
-    let mut groups: BTreeMap<Option<ProviderName>, Vec<Doomed>> = BTreeMap::new();
-    for doomed in doomed {
-        let at = doomed.things.first().map(|(name, _)| name.clone());
-        groups.entry(at).or_default().push(doomed);
+async fn destroy_each(
+    targets: Vec<ReapTarget>,
+    is_overdue: bool,
+    world: &World,
+) -> Vec<(ReapTarget, DestroyOutcome)> {
+    let mut groups: BTreeMap<Option<ProviderName>, Vec<ReapTarget>> = BTreeMap::new();
+    for target in targets {
+        let at = target.things.first().map(|(name, _)| name.clone());
+        groups.entry(at).or_default().push(target);
     }
-    let departures = groups.into_values().map(|group| {
-        let departures = group.into_iter().map(|doomed| async move {
-            let departure = down_doomed(&doomed, is_overdue, world).await;
-            (doomed, departure)
+    let outcomes = groups.into_values().map(|group| {
+        let outcomes = group.into_iter().map(|target| async move {
+            let outcome = down_target(&target, is_overdue, world).await;
+            (target, outcome)
         });
-        stream::iter(departures)
+        stream::iter(outcomes)
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
     });
-    let mut ended: Vec<_> = join_all(departures).await.into_iter().flatten().collect();
+    let mut ended: Vec<_> = join_all(outcomes).await.into_iter().flatten().collect();
     ended.sort_by(|(one, _), (other, _)| (&one.label, &one.run).cmp(&(&other.label, &other.run)));
     ended
 }
 
 /// Carries out the work of a run, and destroys what other runs of this machine left whose processes died: what has a
-/// label that the plan wants before it, the rest beside it. A run that is taken up again leaves the others alone: they
-/// may be taken up too.
+/// label that the plan wants before it, the rest beside it. A run that is resumed leaves the others alone: they
+/// may be resumed too.
 pub async fn beside_leftovers<T>(plan: &Plan, world: &World, work: impl Future<Output = T>) -> T {
     let (wanted, others) = match leftovers(plan, world).await {
         Ok(left) => left
@@ -176,7 +183,7 @@ pub async fn beside_leftovers<T>(plan: &Plan, world: &World, work: impl Future<O
             .partition(|(label, _)| plan.lanes.iter().any(|lane| lane.label == *label)),
         Err(error) => {
             let text = format!("could not look for what runs left that were cut off: {error}");
-            world.tell(None, Event::Notice { text });
+            world.emit(None, Event::Notice { text });
             (Vec::new(), Vec::new())
         }
     };
@@ -210,22 +217,24 @@ async fn finish(left: Vec<(Label, RunId)>, world: &World) {
         let labels = left.iter().filter(|(_, of)| of == run);
         let names: Vec<&str> = labels.map(|(label, _)| label.as_str()).collect();
         let text = format!("run {run} was left unfinished; destroying {}", names.join(", "));
-        world.tell(None, Event::Notice { text });
+        world.emit(None, Event::Notice { text });
     }
-    let departures = left.iter().map(|(label, run)| async move {
-        let departure = down_of_run(label, run, None, world).await;
-        tell_departure(label, run, &departure, world);
+    let outcomes = left.iter().map(|(label, run)| async move {
+        let outcome = down_of_run(label, run, None, world).await;
+        emit_outcome(label, run, &outcome, world);
     });
-    unless_stopped(world, join_all(departures)).await;
+    unless_stopped(world, join_all(outcomes)).await;
 }
 
 /// Says what became of a box of another run.
-fn tell_departure(label: &Label, run: &RunId, departure: &Departure, world: &World) {
-    let text = match departure {
-        Departure::Gone(_) => format!("box {label} of the older run {run} is gone"),
-        Departure::Left { why } => format!("box {label} of the older run {run} may still be there: {why}"),
+fn emit_outcome(label: &Label, run: &RunId, outcome: &DestroyOutcome, world: &World) {
+    let text = match outcome {
+        DestroyOutcome::Gone(_) => format!("box {label} of the older run {run} is gone"),
+        DestroyOutcome::Left { why } => {
+            format!("box {label} of the older run {run} may still be there: {why}")
+        }
     };
-    world.tell(None, Event::Notice { text });
+    world.emit(None, Event::Notice { text });
 }
 
 /// Destroys the boxes of older runs of the same repository and branch or pull request, where a lane asks for that. What
@@ -238,19 +247,19 @@ pub(crate) async fn supersede(plan: &Plan, world: &World) {
         let Survey { listed, failures, .. } = survey(world).await;
         for failure in failures {
             let text = format!("boxes of an older run may be left: {failure}");
-            world.tell(None, Event::Notice { text });
+            world.emit(None, Event::Notice { text });
         }
         let kept = match kept(world).await {
             Ok(kept) => kept,
             Err(error) => {
                 let text = format!("boxes of an older run are left to their deadlines: {error}");
-                return world.tell(None, Event::Notice { text });
+                return world.emit(None, Event::Notice { text });
             }
         };
-        let mut doomed = superseded(listed, &plan.owner, &plan.run);
-        doomed.retain(|doomed| !kept.contains(&(doomed.label.clone(), doomed.run.clone())));
-        for (doomed, departure) in destroy_each(doomed, false, world).await {
-            tell_departure(&doomed.label, &doomed.run, &departure, world);
+        let mut targets = superseded(listed, &plan.owner, &plan.run);
+        targets.retain(|target| !kept.contains(&(target.label.clone(), target.run.clone())));
+        for (target, outcome) in destroy_each(targets, false, world).await {
+            emit_outcome(&target.label, &target.run, &outcome, world);
         }
     };
     // What is left of it is overdue one day.

@@ -18,7 +18,7 @@ use crate::{
     checks::{checks, have_begun},
     collect::collect,
     deploy::deploy,
-    down::{Departure, down_own, keep},
+    down::{DestroyOutcome, down_own, keep},
     extend::extend,
     lane::{Lane, Refusal},
     link::Link,
@@ -56,7 +56,7 @@ pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
     Ok(verdict)
 }
 
-/// Takes the run's lock and writes down that it begins. Commands that do a part of a run begin with this too.
+/// Takes the run's lock and records that it begins. Commands that do a part of a run begin with this too.
 pub async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
     if !world.journal.hold(&plan.run).await? {
         return Err(CannotRun::Held(plan.run.clone()));
@@ -71,7 +71,7 @@ pub async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
         )
         .await?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    world.tell(
+    world.emit(
         None,
         Event::RunBegan {
             run: plan.run.clone(),
@@ -82,17 +82,17 @@ pub async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
     Ok(())
 }
 
-/// Writes down how the run ended.
+/// Records how the run ended.
 pub async fn end(plan: &Plan, world: &World, verdict: Verdict) {
     if let Err(error) = world.journal.append(&plan.run, Fact::RunEnded { verdict }).await {
-        world.tell(
+        world.emit(
             None,
             Event::Notice {
                 text: error.to_string(),
             },
         );
     }
-    world.tell(None, Event::RunEnded { verdict });
+    world.emit(None, Event::RunEnded { verdict });
 }
 
 /// Runs a lane's checks on a box that is there already, after its copies of the sources are made equal to what is here.
@@ -106,14 +106,14 @@ pub async fn test(
     begin(plan, world).await?;
     let lane = Lane { plan, lane, world };
     lane.begin();
-    lane.tell(Event::MachineUp {
+    lane.emit(Event::MachineUp {
         machine: machine.clone(),
     });
     let link = Link::to(Target::root_of(machine));
     let verdict = unless_stopped(world, synced_checks(&lane, &link))
         .await
         .unwrap_or(Verdict::Interrupted);
-    lane.tell(Event::LaneEnded { verdict });
+    lane.emit(Event::LaneEnded { verdict });
     end(plan, world, verdict).await;
     Ok(verdict)
 }
@@ -147,7 +147,7 @@ async fn one(lane: Lane<'_>) -> Verdict {
         .await
         .unwrap_or(Verdict::Interrupted);
     let verdict = verdict.max(leave(&lane, &link, verdict).await);
-    lane.tell(Event::LaneEnded { verdict });
+    lane.emit(Event::LaneEnded { verdict });
     verdict
 }
 
@@ -167,16 +167,16 @@ async fn on_box(lane: &Lane<'_>, link: &Link) -> Verdict {
     verdict
 }
 
-/// Tells why a lane cannot go on.
+/// Reports why a lane cannot go on.
 pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
-    lane.tell(Event::LaneFailed {
+    lane.emit(Event::LaneFailed {
         why: refusal.why,
         help: refusal.help,
     });
     Verdict::Infrastructure
 }
 
-/// Tells whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
+/// Returns whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
 /// another run has there, nothing is this lane's to destroy.
 async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
     let Ok(holdings) = lane.world.journal.holdings().await else {
@@ -189,7 +189,7 @@ async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
 /// Destroys the lane's box, whatever `up` managed to make; or leaves it to the user for as long as was asked.
 async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
     if verdict == Verdict::Interrupted {
-        lane.tell(Event::Interrupted);
+        lane.emit(Event::Interrupted);
     }
     if !is_ours_to_destroy(lane).await {
         return verdict;
@@ -204,21 +204,21 @@ async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
         return verdict;
     }
     match destroy(lane, link, verdict).await {
-        Departure::Gone(_) => verdict,
-        Departure::Left { .. } => Verdict::Left,
+        DestroyOutcome::Gone(_) => verdict,
+        DestroyOutcome::Left { .. } => Verdict::Left,
     }
 }
 
 /// Destroys the lane's box. After an interruption the destroy goes out first; what can be brought back meanwhile
 /// is, and is given up as soon as the box is gone.
-async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Departure {
+async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> DestroyOutcome {
     let destroying = pin!(down_own(lane));
     if verdict != Verdict::Interrupted {
         return destroying.await;
     }
     let collecting = pin!(collect(lane, link));
     match select(destroying, collecting).await {
-        Either::Left((departure, _)) => departure,
+        Either::Left((outcome, _)) => outcome,
         Either::Right(((), destroying)) => destroying.await,
     }
 }

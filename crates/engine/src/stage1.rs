@@ -39,11 +39,11 @@ pub(crate) async fn stage1(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> 
 async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal> {
     let end = Limit::after(&*lane.world.clock, STAGE1_MAX);
     let mut lines = Vec::new();
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         let question = tool([
             "wait-stage1".to_owned(),
-            told.to_string(),
+            reported.to_string(),
             POLL_SECONDS.to_owned(),
         ]);
         let text = link
@@ -51,12 +51,12 @@ async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal
             .await
             .map_err(Refusal::of_candidate)?;
         let answer = Answer::parse(&String::from_utf8_lossy(&text));
-        told += answer.line_count;
+        reported += answer.line_count;
         answer
             .lines
             .iter()
             .filter_map(StatusLine::event)
-            .for_each(|event| lane.tell(event));
+            .for_each(|event| lane.emit(event));
         lines.extend(answer.lines);
         match standing(&lines, answer.cloud_init.as_ref()) {
             Standing::Ready(errors) => {
@@ -138,7 +138,7 @@ async fn ask_gate(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
         };
     }
     let answer = gate::parse(&String::from_utf8_lossy(&output.stdout)).map_err(Refusal::of_candidate)?;
-    lane.tell(Event::Gate {
+    lane.emit(Event::Gate {
         answer: answer.clone(),
     });
     judge(lane.lane.need, &answer).map_err(Refusal::of_candidate)

@@ -17,7 +17,7 @@ pub async fn sync(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
             })
             .await
             .map_err(|error| Refusal::new(format!("could not copy {} to the box: {error}", source.path)))?;
-        lane.tell(Event::Synced {
+        lane.emit(Event::Synced {
             source: source.name.clone(),
             synced,
         });

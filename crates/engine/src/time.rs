@@ -1,26 +1,26 @@
-//! Time limits, by the clock that nobody sets.
+//! Time limits, by the monotonic clock.
 
 use std::{future::Future, pin::pin, time::Duration};
 
 use futures::future::{Either, select};
 use model::world::{Clock, World};
 
-/// A moment to come, by the clock that nobody sets.
+/// A moment to come, by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit(Duration);
 
 impl Limit {
     /// Makes one that comes when so much time has passed from now on.
     pub(crate) fn after(clock: &dyn Clock, length: Duration) -> Self {
-        Self(clock.steady().saturating_add(length))
+        Self(clock.monotonic().saturating_add(length))
     }
 
     /// Returns the time that is left, zero when it has come.
     pub(crate) fn left(self, clock: &dyn Clock) -> Duration {
-        self.0.saturating_sub(clock.steady())
+        self.0.saturating_sub(clock.monotonic())
     }
 
-    /// Tells whether it has come.
+    /// Returns whether it has come.
     pub(crate) fn is_over(self, clock: &dyn Clock) -> bool {
         self.left(clock).is_zero()
     }

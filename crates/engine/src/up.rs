@@ -20,7 +20,7 @@ use model::{
 };
 
 use crate::{
-    down::{Departure, down_own},
+    down::{DestroyOutcome, down_own},
     lane::{Lane, Refusal},
     link::Link,
     stage1::stage1,
@@ -38,7 +38,7 @@ const BOOT_MAX: Duration = Duration::from_secs(25 * 60);
 /// What was made stays when this fails: whoever called destroys it.
 pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
     let mut held = held(lane).await?;
-    let mut fell = Vec::new();
+    let mut rejected = Vec::new();
     let candidates = candidates_from(&lane.lane.candidates, held.as_ref());
     for (index, candidate) in candidates.iter().enumerate() {
         let refusal = match attempt(lane, candidate, held.take(), link).await {
@@ -46,21 +46,21 @@ pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
             Err(refusal) => refusal,
         };
         let is_last = index + 1 == candidates.len();
-        if !refusal.is_candidates || (is_last && fell.is_empty()) {
+        if !refusal.is_candidates || (is_last && rejected.is_empty()) {
             return Err(refusal);
         }
-        lane.tell(Event::CandidateFell {
+        lane.emit(Event::CandidateRejected {
             candidate: candidate.clone(),
             why: refusal.why.clone(),
         });
-        fell.push(format!("{candidate}: {}", refusal.why));
-        if !is_last && let Departure::Left { why } = down_own(lane).await {
+        rejected.push(format!("{candidate}: {}", refusal.why));
+        if !is_last && let DestroyOutcome::Left { why } = down_own(lane).await {
             return Err(Refusal::new(format!(
-                "{candidate} fell away, and its box could not be destroyed: {why}"
+                "{candidate} was rejected, and its box could not be destroyed: {why}"
             )));
         }
     }
-    let why = format!("no candidate could serve the lane\n{}", fell.join("\n"));
+    let why = format!("no candidate could serve the lane\n{}", rejected.join("\n"));
     Err(Refusal::new(why).help(format!(
         "add a candidate to `boxes` of [lanes.{}]",
         lane.lane.name
@@ -92,7 +92,7 @@ async fn attempt(
     let machine = lane
         .step(Step::Up, create(lane, candidate, held, provider))
         .await?;
-    lane.tell(Event::MachineUp {
+    lane.emit(Event::MachineUp {
         machine: machine.clone(),
     });
     link.aim(Target::root_of(&machine));
@@ -138,7 +138,7 @@ async fn connect(lane: &Lane<'_>, machine: &Machine, link: &Link) -> Result<(), 
         .map_err(Refusal::of_candidate)
 }
 
-/// Returns the lane's machine: the one that the journal knows when a run is taken up again, else a new one.
+/// Returns the lane's machine: the one that the journal knows when a run is resumed, else a new one.
 async fn create(
     lane: &Lane<'_>,
     candidate: &Candidate,
@@ -156,16 +156,16 @@ async fn create(
         _ => intend(lane, candidate).await?,
     };
     let order = order(lane, candidate, &tags).await?;
-    lane.tell(Event::CandidateTried {
+    lane.emit(Event::CandidateTried {
         candidate: candidate.clone(),
         deadline: tags.deadline,
-        dead_man: provider.dead_man(),
+        dead_mans_switch: provider.dead_mans_switch(),
         price: Price::of(candidate, &**provider),
     });
     match ask(lane, provider, &order).await {
         Ok(machine) => {
             if let Some(host_key) = &machine.host_key {
-                // Told by the provider over its own API: the key that was sent was replaced.
+                // Reported by the provider over its own API: the key that was sent was replaced.
                 let keys = std::slice::from_ref(host_key);
                 lane.world
                     .remote
@@ -173,7 +173,7 @@ async fn create(
                     .await
                     .map_err(Refusal::of_candidate)?;
             }
-            note(
+            record(
                 lane,
                 Fact::Up {
                     machine: machine.clone(),
@@ -183,7 +183,7 @@ async fn create(
             Ok(machine)
         }
         Err(error) => {
-            note_failure(lane, &tags, &error).await?;
+            record_failure(lane, &tags, &error).await?;
             Err(of_provider(error))
         }
     }
@@ -205,7 +205,7 @@ async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal>
         deadline: Deadline::after(lane.world.clock.now(), lane.lane.ttl),
         owner: lane.plan.owner.clone(),
     };
-    note(
+    record(
         lane,
         Fact::Intent {
             candidate: candidate.clone(),
@@ -233,7 +233,7 @@ async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Or
     })
 }
 
-async fn note(lane: &Lane<'_>, fact: Fact) -> Result<(), Refusal> {
+async fn record(lane: &Lane<'_>, fact: Fact) -> Result<(), Refusal> {
     lane.world
         .journal
         .append(&lane.plan.run, fact)
@@ -271,15 +271,15 @@ fn too_slow(order: &Order) -> ProviderError {
     }
 }
 
-/// Writes down whether a failed create call was answered. The box stays in the journal until `down` has found
+/// Records whether a failed create call was answered. The box stays in the journal until `down` has found
 /// nothing of it: keys and rules may have been made for it before.
-async fn note_failure(lane: &Lane<'_>, tags: &Tags, error: &ProviderError) -> Result<(), Refusal> {
+async fn record_failure(lane: &Lane<'_>, tags: &Tags, error: &ProviderError) -> Result<(), Refusal> {
     let (label, token, why) = (tags.label.clone(), tags.token.clone(), error.cause.clone());
     let fact = match error.kind {
         ErrorKind::Unanswered => Fact::Unanswered { label, why },
         _ => Fact::Refused { label, token, why },
     };
-    note(lane, fact).await
+    record(lane, fact).await
 }
 
 fn of_provider(error: ProviderError) -> Refusal {

@@ -1,4 +1,4 @@
-//! What can be wrong with a journal, in words: what could not be done, why, and the mend.
+//! What can be wrong with a journal, in words: what could not be done, why, and what to do.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub(crate) enum At {
 
 /// Why it could not be done.
 #[derive(Debug, Error)]
-pub(crate) enum Trouble {
+pub(crate) enum DatabaseError {
     #[error("the label is taken")]
     Taken(Label),
     #[error("{0}")]
@@ -41,7 +41,7 @@ pub(crate) enum Trouble {
     Stopped(String),
 }
 
-impl Trouble {
+impl DatabaseError {
     /// Says it to the caller of the journal.
     pub(crate) fn at(self, at: At, path: &Utf8Path) -> JournalError {
         if let Self::Taken(label) = self {
@@ -98,7 +98,7 @@ impl Trouble {
     }
 }
 
-/// What the mend depends on.
+/// What the help depends on.
 enum Kind<'a> {
     Newer(&'a str),
     Damaged,

@@ -11,7 +11,7 @@ use model::{
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params};
 
 use crate::{
-    broken::Trouble,
+    broken::DatabaseError,
     lock::{Locks, private_file},
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens the file, or makes it when there is none.
-    pub(crate) fn open(path: &Utf8Path, locks: &Locks, patience: Duration) -> Result<Self, Trouble> {
+    pub(crate) fn open(path: &Utf8Path, locks: &Locks, patience: Duration) -> Result<Self, DatabaseError> {
         if !path.try_exists()? {
             // Made aside and renamed, so that a file of this name is whole, and an empty one is known to be damaged.
             locks.behind_gate(|| make(path))?;
@@ -56,7 +56,7 @@ impl Database {
             return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
         }
         if metadata.len() == 0 {
-            return Err(Trouble::Damaged("it is empty".to_owned()));
+            return Err(DatabaseError::Damaged("it is empty".to_owned()));
         }
         if metadata.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
@@ -69,14 +69,19 @@ impl Database {
     }
 
     /// Appends a fact. Refuses an intent whose label another run's box may have.
-    pub(crate) fn append(&mut self, clock: &dyn Clock, run: &RunId, fact: &Fact) -> Result<(), Trouble> {
+    pub(crate) fn append(
+        &mut self,
+        clock: &dyn Clock,
+        run: &RunId,
+        fact: &Fact,
+    ) -> Result<(), DatabaseError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Fact::Intent { tags, .. } = fact {
             let entries = entries_of(&transaction, &tags.label)?;
             if Holdings::fold(&entries).is_taken(&tags.label, run) {
-                return Err(Trouble::Taken(tags.label.clone()));
+                return Err(DatabaseError::Taken(tags.label.clone()));
             }
         }
         let entry = Entry {
@@ -89,7 +94,7 @@ impl Database {
     }
 
     /// Returns all entries, oldest first.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>, Trouble> {
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, DatabaseError> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT id, at, run, version, body FROM entries ORDER BY id")?;
@@ -99,9 +104,9 @@ impl Database {
 }
 
 /// Writes one entry.
-pub(crate) fn insert(connection: &Connection, entry: &Entry) -> Result<(), Trouble> {
+pub(crate) fn insert(connection: &Connection, entry: &Entry) -> Result<(), DatabaseError> {
     let body = serde_json::to_value(&entry.fact)
-        .map_err(|error| Trouble::Damaged(format!("an entry cannot be written down: {error}")))?;
+        .map_err(|error| DatabaseError::Damaged(format!("an entry cannot be recorded: {error}")))?;
     connection
         .prepare_cached(
             "INSERT INTO entries (at, run, label, kind, version, body) VALUES (?, ?, ?, ?, ?, ?)",
@@ -117,14 +122,14 @@ pub(crate) fn insert(connection: &Connection, entry: &Entry) -> Result<(), Troub
     Ok(())
 }
 
-fn entries_of(connection: &Connection, label: &Label) -> Result<Vec<Entry>, Trouble> {
+fn entries_of(connection: &Connection, label: &Label) -> Result<Vec<Entry>, DatabaseError> {
     let mut statement = connection
         .prepare_cached("SELECT id, at, run, version, body FROM entries WHERE label = ? ORDER BY id")?;
     let mut rows = statement.query([label.as_str()])?;
     collect(&mut rows)
 }
 
-fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Entry>, Trouble> {
+fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Entry>, DatabaseError> {
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         entries.push(read(row)?);
@@ -133,9 +138,9 @@ fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Entry>, Trouble> {
 }
 
 /// Reads one entry. One that is not understood stops everything: it may be about a box.
-fn read(row: &Row<'_>) -> Result<Entry, Trouble> {
+fn read(row: &Row<'_>) -> Result<Entry, DatabaseError> {
     let id: i64 = row.get(0)?;
-    let wrong = |why: String| Trouble::Damaged(format!("entry {id} is not understood: {why}"));
+    let wrong = |why: String| DatabaseError::Damaged(format!("entry {id} is not understood: {why}"));
     let text = |column: usize| {
         row.get::<_, String>(column)
             .map_err(|error| wrong(error.to_string()))
@@ -156,13 +161,13 @@ fn read(row: &Row<'_>) -> Result<Entry, Trouble> {
 }
 
 /// Makes a new journal, unless another process has just done so.
-fn make(path: &Utf8Path) -> Result<(), Trouble> {
+fn make(path: &Utf8Path) -> Result<(), DatabaseError> {
     if path.try_exists()? {
         return Ok(());
     }
     let wal = beside(path, "-wal");
     if wal.try_exists()? {
-        return Err(Trouble::Damaged(format!(
+        return Err(DatabaseError::Damaged(format!(
             "it is missing, and a part of it, {wal}, is there"
         )));
     }
@@ -187,7 +192,7 @@ fn make(path: &Utf8Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn connect(path: &Utf8Path, patience: Duration) -> Result<Connection, Trouble> {
+fn connect(path: &Utf8Path, patience: Duration) -> Result<Connection, DatabaseError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(patience)?;
@@ -195,20 +200,20 @@ fn connect(path: &Utf8Path, patience: Duration) -> Result<Connection, Trouble> {
     connection.pragma_update(None, "trusted_schema", false)?;
     // SQLite opens what it may not write to all the same, for reading.
     if connection.is_readonly("main")? {
-        return Err(Trouble::ReadOnly);
+        return Err(DatabaseError::ReadOnly);
     }
     Ok(connection)
 }
 
-fn check_origin(connection: &Connection) -> Result<(), Trouble> {
+fn check_origin(connection: &Connection) -> Result<(), DatabaseError> {
     match pragma(connection, "application_id")? {
         APPLICATION => Ok(()),
-        _ => Err(Trouble::Foreign),
+        _ => Err(DatabaseError::Foreign),
     }
 }
 
 /// Writes ahead where the file system can do that. Over a network it cannot: its shared memory is not shared there.
-fn set_mode(connection: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
+fn set_mode(connection: &Connection, path: &Utf8Path) -> Result<(), DatabaseError> {
     let wanted = if is_network(path)? { "delete" } else { "wal" };
     let now: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if now == wanted {
@@ -217,7 +222,7 @@ fn set_mode(connection: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
     let got: String =
         connection.query_row(&format!("PRAGMA journal_mode = {wanted}"), [], |row| row.get(0))?;
     if got != wanted && got != "delete" {
-        return Err(Trouble::Damaged(format!(
+        return Err(DatabaseError::Damaged(format!(
             "it cannot be put into journal mode {wanted}, only into {got}"
         )));
     }
@@ -225,7 +230,7 @@ fn set_mode(connection: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
 }
 
 /// Brings the file to the version of this twolane.
-fn migrate(connection: &mut Connection) -> Result<(), Trouble> {
+fn migrate(connection: &mut Connection) -> Result<(), DatabaseError> {
     let newest = MIGRATIONS.len() as i64;
     if pragma(connection, "user_version")? == newest {
         return Ok(());
@@ -233,7 +238,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Trouble> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = pragma(&transaction, "user_version")?;
     if version > newest || version < 0 {
-        return Err(Trouble::Newer(writer(&transaction)));
+        return Err(DatabaseError::Newer(writer(&transaction)));
     }
     for (from, step) in (0..).zip(MIGRATIONS).skip(version as usize) {
         transaction.execute_batch(step)?;
@@ -257,7 +262,7 @@ fn writer(connection: &Connection) -> String {
     )
 }
 
-fn pragma(connection: &Connection, name: &str) -> Result<i64, Trouble> {
+fn pragma(connection: &Connection, name: &str) -> Result<i64, DatabaseError> {
     Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
 }
 
@@ -284,7 +289,7 @@ fn is_network(_: &Utf8Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Tells the file systems that may be used from several machines by their magic number; see statfs(2).
+/// Reports the file systems that may be used from several machines by their magic number; see statfs(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn is_network_type(magic: u32) -> bool {
     const NFS: u32 = 0x6969;

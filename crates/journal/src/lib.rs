@@ -20,7 +20,7 @@ use model::{
 };
 
 use crate::{
-    broken::{At, Trouble},
+    broken::{At, DatabaseError},
     database::Database,
     lock::Locks,
 };
@@ -56,7 +56,7 @@ impl Journal {
             let database = Database::open(&path, &locks, patience)?;
             Ok((locks, database))
         })();
-        let (locks, database) = opened.map_err(|trouble: Trouble| trouble.at(At::Open, &path))?;
+        let (locks, database) = opened.map_err(|error: DatabaseError| error.at(At::Open, &path))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path,
@@ -71,17 +71,20 @@ impl Journal {
     async fn aside<T: Send + 'static>(
         &self,
         at: At,
-        work: impl FnOnce(&Shared) -> Result<T, Trouble> + Send + 'static,
+        work: impl FnOnce(&Shared) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-        done.unwrap_or_else(|stopped| Err(Trouble::Stopped(stopped.to_string())))
-            .map_err(|trouble| trouble.at(at, &self.shared.path))
+        done.unwrap_or_else(|stopped| Err(DatabaseError::Stopped(stopped.to_string())))
+            .map_err(|error| error.at(at, &self.shared.path))
     }
 }
 
 impl Shared {
-    fn with_database<T>(&self, work: impl FnOnce(&mut Database) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn with_database<T>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         // SQLite rolls back what a panic left half-done, so that the connection can be used again.
         work(&mut self.database.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -12,7 +12,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use model::name::RunId;
 
-use crate::broken::Trouble;
+use crate::broken::DatabaseError;
 
 /// Pause between two tries at a lock that another process has.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -36,12 +36,15 @@ impl Locks {
     }
 
     /// Does a short thing while no other process does one.
-    pub(crate) fn behind_gate<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    pub(crate) fn behind_gate<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         let gate = private_file(&self.gate)?;
         let began = Instant::now();
         while !try_lock(&gate)? {
             if began.elapsed() >= self.patience {
-                return Err(Trouble::Busy(self.patience.as_secs()));
+                return Err(DatabaseError::Busy(self.patience.as_secs()));
             }
             std::thread::sleep(PAUSE);
         }
@@ -49,7 +52,7 @@ impl Locks {
     }
 
     /// Takes the run's lock for as long as this process lives, unless another one has it.
-    pub(crate) fn hold(&self, run: &RunId) -> Result<bool, Trouble> {
+    pub(crate) fn hold(&self, run: &RunId) -> Result<bool, DatabaseError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.contains_key(run) {
             return Ok(true);
@@ -65,8 +68,8 @@ impl Locks {
         Ok(is_taken)
     }
 
-    /// Tells whether a live process has the run's lock.
-    pub(crate) fn is_held(&self, run: &RunId) -> Result<bool, Trouble> {
+    /// Returns whether a live process has the run's lock.
+    pub(crate) fn is_held(&self, run: &RunId) -> Result<bool, DatabaseError> {
         // Behind the gate, as looking takes the lock for a moment: somebody else who looks would see it taken.
         self.behind_gate(|| match File::open(self.file_of(run)) {
             Ok(file) => Ok(!try_lock(&file)?),
@@ -76,7 +79,7 @@ impl Locks {
     }
 
     /// Deletes the lock files of processes that are gone.
-    fn sweep(&self) -> Result<(), Trouble> {
+    fn sweep(&self) -> Result<(), DatabaseError> {
         for path in self.runs.read_dir_utf8()? {
             let path = path?.into_path();
             if path.extension() != Some("lock") {
@@ -95,10 +98,10 @@ impl Locks {
 }
 
 /// Makes a directory that nobody else can look into, unless there is one.
-pub(crate) fn make_dir(dir: &Utf8Path) -> Result<(), Trouble> {
+pub(crate) fn make_dir(dir: &Utf8Path) -> Result<(), DatabaseError> {
     match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Trouble::NotADirectory(dir.to_string()))
+            Err(DatabaseError::NotADirectory(dir.to_string()))
         }
         other => Ok(other?),
     }

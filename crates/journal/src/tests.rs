@@ -1,4 +1,4 @@
-//! One process: what is written comes back, and each thing that can be wrong with a journal is said with its mend.
+//! One process: what is written comes back, and each thing that can be wrong with a journal is said with its help.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -98,9 +98,9 @@ fn intent(label: &str, run_id: &str) -> Fact {
     }
 }
 
-/// Checks that a failure names the operation and the cause, and that its mend holds these words.
+/// Checks that a failure names the operation and the cause, and that its help holds these words.
 #[track_caller]
-fn check<T>(result: Result<T, JournalError>, expected: &str, because: &str, mend: &str) {
+fn check<T>(result: Result<T, JournalError>, expected: &str, because: &str, wanted: &str) {
     match result.map(|_| ()).unwrap_err() {
         JournalError::Broken {
             operation,
@@ -110,7 +110,7 @@ fn check<T>(result: Result<T, JournalError>, expected: &str, because: &str, mend
         } => {
             assert_eq!(operation, expected);
             assert!(cause.contains(because), "{cause}");
-            assert!(help.contains(mend), "{help}");
+            assert!(help.contains(wanted), "{help}");
         }
         other => panic!("{other}"),
     }
@@ -208,7 +208,7 @@ async fn each_write_is_synced_to_the_disk() {
 }
 
 #[test]
-fn network_file_systems_are_told() {
+fn network_file_systems_are_reported() {
     assert!(database::is_network_type(0x6969));
     assert!(!database::is_network_type(0xef53)); // ext4
     assert!(!database::is_network_type(0x0102_1994)); // tmpfs

@@ -1,5 +1,5 @@
 //! Several processes on one journal, and processes that are killed. A test runs itself again as its child,
-//! told by an environment variable.
+//! reported by an environment variable.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -150,10 +150,10 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Utf8Path::from_path(folder.path()).unwrap();
     let mut acknowledged = Vec::new();
-    for life in 0..8 {
-        let id = format!("r{life}");
+    for state in 0..8 {
+        let id = format!("r{state}");
         let mut player = Player::start("a_killed_process_loses_nothing_that_was_acknowledged", dir, &id);
-        let mut heard: Vec<String> = player.said.by_ref().take(1 + 7 * life).collect();
+        let mut heard: Vec<String> = player.said.by_ref().take(1 + 7 * state).collect();
         heard.extend(player.kill());
         acknowledged.extend(
             heard
@@ -166,8 +166,8 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         for wanted in &acknowledged {
             assert!(there.contains(wanted), "{wanted:?} is lost");
         }
-        // The last append of each life may have been written without being acknowledged.
-        assert!(there.len() <= acknowledged.len() + life + 1);
+        // The last append of each state may have been written without being acknowledged.
+        assert!(there.len() <= acknowledged.len() + state + 1);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::name::ProviderName;
 /// One place that may give a lane its box. A lane tries its candidates in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Who gives the box.
+    /// Who provisions the box.
     pub provider: ProviderName,
     /// The provider's word for where; its default when the lane names none.
     pub region: String,
@@ -29,7 +29,7 @@ impl fmt::Display for Candidate {
 
 /// One size and place of a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rung {
+pub struct Fallback {
     /// The provider's word for the size.
     pub instance_type: String,
     /// The provider's word for where.

@@ -36,9 +36,9 @@ pub struct Check {
 }
 
 impl Check {
-    /// Returns where the tracer writes down what it sees, relative to the source's directory; none without it.
+    /// Returns where the tracer records what it sees, relative to the source's directory; none without it.
     pub fn record(&self) -> Option<String> {
-        // What a reboot cuts off tells nothing.
+        // What a reboot cuts off reports nothing.
         (self.trace && !self.reboot).then(|| format!("target/twolane/{}.jsonl", self.slug))
     }
 }
@@ -113,7 +113,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Tells whether the project under test is at fault.
+    /// Returns whether the project under test is at fault.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::TimedOut)
     }

@@ -1,4 +1,4 @@
-//! The single calls of a cloud's API. The engine makes a `Provider` of them: what waits, asks again and confirms
+//! The single calls of a cloud's API. The engine makes a `Provider` of them: what waits, retries and confirms
 //! is written once, there.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, Machine, Which},
+    machine::{Listed, Machine, Selector},
     name::ProviderName,
     order::Order,
     tags::Tags,
@@ -25,23 +25,23 @@ pub trait CloudApi: Send + Sync {
 
     /// Returns instance types with their regions, at least one, in the order in which they are tried when a lane names
     /// neither. The first is the default of an order that names only one of both.
-    fn rungs(&self) -> Vec<(&str, &str)>;
+    fn choices(&self) -> Vec<(&str, &str)>;
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         None
     }
 
-    /// Says in one sentence how a box ends if this machine burns down now.
-    fn dead_man(&self) -> String;
+    /// Says in one sentence how a box ends if this machine is lost now.
+    fn dead_mans_switch(&self) -> String;
 
-    /// Tells whether a create call may be sent again for the same attempt without making a second box: by an
+    /// Returns whether a create call may be sent again for the same attempt without making a second box: by an
     /// idempotency token, or by a name that the provider keeps unique.
     fn is_create_repeatable(&self) -> bool;
 
-    /// Tells whether [`Sighting::host_key`] is filled once the box is up, because the provider's own agent makes
+    /// Returns whether [`ObservedInstance::host_key`] is filled once the box is up, because the provider's own agent makes
     /// that key and ours does not count.
-    fn tells_host_key(&self) -> bool {
+    fn reports_host_key(&self) -> bool {
         false
     }
 
@@ -78,18 +78,18 @@ pub trait CloudApi: Send + Sync {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError>;
+    ) -> Result<ObservedInstance, ProviderError>;
 
     /// Looks at a box again. None: it is not there, or not yet.
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError>;
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError>;
 
     /// Looks for the box of the order's label, whoever made it.
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError>;
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError>;
 
     /// Lists what is ours: every kind of thing, in all regions, all pages.
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError>;
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError>;
 
-    /// Returns the moment by the provider's own clock, where its last answer told it.
+    /// Returns the moment by the provider's own clock, where its last answer reported it.
     fn now(&self) -> Option<Timestamp> {
         None
     }
@@ -135,12 +135,12 @@ pub struct Prepared {
 
 /// A box as its provider shows it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ObservedInstance {
     /// The box.
     pub listed: Listed,
     /// Where it stands.
-    pub life: Life,
-    /// Its SSH host key, where the provider tells it.
+    pub state: InstanceState,
+    /// Its SSH host key, where the provider reports it.
     pub host_key: Option<String>,
     /// What to ask how the create call went, where the answer came before the box.
     pub operation: Option<String>,
@@ -148,13 +148,13 @@ pub struct Sighting {
 
 /// Where a box stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Life {
+pub enum InstanceState {
     /// It is being made.
-    Coming,
+    Pending,
     /// It runs.
     Running,
     /// It is being destroyed, or just was.
-    Leaving,
+    Terminating,
     /// It will never run.
     Failed {
         /// What that means for us.
@@ -164,10 +164,10 @@ pub enum Life {
     },
 }
 
-impl Sighting {
+impl ObservedInstance {
     /// Returns the machine once it runs and has an address, with `tags` its own.
     pub fn machine(&self, provider: &ProviderName, tags: &Tags) -> Option<Machine> {
-        if self.life != Life::Running {
+        if self.state != InstanceState::Running {
             return None;
         }
         Some(Machine {

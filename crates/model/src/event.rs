@@ -21,7 +21,7 @@ pub const EVENTS_VERSION: u16 = 1;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Happening {
+pub struct EventRecord {
     /// [`EVENTS_VERSION`] when it was written.
     pub v: u16,
     /// When.
@@ -34,8 +34,8 @@ pub struct Happening {
     pub event: Event,
 }
 
-impl Happening {
-    /// Makes a happening of the present version.
+impl EventRecord {
+    /// Makes a record of the present version.
     pub fn new(at: Timestamp, lane: Option<&str>, event: Event) -> Self {
         Self {
             v: EVENTS_VERSION,
@@ -132,14 +132,14 @@ pub enum Event {
         candidate: Candidate,
         /// When the box must be gone.
         deadline: Deadline,
-        /// How it ends if this machine burns down now.
-        dead_man: String,
+        /// How it ends if this machine is lost now.
+        dead_mans_switch: String,
         /// What is known of its price.
         #[serde(default)]
         price: Price,
     },
-    /// A candidate fell away.
-    CandidateFell {
+    /// A candidate was rejected.
+    CandidateRejected {
         /// Which.
         candidate: Candidate,
         /// Why.
@@ -218,7 +218,7 @@ pub enum Event {
         /// When it must be gone.
         deadline: Deadline,
         /// How it ends.
-        dead_man: String,
+        dead_mans_switch: String,
     },
     /// The box could not be destroyed.
     MachineLeft {

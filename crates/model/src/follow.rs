@@ -1,5 +1,5 @@
 //! The answer of `twolane-box follow`: a header line, then a piece of a check's output.
-//! Keeps out: asking again, and what the output means.
+//! Keeps out: retrying, and what the output means.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -82,7 +82,7 @@ impl Header {
         self.offset + self.bytes
     }
 
-    /// Tells whether the box was rebooted since the check was started.
+    /// Returns whether the box was rebooted since the check was started.
     pub fn is_rebooted(&self) -> bool {
         self.boot != self.boot_now
     }

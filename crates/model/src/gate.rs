@@ -67,7 +67,7 @@ pub struct GateFacts {
     pub user: Option<String>,
 }
 
-/// Reads what the probe printed; tells what is wrong when that is no answer.
+/// Reads what the probe printed; reports what is wrong when that is no answer.
 pub fn parse(text: &str) -> Result<GateAnswer, String> {
     serde_json::from_str(text)
         .map_err(|error| format!("the KVM gate gave no answer that can be read: {error}"))

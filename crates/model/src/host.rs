@@ -62,7 +62,7 @@ impl FromStr for Address {
     }
 }
 
-/// Tells whether a text can be an argument of ssh, whatever stands around it.
+/// Returns whether a text can be an argument of ssh, whatever stands around it.
 fn is_word(text: &str, more: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == ':' || c == '_')
         && text.len() <= 255

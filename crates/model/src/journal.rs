@@ -134,7 +134,7 @@ pub struct Held {
     pub candidate: Candidate,
     /// What the last attempt's create call carried; its deadline is the one in force.
     pub tags: Tags,
-    /// When the last attempt was written down.
+    /// When the last attempt was recorded.
     pub since: Timestamp,
     /// Where the box stands.
     pub state: HeldState,
@@ -160,7 +160,7 @@ pub struct Attempt {
 }
 
 impl Held {
-    /// Tells whether nothing of this label can turn up any more after `found` boxes were destroyed and none is listed:
+    /// Returns whether nothing of this label can turn up any more after `found` boxes were destroyed and none is listed:
     /// no attempt is unanswered, or the only one's box was found, or it is too late for one. Of several attempts one
     /// may have made all that was found, as a call may arrive twice.
     pub fn is_final(&self, found: usize, can_turn_up_late: bool, now: Timestamp) -> bool {
@@ -176,12 +176,12 @@ impl Held {
         after(self.looked_for.moment(), LATE_MAX)
     }
 
-    /// Tells whether every attempt was answered.
+    /// Returns whether every attempt was answered.
     pub fn is_answered(&self) -> bool {
         self.attempts.iter().all(|attempt| attempt.is_answered)
     }
 
-    /// Tells whether nobody has begun to destroy it.
+    /// Returns whether nobody has begun to destroy it.
     pub fn may_stay(&self) -> bool {
         match self.state {
             HeldState::Intended | HeldState::Unknown(_) | HeldState::Up => true,
@@ -359,7 +359,7 @@ impl Holdings {
         }
     }
 
-    /// Tells whether `run` may not use this label, as a box of another run may still have it.
+    /// Returns whether `run` may not use this label, as a box of another run may still have it.
     pub fn is_taken(&self, label: &Label, run: &RunId) -> bool {
         self.boxes.get(label).is_some_and(|held| held.run != *run)
     }

@@ -20,7 +20,7 @@ pub enum KvmNeed {
 }
 
 impl KvmNeed {
-    /// Tells whether a box without a working `/dev/kvm` is refused.
+    /// Returns whether a box without a working `/dev/kvm` is refused.
     pub fn is_needed(self) -> bool {
         self != Self::None
     }

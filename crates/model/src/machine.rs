@@ -26,7 +26,7 @@ pub struct Machine {
     pub address: IpAddr,
     /// The port of its SSH server.
     pub port: u16,
-    /// Its SSH host key in `known_hosts` form (`ssh-ed25519 AAAA…`) where the provider tells it;
+    /// Its SSH host key in `known_hosts` form (`ssh-ed25519 AAAA…`) where the provider reports it;
     /// else the one that was sent in the user-data counts.
     pub host_key: Option<String>,
     /// What people should know about it, such as how a local box is accelerated, and why.
@@ -103,7 +103,7 @@ pub struct Gone {
 
 /// Which boxes a `down` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum Selector {
     /// The one of this label, in whichever region it is and whosever it is.
     Label(Label),
     /// The one of this label, if it was made for this run: another machine may have a box of the same label.

@@ -26,7 +26,7 @@ pub struct Matrix {
 /// One full cycle on one provider, with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Who gave the box, or was asked last for one.
+    /// Who provisioned the box, or was asked last for one.
     pub provider: ProviderName,
     /// Its size.
     pub instance_type: String,
@@ -206,7 +206,7 @@ impl LaneReport {
         self.steps.iter().map(end).fold(0.0, f64::max)
     }
 
-    /// Tells whether a step was seen to end well, and how long it took.
+    /// Returns whether a step was seen to end well, and how long it took.
     fn shown(&self, step: Step) -> (Proof, Option<f64>) {
         let Some(report) = self.steps.iter().rfind(|report| report.step == step) else {
             let why = self

@@ -14,7 +14,7 @@ use crate::{
 
 /// What this machine's journal and its locks say.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct JournalView {
     /// What may be owned.
     pub holdings: Holdings,
     /// The runs that a live process of this machine holds.
@@ -23,7 +23,7 @@ pub struct Known {
     pub ended: BTreeSet<RunId>,
 }
 
-impl Known {
+impl JournalView {
     fn is_kept(&self, tags: &Tags) -> bool {
         let held = self.holdings.boxes.get(&tags.label);
         held.is_some_and(|held| held.run == tags.run && held.is_kept)
@@ -32,7 +32,7 @@ impl Known {
 
 /// One box that is to be destroyed, or what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Doomed {
+pub struct ReapTarget {
     /// Its name.
     pub label: Label,
     /// The run that it was made for: another one may have a box of the same name elsewhere.
@@ -49,25 +49,25 @@ pub struct Doomed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Picked {
     /// In order of label and run.
-    pub doomed: Vec<Doomed>,
+    pub targets: Vec<ReapTarget>,
     /// Ours by the tag, but nothing else of it can be read.
     pub unreadable: Vec<(ProviderName, Listed)>,
     /// How many boxes and parts of boxes are ours, and are left alone.
-    pub spared: usize,
+    pub kept: usize,
 }
 
 /// What a provider lists, with its tags read.
 type Tagged = (ProviderName, Listed, Tags);
 
 /// Picks what is to be destroyed: what is overdue, and what a run left that is known to have ended. Never what a live
-/// run has, nor what its user keeps, before its deadline. `now` is each provider's clock where it tells one.
+/// run has, nor what its user keeps, before its deadline. `now` is each provider's clock where it reports one.
 pub fn pick(
     listed: Vec<(ProviderName, Listed)>,
-    known: &Known,
+    known: &JournalView,
     now: impl Fn(&ProviderName) -> Timestamp,
 ) -> Picked {
     let mut picked = Picked::default();
-    let mut doomed = BTreeMap::new();
+    let mut targets = BTreeMap::new();
     let mut groups: BTreeMap<(Label, RunId), Vec<Tagged>> = BTreeMap::new();
     for (provider, listed) in listed {
         match listed.tags.clone() {
@@ -80,8 +80,8 @@ pub fn pick(
         }
     }
     for (key, group) in groups {
-        let Some(why) = why_doomed(&group, known, &now) else {
-            picked.spared += group.len();
+        let Some(why) = why_targeted(&group, known, &now) else {
+            picked.kept += group.len();
             continue;
         };
         let (label, run) = key.clone();
@@ -90,9 +90,9 @@ pub fn pick(
             .into_iter()
             .map(|(provider, listed, _)| (provider, listed))
             .collect();
-        doomed.insert(
+        targets.insert(
             key,
-            Doomed {
+            ReapTarget {
                 label,
                 run,
                 owner,
@@ -104,7 +104,7 @@ pub fn pick(
     for (label, held) in orphans(&known.holdings, &known.alive, now) {
         let why = format!("its run {} was left unfinished", held.run);
         let key = (label.clone(), held.run.clone());
-        doomed.entry(key).or_insert_with(|| Doomed {
+        targets.entry(key).or_insert_with(|| ReapTarget {
             label: label.clone(),
             run: held.run.clone(),
             owner: held.tags.owner.clone(),
@@ -112,15 +112,15 @@ pub fn pick(
             things: Vec::new(),
         });
     }
-    picked.doomed = doomed.into_values().collect();
+    picked.targets = targets.into_values().collect();
     picked
 }
 
 /// Says why what is listed of one label and run is to be destroyed, if it is. What an earlier attempt left may have an
 /// earlier deadline than the box: it goes with the box, as both have the same name.
-fn why_doomed(
+fn why_targeted(
     group: &[(ProviderName, Listed, Tags)],
-    known: &Known,
+    known: &JournalView,
     now: impl Fn(&ProviderName) -> Timestamp,
 ) -> Option<String> {
     let (_, _, tags) = group.iter().max_by_key(|(_, _, tags)| tags.deadline)?;
@@ -151,27 +151,27 @@ pub fn orphans<'a>(
 
 /// Picks what older runs of the same repository and reference have, which a new run of these takes the place of, alive
 /// or not. Run ids sort by time.
-pub fn superseded(listed: Vec<(ProviderName, Listed)>, owner: &Owner, run: &RunId) -> Vec<Doomed> {
+pub fn superseded(listed: Vec<(ProviderName, Listed)>, owner: &Owner, run: &RunId) -> Vec<ReapTarget> {
     if owner.repository.is_none() || owner.reference.is_none() {
         return Vec::new();
     }
-    let mut doomed: BTreeMap<(Label, RunId), Doomed> = BTreeMap::new();
+    let mut targets: BTreeMap<(Label, RunId), ReapTarget> = BTreeMap::new();
     for (provider, listed) in listed {
         let Some(tags) = listed.tags.clone() else { continue };
         if tags.run >= *run || !tags.owner.is_same_change(owner) {
             continue;
         }
-        let new = Doomed {
+        let new = ReapTarget {
             label: tags.label.clone(),
             run: tags.run.clone(),
             owner: tags.owner,
             why: format!("run {run} takes its place"),
             things: Vec::new(),
         };
-        let doomed = doomed.entry((tags.label, tags.run)).or_insert(new);
-        doomed.things.push((provider, listed));
+        let target = targets.entry((tags.label, tags.run)).or_insert(new);
+        target.things.push((provider, listed));
     }
-    doomed.into_values().collect()
+    targets.into_values().collect()
 }
 
 #[cfg(test)]
@@ -241,8 +241,8 @@ mod tests {
     }
 
     /// Reads `up m1 run=a, kept m1 run=a, ended run=a, alive run=b`: what the journal and the locks say.
-    fn known(text: &str) -> Known {
-        let mut known = Known::default();
+    fn known(text: &str) -> JournalView {
+        let mut known = JournalView::default();
         let mut entries = Vec::new();
         for line in text.split(", ").filter(|line| !line.is_empty()) {
             let (head, run) = line.split_once("run=").unwrap();
@@ -286,8 +286,8 @@ mod tests {
         known
     }
 
-    fn names(doomed: &[Doomed]) -> String {
-        let names: Vec<String> = doomed
+    fn names(targets: &[ReapTarget]) -> String {
+        let names: Vec<String> = targets
             .iter()
             .map(|it| format!("{}/{}", it.label, it.run))
             .collect();
@@ -295,10 +295,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(is_listed: &str, journal: &str, doomed: &str) -> Picked {
+    fn check(is_listed: &str, journal: &str, targets: &str) -> Picked {
         let now = Timestamp::from_second(NOW).unwrap();
         let picked = pick(listed(is_listed), &known(journal), |_| now);
-        assert_eq!(names(&picked.doomed), doomed, "{is_listed} with {journal}");
+        assert_eq!(names(&picked.targets), targets, "{is_listed} with {journal}");
         picked
     }
 
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn box_of_nobody_we_know_is_left_alone_until_its_deadline() {
         let picked = check("m1 run=b", "", "");
-        assert_eq!(picked.spared, 1);
+        assert_eq!(picked.kept, 1);
         check("m1 run=b overdue", "", "m1/b");
     }
 
@@ -324,9 +324,9 @@ mod tests {
     fn box_of_a_run_that_has_ended_goes_and_so_does_what_is_left_of_it() {
         check("m1 run=a", "ended run=a", "m1/a");
         let picked = check("disk m1 run=a", "ended run=a", "m1/a");
-        assert_eq!(picked.doomed[0].things.len(), 1);
+        assert_eq!(picked.targets[0].things.len(), 1);
         let picked = check("m1 run=a, disk m1 run=a", "ended run=a", "m1/a");
-        assert_eq!(picked.doomed[0].things.len(), 2);
+        assert_eq!(picked.targets[0].things.len(), 2);
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_of_the_same_name_are_told_apart_by_their_run() {
+    fn boxes_of_the_same_name_are_distinguished_by_their_run() {
         check("m1 run=a overdue, m1 run=b", "", "m1/a");
     }
 

@@ -40,7 +40,7 @@ pub struct BoxReceipt {
     /// Every create call that may have left.
     pub asked: Vec<Asked>,
     /// Every resource that is known to have been made.
-    pub resources: Vec<Made>,
+    pub resources: Vec<Resource>,
     /// When it was confirmed that nothing of this label is there, nor can turn up any more.
     pub settled: Option<Timestamp>,
     /// Why it may still be there, if it may.
@@ -50,7 +50,7 @@ pub struct BoxReceipt {
 /// One create call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asked {
-    /// When its intent was written down.
+    /// When its intent was recorded.
     pub at: Timestamp,
     /// Who was asked.
     pub provider: ProviderName,
@@ -65,7 +65,7 @@ pub struct Asked {
 #[serde(tag = "answer", content = "why", rename_all = "kebab-case")]
 pub enum Answer {
     /// The box was made.
-    Made,
+    Created,
     /// It was refused.
     Refused(String),
     /// There was none.
@@ -76,7 +76,7 @@ pub enum Answer {
 
 /// One resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Made {
+pub struct Resource {
     /// The kind of thing.
     pub kind: ResourceKind,
     /// The provider's own id.
@@ -147,8 +147,8 @@ impl BoxReceipt {
     fn take(&mut self, at: Timestamp, fact: &Fact) {
         match fact {
             Fact::Up { machine } => {
-                self.answer(Answer::Made);
-                self.note(ResourceKind::Machine, &machine.id, None);
+                self.answer(Answer::Created);
+                self.record(ResourceKind::Machine, &machine.id, None);
             }
             Fact::Refused { why, .. } => self.answer(Answer::Refused(why.clone())),
             Fact::Unanswered { why, .. } => self.answer(Answer::Unanswered(why.clone())),
@@ -158,7 +158,7 @@ impl BoxReceipt {
                 resources, is_final, ..
             } => {
                 for Gone { kind, id } in resources {
-                    self.note(*kind, id, Some(at));
+                    self.record(*kind, id, Some(at));
                 }
                 if *is_final {
                     self.settle(at);
@@ -186,11 +186,11 @@ impl BoxReceipt {
         }
     }
 
-    fn note(&mut self, kind: ResourceKind, id: &str, gone: Option<Timestamp>) {
-        let is_it = |made: &&mut Made| made.kind == kind && made.id == id;
+    fn record(&mut self, kind: ResourceKind, id: &str, gone: Option<Timestamp>) {
+        let is_it = |made: &&mut Resource| made.kind == kind && made.id == id;
         match self.resources.iter_mut().find(is_it) {
             Some(made) => made.gone = gone,
-            None => self.resources.push(Made {
+            None => self.resources.push(Resource {
                 kind,
                 id: id.to_owned(),
                 gone,

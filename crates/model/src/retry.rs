@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 pub enum Next {
     /// Ask again after this time.
     Wait(Duration),
-    /// Look whether it happened after all, before anything is asked again.
+    /// Look whether it happened after all, before anything is retried.
     FindByLabel,
     /// Leave this candidate for the next.
     OtherCandidate,

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        machine::Which,
+        machine::Selector,
         name::{Label, RunId, Token},
         tags::{Owner, is_meant},
         time::Deadline,
@@ -107,8 +107,8 @@ mod tests {
         }
         let damaged = read("mvm-ephemeral_lweb").unwrap();
         assert_eq!(Tags::parse(&damaged), None);
-        assert!(is_meant(&damaged, &Which::Label(Label::new("web").unwrap())));
-        assert!(!is_meant(&damaged, &Which::Label(Label::new("web2").unwrap())));
+        assert!(is_meant(&damaged, &Selector::Label(Label::new("web").unwrap())));
+        assert!(!is_meant(&damaged, &Selector::Label(Label::new("web2").unwrap())));
         assert!(crate::tags::is_ours(&read("mvm-ephemeral").unwrap()));
     }
 

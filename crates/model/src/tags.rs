@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    machine::Which,
+    machine::Selector,
     name::{Label, RunId, Token},
     time::Deadline,
 };
@@ -30,7 +30,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Tells whether both are of the same repository and of the same branch or pull request, both known.
+    /// Returns whether both are of the same repository and of the same branch or pull request, both known.
     pub fn is_same_change(&self, other: &Self) -> bool {
         let is_same = |one: &Option<String>, other: &Option<String>| match (one, other) {
             (Some(one), Some(other)) => tag_value(one) == tag_value(other),
@@ -56,7 +56,7 @@ enum OwnerPart {
 }
 
 impl OwnerIs {
-    /// Tells whether it is so of an owner.
+    /// Returns whether it is so of an owner.
     pub fn is_of(&self, owner: &Owner) -> bool {
         let value = match self.part {
             OwnerPart::Repository => &owner.repository,
@@ -154,19 +154,19 @@ impl Tags {
     }
 }
 
-/// Tells whether a resource with these tags is ours, even when the other tags are damaged.
+/// Returns whether a resource with these tags is ours, even when the other tags are damaged.
 pub fn is_ours(pairs: &BTreeMap<String, String>) -> bool {
     pairs.get(OURS).is_some_and(|value| value == "true")
 }
 
-/// Tells whether what carries these tags is meant. What lacks our tag never is.
-pub fn is_meant(pairs: &BTreeMap<String, String>, which: &Which) -> bool {
+/// Returns whether what carries these tags is meant. What lacks our tag never is.
+pub fn is_meant(pairs: &BTreeMap<String, String>, selector: &Selector) -> bool {
     let is = |key: &str, value: &str| pairs.get(key).is_some_and(|found| found == value);
     is_ours(pairs)
-        && match which {
-            Which::AllOurs => true,
-            Which::Label(label) => is("mvm-label", label.as_str()),
-            Which::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
+        && match selector {
+            Selector::AllOurs => true,
+            Selector::Label(label) => is("mvm-label", label.as_str()),
+            Selector::OfRun(label, run) => is("mvm-label", label.as_str()) && is("mvm-run", run.as_str()),
         }
 }
 

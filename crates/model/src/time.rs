@@ -37,7 +37,7 @@ impl Deadline {
         between(now, self.0)
     }
 
-    /// Tells whether the deadline has passed.
+    /// Returns whether the deadline has passed.
     pub fn is_over(self, now: Timestamp) -> bool {
         now >= self.0
     }

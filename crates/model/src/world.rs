@@ -8,12 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use crate::cloud::CloudApi;
 use crate::{
-    candidate::Rung,
+    candidate::Fallback,
     error::{JournalError, ProviderError, RemoteError},
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, Which},
+    machine::{Gone, Listed, Machine, Selector},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
@@ -33,7 +33,7 @@ pub struct World {
     pub journal: Arc<dyn Journal>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
-    /// Where everything that happens is told.
+    /// Where everything that happens is reported.
     pub events: Arc<dyn Events>,
     /// Whether the user wants to stop.
     pub stop: Arc<dyn Stop>,
@@ -50,7 +50,7 @@ pub trait Files: Send + Sync {
     async fn write(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), String>;
 }
 
-/// One place that gives boxes. The four operations are the contract; what else it may be able to do
+/// One place that provisions boxes. The four operations are the contract; what else it may be able to do
 /// is a trait of its own, handed out as an `Option`.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -61,7 +61,7 @@ pub trait Provider: Send + Sync {
     fn default_region(&self) -> &str;
 
     /// Returns what may be tried after the default, in order, when a lane names neither type nor region.
-    fn ladder(&self) -> Vec<Rung> {
+    fn fallbacks(&self) -> Vec<Fallback> {
         Vec::new()
     }
 
@@ -71,17 +71,17 @@ pub trait Provider: Send + Sync {
 
     /// Destroys what is meant, and everything that was made with it. Returns what it found, once the provider
     /// no longer lists any of it. Destroying what is gone succeeds, with an empty list.
-    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError>;
+    async fn down(&self, selector: &Selector, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError>;
 
     /// Destroys what is meant, as `down` does, but for what has a later deadline than `until`, as far as the provider can
     /// tell that.
     async fn down_until(
         &self,
-        which: &Which,
+        selector: &Selector,
         _until: Deadline,
         progress: &dyn Progress,
     ) -> Result<Vec<Gone>, ProviderError> {
-        self.down(which, progress).await
+        self.down(selector, progress).await
     }
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call that costs anything.
@@ -89,16 +89,16 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Says in one sentence how a box of this provider ends if this machine burns down now.
-    fn dead_man(&self) -> String;
+    /// Says in one sentence how a box of this provider ends if this machine is lost now.
+    fn dead_mans_switch(&self) -> String;
 
-    /// Tells whether its boxes are reached over a network that the provider guards, so that an order has to name who
+    /// Returns whether its boxes are reached over a network that the provider guards, so that an order has to name who
     /// may reach them.
     fn has_own_network(&self) -> bool {
         true
     }
 
-    /// Tells whether a create call that nobody waits for any more can still make a box. Only a provider that makes
+    /// Returns whether a create call that nobody waits for any more can still make a box. Only a provider that makes
     /// its boxes within this process, as `local` does, may answer no.
     fn can_turn_up_late(&self) -> bool {
         true
@@ -111,7 +111,7 @@ pub trait Provider: Send + Sync {
 
     /// Returns for how long from now on what was made of this may be missing from lists. Of what this process did not
     /// make itself nobody knows how old it is: clocks are set, and differ.
-    fn unlisted_for(&self, _which: &Which) -> Duration {
+    fn unlisted_for(&self, _which: &Selector) -> Duration {
         self.listing_lag()
     }
 
@@ -147,7 +147,7 @@ pub trait Listing: Send + Sync {
     /// Returns everything that carries our tag, of each kind, in all regions, all pages.
     async fn list(&self) -> Result<Vec<Listed>, ProviderError>;
 
-    /// Returns the moment by the provider's own clock, where its last answer told it: boxes are judged by that.
+    /// Returns the moment by the provider's own clock, where its last answer reported it: boxes are judged by that.
     fn now(&self) -> Option<Timestamp> {
         None
     }
@@ -170,7 +170,7 @@ pub struct Finding {
     /// What was found.
     pub found: String,
     /// What to do about it, when it will not do.
-    pub mend: Option<String>,
+    pub help: Option<String>,
 }
 
 /// Knows what an hour costs.
@@ -200,7 +200,7 @@ pub trait OwnDeadline: Send + Sync {
     async fn move_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), ProviderError>;
 }
 
-/// Told by whoever does something that takes longer than two seconds.
+/// Reported by whoever does something that takes longer than two seconds.
 pub trait Progress: Send + Sync {
     /// Says what is being done, and how far it is (`done` of `total`) where that is known.
     fn report(&self, message: &str, amount: Option<(u64, u64)>);
@@ -344,7 +344,7 @@ pub trait Journal: Send + Sync {
     /// Holds the run's lock as long as this process lives. Returns false when another process has it.
     async fn hold(&self, run: &RunId) -> Result<bool, JournalError>;
 
-    /// Tells whether a live process holds the run's lock.
+    /// Returns whether a live process holds the run's lock.
     async fn is_held(&self, run: &RunId) -> Result<bool, JournalError>;
 }
 
@@ -356,7 +356,7 @@ pub trait Clock: Send + Sync {
 
     /// Returns the time since a moment that stays the same as long as this process lives. Nobody sets this clock; it may
     /// stand still while the machine sleeps. A clock whose `now` nobody sets either leaves it as it is here.
-    fn steady(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         between(Timestamp::UNIX_EPOCH, self.now())
     }
 
@@ -367,10 +367,10 @@ pub trait Clock: Send + Sync {
     fn random(&self) -> u64;
 }
 
-/// Where everything that happens is told. Never blocks and never fails.
+/// Where everything that happens is reported. Never blocks and never fails.
 pub trait Events: Send + Sync {
     /// Takes one thing that happened.
-    fn tell(&self, happening: Happening);
+    fn emit(&self, record: EventRecord);
 }
 
 /// Whether the user wants to stop.
@@ -379,13 +379,13 @@ pub trait Stop: Send + Sync {
     /// Returns when the user has asked to stop; pending until then.
     async fn asked(&self);
 
-    /// Tells whether the user has asked to stop.
+    /// Returns whether the user has asked to stop.
     fn is_asked(&self) -> bool;
 }
 
 impl World {
-    /// Tells that something happened in a lane, or in the run as a whole.
-    pub fn tell(&self, lane: Option<&str>, event: Event) {
-        self.events.tell(Happening::new(self.clock.now(), lane, event));
+    /// Reports that something happened in a lane, or in the run as a whole.
+    pub fn emit(&self, lane: Option<&str>, event: Event) {
+        self.events.emit(EventRecord::new(self.clock.now(), lane, event));
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use engine::cloud::Cloud;
-use model::{machine::ResourceKind, machine::Which, world::Provider};
+use model::{machine::ResourceKind, machine::Selector, world::Provider};
 use providers::{
     aws::{self, Aws, Identity},
     contract::Reports,
@@ -98,7 +98,7 @@ async fn up_and_down() {
     let began = Instant::now();
     cloud.up(&order, &Reports::default()).await.expect("up");
     cloud
-        .down(&Which::Label(label("box-1")), &Reports::default())
+        .down(&Selector::Label(label("box-1")), &Reports::default())
         .await
         .expect("down");
     let ours = began.elapsed();

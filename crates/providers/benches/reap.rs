@@ -1,5 +1,5 @@
 //! `reap` on a machine that knows nothing, over 1,000 overdue boxes on seven fake clouds with the rate limits that their
-//! vendors write down: how long it takes and how many calls it makes. `cargo bench -p providers --bench reap`. Time goes
+//! vendors record: how long it takes and how many calls it makes. `cargo bench -p providers --bench reap`. Time goes
 //! ten times as fast, so that what this machine takes for clouds and client together counts tenfold.
 
 #![expect(clippy::print_stdout, reason = "what is measured is printed")]
@@ -21,10 +21,10 @@ use std::{
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use engine::{cloud::Cloud, down::Departure, reap};
+use engine::{cloud::Cloud, down::DestroyOutcome, reap};
 use model::{
     error::{JournalError, RemoteError},
-    event::Happening,
+    event::EventRecord,
     journal::{Entry, Fact},
     lane::KvmNeed,
     name::{Label, ProviderName, RunId},
@@ -83,17 +83,19 @@ async fn main() {
     let follow = tokio::spawn(follow(clock.clone(), here.clone()));
     let world = world(&clouds, here.clone());
     let began = here.now();
-    let (picked, failures) = reap::doom(&world, false).await.expect("the journal is empty");
+    let (picked, failures) = reap::plan_reap(&world, false)
+        .await
+        .expect("the journal is empty");
     println!(
         "{} boxes found in {:.0} s; {} providers could not be asked",
-        picked.doomed.len(),
+        picked.targets.len(),
         between(began, here.now()).as_secs_f64(),
         failures.len()
     );
-    let ended = reap::destroy(picked.doomed, &world).await;
-    let left = ended.iter().filter_map(|(doomed, departure)| match departure {
-        Departure::Left { why } => Some(format!("{}: {why}", doomed.label)),
-        Departure::Gone(_) => None,
+    let ended = reap::destroy(picked.targets, &world).await;
+    let left = ended.iter().filter_map(|(targets, departure)| match departure {
+        DestroyOutcome::Left { why } => Some(format!("{}: {why}", targets.label)),
+        DestroyOutcome::Gone(_) => None,
     });
     let left: Vec<String> = left.collect();
     follow.abort();
@@ -248,7 +250,7 @@ impl<A: Api> Api for Limited<A> {
         } else {
             (self.refuse)(&mut self.api, call)
         };
-        // Whether a box is overdue is told by its provider's clock.
+        // Whether a box is overdue is judged by its provider's clock.
         if !reply.headers.iter().any(|(name, _)| *name == "date") {
             reply.headers.push(("date", self.clock.date()));
         }
@@ -507,7 +509,7 @@ impl Remote for Nothing {
 }
 
 impl Events for Nothing {
-    fn tell(&self, _: Happening) {}
+    fn emit(&self, _: EventRecord) {}
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     name::{Label, RunId},
     order::Order,
     tags::Tags,
@@ -22,10 +22,10 @@ pub trait Hooks: Sync {
     /// Makes something at the provider that lacks our tag, under that name.
     fn plant_foreign(&self, label: &Label);
 
-    /// Tells whether what was planted is still there.
+    /// Returns whether what was planted is still there.
     fn has_foreign(&self, label: &Label) -> bool;
 
-    /// Tells whether anything made for a box of that label is still there: seen by other means than the provider's own answers.
+    /// Returns whether anything made for a box of that label is still there: seen by other means than the provider's own answers.
     fn has_remains(&self, label: &Label) -> bool;
 }
 
@@ -133,7 +133,7 @@ pub async fn down_removes_everything(provider: &dyn Provider, hooks: &dyn Hooks)
             .expect("up");
     }
     let gone = provider
-        .down(&Which::Label(ours.clone()), &Reports::default())
+        .down(&Selector::Label(ours.clone()), &Reports::default())
         .await
         .expect("down");
     assert!(
@@ -157,8 +157,8 @@ pub async fn down_of_a_run_leaves_the_box_of_another(provider: &dyn Provider, ho
         .await
         .expect("up");
     let of = async |run: &RunId| {
-        let which = Which::OfRun(name.clone(), run.clone());
-        provider.down(&which, &Reports::default()).await.expect("down")
+        let selector = Selector::OfRun(name.clone(), run.clone());
+        provider.down(&selector, &Reports::default()).await.expect("down")
     };
     assert_eq!(of(&other).await, []);
     assert!(hooks.has_remains(&name), "the box of another run stays");
@@ -169,7 +169,7 @@ pub async fn down_of_a_run_leaves_the_box_of_another(provider: &dyn Provider, ho
 /// Destroying what is not there succeeds, and finds nothing.
 pub async fn down_of_what_is_gone_succeeds(provider: &dyn Provider) {
     let gone = provider
-        .down(&Which::Label(label("c-never")), &Reports::default())
+        .down(&Selector::Label(label("c-never")), &Reports::default())
         .await
         .expect("down of what never was");
     assert_eq!(gone, []);
@@ -186,7 +186,7 @@ pub async fn down_of_all_takes_every_tagged_box_and_nothing_else(provider: &dyn 
     }
     hooks.plant_foreign(&foreign);
     let gone = provider
-        .down(&Which::AllOurs, &Reports::default())
+        .down(&Selector::AllOurs, &Reports::default())
         .await
         .expect("down of all");
     let boxes: BTreeSet<_> = gone
@@ -203,7 +203,7 @@ pub async fn down_of_all_takes_every_tagged_box_and_nothing_else(provider: &dyn 
 
 async fn down(provider: &dyn Provider, label: &Label) {
     provider
-        .down(&Which::Label(label.clone()), &Reports::default())
+        .down(&Selector::Label(label.clone()), &Reports::default())
         .await
         .expect("down");
 }

@@ -36,7 +36,7 @@ pub(crate) struct Entry {
 type Make = fn(&Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderError>;
 
 /// A cloud that is known here.
-pub struct Known {
+pub struct CloudAccess {
     /// Its name.
     pub name: ProviderName,
     /// Its calls. While something is missing it is only to be looked at: its defaults, its prices, what it can do.
@@ -49,13 +49,13 @@ pub struct Known {
 pub struct Environment<'a> {
     /// Returns a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// What machine this is, as [`this_machine`] tells: one of a cloud may have a role there.
+    /// What machine this is, as [`this_machine`] reports: one of a cloud may have a role there.
     pub machine: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
 }
 
-/// Returns the maker and the product of this machine, as its firmware tells them.
+/// Returns the maker and the product of this machine, as its firmware reports them.
 pub fn this_machine() -> Option<String> {
     let read = |name: &str| std::fs::read_to_string(format!("/sys/devices/virtual/dmi/id/{name}")).ok();
     Some(format!(
@@ -76,7 +76,7 @@ impl Environment<'_> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// Tells whether this machine is one of that make.
+    /// Returns whether this machine is one of that make.
     pub(crate) fn is_on(&self, make: &str) -> bool {
         self.machine
             .as_ref()
@@ -90,7 +90,7 @@ impl Environment<'_> {
 }
 
 /// Returns every cloud, by name, each with what is missing to use it. Sends nothing.
-pub fn from_environment(environment: &Environment<'_>) -> Vec<Known> {
+pub fn from_environment(environment: &Environment<'_>) -> Vec<CloudAccess> {
     CLOUDS.iter().map(|entry| entry.known(environment)).collect()
 }
 
@@ -109,12 +109,12 @@ pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<Strin
 }
 
 impl Entry {
-    fn known(&self, environment: &Environment<'_>) -> Known {
+    fn known(&self, environment: &Environment<'_>) -> CloudAccess {
         let (api, missing) = match (self.make)(environment) {
             Ok(api) => (api, None),
             Err(error) => (self.stand_in(), Some(error)),
         };
-        Known {
+        CloudAccess {
             name: provider_name(self.name),
             api,
             missing,
@@ -154,7 +154,7 @@ fn provider_name(name: &str) -> ProviderName {
 mod tests {
     use super::*;
 
-    fn known(variables: &[(&str, &str)]) -> Vec<Known> {
+    fn known(variables: &[(&str, &str)]) -> Vec<CloudAccess> {
         let variable = |name: &str| {
             variables
                 .iter()
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_the_vendors_is_told() {
+    fn an_address_that_is_not_the_vendors_is_reported() {
         let at = |provider: &str, name: &str, value: &str| {
             let variable = |asked: &str| (asked == name).then(|| value.to_owned());
             endpoint(&ProviderName::new(provider).unwrap(), &variable)
@@ -232,7 +232,7 @@ mod tests {
     fn without_credentials_a_cloud_can_be_looked_at_and_says_what_is_missing() {
         for known in known(&[]) {
             assert_eq!(known.api.name(), &known.name);
-            assert_ne!(known.api.rungs(), []);
+            assert_ne!(known.api.choices(), []);
             let error = known.missing.expect("nothing is set");
             let entry = CLOUDS.iter().find(|entry| entry.name == known.name.as_str());
             let text = format!("{} {}", error.cause, error.help.unwrap_or_default());

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, Which},
+    machine::{Gone, Machine, Selector},
     name::ProviderName,
     order::Order,
     world::{Progress, Provider},
@@ -28,7 +28,7 @@ impl Provider for Equinix {
         Err(retired("create a box"))
     }
 
-    async fn down(&self, _which: &Which, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+    async fn down(&self, _which: &Selector, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
         Ok(Vec::new())
     }
 
@@ -40,7 +40,7 @@ impl Provider for Equinix {
         false
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "no box of Equinix Metal can exist any more".to_owned()
     }
 }

@@ -18,4 +18,4 @@ pub mod ovh;
 pub mod shell;
 pub mod vultr;
 
-pub use environment::{Environment, Known, endpoint, from_environment, this_machine};
+pub use environment::{CloudAccess, Environment, endpoint, from_environment, this_machine};

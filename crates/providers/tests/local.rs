@@ -7,7 +7,7 @@ use model::{
     candidate::Candidate,
     error::ErrorKind,
     lane::KvmNeed,
-    machine::Which,
+    machine::Selector,
     name::{Label, ProviderName, RunId, Token},
     order::{Order, Preinstall},
     tags::{Owner, Tags},
@@ -54,8 +54,8 @@ impl Bench {
     }
 
     async fn down(&self, label: &str) -> Vec<model::machine::Gone> {
-        let which = Which::Label(Label::new(label).unwrap());
-        self.local.down(&which, &Reports::default()).await.unwrap()
+        let selector = Selector::Label(Label::new(label).unwrap());
+        self.local.down(&selector, &Reports::default()).await.unwrap()
     }
 }
 
@@ -280,7 +280,7 @@ async fn a_directory_without_a_record_is_a_leftover() {
     assert_eq!((listed.len(), &listed[0].tags), (1, &None));
     bench
         .local
-        .down(&Which::AllOurs, &Reports::default())
+        .down(&Selector::AllOurs, &Reports::default())
         .await
         .unwrap();
     assert!(!bench.vm("b1").exists());

@@ -8,7 +8,7 @@ use model::{
     candidate::Candidate,
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, Which},
+    machine::{Gone, Machine, Selector},
     name::{Label, ProviderName, RunId, Token},
     order::{Order, Preinstall},
     tags::{Owner, Tags},
@@ -153,8 +153,8 @@ async fn up(shell: &Shell) -> Result<Machine, ProviderError> {
 }
 
 async fn down(shell: &Shell) -> Result<Vec<Gone>, ProviderError> {
-    let which = Which::OfRun(Label::new("b1").unwrap(), RunId::new("r1").unwrap());
-    shell.down(&which, &Reports::default()).await
+    let selector = Selector::OfRun(Label::new("b1").unwrap(), RunId::new("r1").unwrap());
+    shell.down(&selector, &Reports::default()).await
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -166,7 +166,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(waited.await.is_ok(), "never came true: {what}");
 }
 
-/// Tells whether a process runs whose id an adapter has written down.
+/// Returns whether a process runs whose id an adapter has recorded.
 fn is_alive(file: &Utf8Path) -> bool {
     let Ok(pid) = fs::read_to_string(file) else {
         return false;
@@ -229,7 +229,7 @@ provider_up() {
 }
 
 #[tokio::test]
-async fn what_gives_no_address_is_told_and_destroyed() {
+async fn what_gives_no_address_is_reported_and_destroyed() {
     let cases = [
         (
             "echo making it; echo 203.0.113.9; echo Done.",
@@ -355,15 +355,15 @@ provider_down() { kill "$(cat "$_CLOUD/pid")"; rm "$_CLOUD/pid"; }
     let pid = bench.root.join("cloud/pid");
     assert!(is_alive(&pid));
     let (label, other) = (Label::new("b1").unwrap(), RunId::new("r2").unwrap());
-    let which = Which::OfRun(label, other);
-    assert_eq!(shell.down(&which, &Reports::default()).await.unwrap(), []);
+    let selector = Selector::OfRun(label, other);
+    assert_eq!(shell.down(&selector, &Reports::default()).await.unwrap(), []);
     assert!(is_alive(&pid), "the box of another run stays");
     assert_eq!(down(&shell).await.unwrap().len(), 1);
     assert!(!pid.exists());
 }
 
 #[tokio::test]
-async fn a_failed_down_is_told_and_may_be_repeated() {
+async fn a_failed_down_is_reported_and_may_be_repeated() {
     let bench = Bench::new();
     let fails = r#"
 provider_down() {
@@ -449,10 +449,10 @@ async fn a_broken_adapter_is_refused_before_anything_is_called() {
 
 /// Checks a file and returns what is wrong with it, one a line.
 fn mistakes(bench: &Bench, name: &str, text: &str) -> String {
-    told(check(&bench.write(name, text), &bench.settings).err())
+    reported(check(&bench.write(name, text), &bench.settings).err())
 }
 
-fn told(mistakes: Option<Vec<Mistake>>) -> String {
+fn reported(mistakes: Option<Vec<Mistake>>) -> String {
     let lines: Vec<String> = mistakes.iter().flatten().map(ToString::to_string).collect();
     lines.join("\n")
 }
@@ -484,10 +484,10 @@ fn a_good_file_is_good() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_that_is_wrong_is_reported_at_once() {
     let bench = Bench::new();
     let text = "provider_up() { :; }\r\nprovider_list() {\r\n :\r\n}\r\nhelper() { :; }\r\necho hello\r\n_NOW=$(date)\r\n";
-    let told = mistakes(&bench, "My Cloud.sh", text);
+    let reported = mistakes(&bench, "My Cloud.sh", text);
     for wanted in [
         "`My Cloud` is not a provider's name",
         "7 of its lines end in CR LF",
@@ -499,62 +499,62 @@ fn all_that_is_wrong_is_told_at_once() {
         "line 2: `provider_list` is not a function of the contract",
         "line 5: `helper` is not a function of the contract: call it `_helper`",
     ] {
-        assert!(told.contains(wanted), "{wanted:?} is not in\n{told}");
+        assert!(reported.contains(wanted), "{wanted:?} is not in\n{reported}");
     }
-    assert_eq!(told.lines().count(), 9, "{told}");
+    assert_eq!(reported.lines().count(), 9, "{reported}");
 }
 
 #[track_caller]
-fn assert_told(bench: &Bench, text: &str, wanted: &str) {
-    let told = mistakes(bench, "acme.sh", text);
-    assert!(told.contains(wanted), "{wanted:?} is not in\n{told}");
+fn assert_reported(bench: &Bench, text: &str, wanted: &str) {
+    let reported = mistakes(bench, "acme.sh", text);
+    assert!(reported.contains(wanted), "{wanted:?} is not in\n{reported}");
 }
 
 #[test]
-fn each_missing_function_is_told() {
+fn each_missing_function_is_reported() {
     let bench = Bench::new();
     for function in FUNCTIONS {
         let text = WHOLE.replace(function, "_other");
-        assert_told(&bench, &text, &format!("there is no function `{function}`"));
+        assert_reported(&bench, &text, &format!("there is no function `{function}`"));
     }
-    assert_told(&bench, "", "there is no function `provider_up`");
+    assert_reported(&bench, "", "there is no function `provider_up`");
 }
 
 #[test]
-fn a_syntax_error_is_told_with_its_line_and_nothing_false_beside_it() {
+fn a_syntax_error_is_reported_with_its_line_and_nothing_false_beside_it() {
     let bench = Bench::new();
-    let told = mistakes(
+    let reported = mistakes(
         &bench,
         "acme.sh",
         "provider_up() { :; }\nif true; then\nfi\nprovider_down() { :; }\n",
     );
     assert!(
-        told.starts_with("line 3: syntax error near unexpected token `fi'"),
-        "{told}"
+        reported.starts_with("line 3: syntax error near unexpected token `fi'"),
+        "{reported}"
     );
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert_told(&bench, "provider_up() {\n echo \"\n}\n", "unexpected EOF");
+    assert_eq!(reported.lines().count(), 1, "{reported}");
+    assert_reported(&bench, "provider_up() {\n echo \"\n}\n", "unexpected EOF");
 }
 
 #[test]
-fn what_cannot_be_an_adapter_is_told() {
+fn what_cannot_be_an_adapter_is_reported() {
     let bench = Bench::new();
     let settings = &bench.settings;
-    let told_of = |name: &str| told(check(&bench.root.join(name), settings).err());
+    let reported_of = |name: &str| reported(check(&bench.root.join(name), settings).err());
     fs::create_dir(bench.root.join("dir.sh")).unwrap();
-    assert!(told_of("dir.sh").contains("it is a directory"));
-    assert!(told_of("none.sh").contains("there is no such file"));
+    assert!(reported_of("dir.sh").contains("it is a directory"));
+    assert!(reported_of("none.sh").contains("there is no such file"));
     let status = std::process::Command::new("mkfifo")
         .arg(bench.root.join("pipe.sh"))
         .status()
         .unwrap();
     assert!(status.success());
-    assert!(told_of("pipe.sh").contains("not an ordinary file"));
+    assert!(reported_of("pipe.sh").contains("not an ordinary file"));
     bench.write("big.sh", &"#\n".repeat(200_000));
-    assert!(told_of("big.sh").contains("400000 bytes"));
+    assert!(reported_of("big.sh").contains("400000 bytes"));
     fs::write(bench.root.join("bytes.sh"), [b'a', 0xff, b'\n']).unwrap();
-    assert!(told_of("bytes.sh").contains("not text in UTF-8"));
-    assert_told(&bench, "a\0b", "zero byte");
+    assert!(reported_of("bytes.sh").contains("not text in UTF-8"));
+    assert_reported(&bench, "a\0b", "zero byte");
     assert!(mistakes(&bench, "a..b.sh", WHOLE).contains("`a..b` is not a provider's name"));
     assert!(mistakes(&bench, "gcp.sh", WHOLE).contains("built in"));
     assert!(mistakes(&bench, "acme", WHOLE).contains("does not end in `.sh`"));
@@ -563,7 +563,7 @@ fn what_cannot_be_an_adapter_is_told() {
     let locked = bench.write("locked.sh", WHOLE);
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&locked).is_err() {
-        assert!(told_of("locked.sh").contains("cannot be read"));
+        assert!(reported_of("locked.sh").contains("cannot be read"));
     }
 }
 
@@ -571,24 +571,24 @@ fn what_cannot_be_an_adapter_is_told() {
 fn a_default_is_one_word_and_runs_no_program() {
     let bench = Bench::new();
     let with = |body: &str| WHOLE.replace("printf '%s\\n' \"$region\"", body);
-    assert_told(&bench, &with("true"), "provider_default_region: ");
-    assert_told(&bench, &with("echo eu-1; echo eu-2"), "provider_default_region: ");
-    assert_told(
+    assert_reported(&bench, &with("true"), "provider_default_region: ");
+    assert_reported(&bench, &with("echo eu-1; echo eu-2"), "provider_default_region: ");
+    assert_reported(
         &bench,
         &with("echo 'eu 1; rm -rf /'"),
         "provider_default_region: ",
     );
-    assert_told(&bench, &with("return 7"), "it failed");
-    assert_told(&bench, &with("date"), "date: command not found");
-    assert_told(&bench, &with("/bin/date"), "restricted");
-    assert_told(&bench, &with("echo a >/tmp/never"), "restricted");
+    assert_reported(&bench, &with("return 7"), "it failed");
+    assert_reported(&bench, &with("date"), "date: command not found");
+    assert_reported(&bench, &with("/bin/date"), "restricted");
+    assert_reported(&bench, &with("echo a >/tmp/never"), "restricted");
 }
 
 #[test]
-fn a_bash_that_is_missing_or_too_old_is_told() {
+fn a_bash_that_is_missing_or_too_old_is_reported() {
     let mut bench = Bench::new();
     bench.settings.bash = "no-such-bash".to_owned();
-    assert_told(
+    assert_reported(
         &bench,
         WHOLE,
         "`no-such-bash` is not there: install bash 4.4 or newer",
@@ -599,7 +599,7 @@ fn a_bash_that_is_missing_or_too_old_is_told() {
     );
     fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
     bench.settings.bash = old.into_string();
-    assert_told(&bench, WHOLE, "is bash 3.2, which is too old");
+    assert_reported(&bench, WHOLE, "is bash 3.2, which is too old");
 }
 
 #[test]
@@ -607,14 +607,14 @@ fn a_file_that_does_not_end_is_given_up() {
     let mut bench = Bench::new();
     bench.settings.read_max = Duration::from_secs(3);
     for text in ["while [[ 1 ]]; do [[ 1 ]]; done\n", "while :; do :; done\n"] {
-        let told = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{text}"));
+        let reported = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{text}"));
         assert!(
-            told.contains("has not ended within 3 s") || told.contains("bash leaves before"),
-            "{text}{told}"
+            reported.contains("has not ended within 3 s") || reported.contains("bash leaves before"),
+            "{text}{reported}"
         );
     }
     let hangs = WHOLE.replace("local region=eu-1", "while [[ 1 ]]; do [[ 1 ]]; done");
-    assert_told(
+    assert_reported(
         &bench,
         &hangs,
         "provider_default_region: it has not ended within 3 s",
@@ -672,17 +672,17 @@ const TRICKS: [&str; 46] = [
 ];
 
 #[test]
-fn reading_a_file_runs_no_program_and_tells_what_was_tried() {
+fn reading_a_file_runs_no_program_and_reports_what_was_tried() {
     let bench = Bench::new();
     let marker = std::env::temp_dir().join(format!("twolane-marker-{}", std::process::id()));
     for trick in TRICKS {
         let trick = trick.replace("MARKER", marker.to_str().unwrap());
-        let told = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{trick}\n"));
+        let reported = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{trick}\n"));
         assert!(!marker.exists(), "it ran: {trick}");
-        assert!(!told.is_empty(), "nobody told: {trick}");
+        assert!(!reported.is_empty(), "nobody reported: {trick}");
         assert!(
-            !told.contains("tl_") && !told.contains("there is no function"),
-            "{trick}\n{told}"
+            !reported.contains("tl_") && !reported.contains("there is no function"),
+            "{trick}\n{reported}"
         );
     }
 }
@@ -693,10 +693,10 @@ fn functions_that_hide_others_are_found() {
     for name in [
         "builtin", "declare", "printf", "unset", "export", "eval", "trap", "echo",
     ] {
-        let told = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{name}() {{ :; }}\n"));
+        let reported = mistakes(&bench, "acme.sh", &format!("{WHOLE}\n{name}() {{ :; }}\n"));
         assert!(
-            told.contains(&format!("`{name}` is not a function of the contract")),
-            "{name}: {told}"
+            reported.contains(&format!("`{name}` is not a function of the contract")),
+            "{name}: {reported}"
         );
     }
 }

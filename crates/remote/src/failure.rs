@@ -43,12 +43,12 @@ pub(crate) fn of_connect(words: &str) -> RemoteError {
     }
 }
 
-/// Tells whether sharing the connection is what failed.
+/// Returns whether sharing the connection is what failed.
 pub(crate) fn is_of_multiplexing(words: &str) -> bool {
     NO_MULTIPLEXING.iter().any(|phrase| words.contains(phrase))
 }
 
-/// Tells whether the server gave no further channel on a connection that works.
+/// Returns whether the server gave no further channel on a connection that works.
 pub(crate) fn is_refused_channel(words: &str) -> bool {
     words.contains("Server refused the request")
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_ssh_are_told_apart() {
+    fn words_of_ssh_are_distinguished() {
         check(
             "ssh: connect to host 127.0.0.1 port 1: Connection refused",
             RemoteError::Unreachable,

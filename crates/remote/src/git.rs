@@ -73,7 +73,7 @@ pub(crate) fn ignored(dir: &Path) -> Result<Vec<PathBuf>, RemoteError> {
     Ok(entries(&listed).map(path).collect())
 }
 
-/// Tells whether the checkout that the directory lies in ignores it as a whole.
+/// Returns whether the checkout that the directory lies in ignores it as a whole.
 fn is_ignored(dir: &Path) -> Result<bool, RemoteError> {
     match (dir.parent(), dir.file_name()) {
         (Some(parent), Some(name)) if !dir.join(".git").exists() => {

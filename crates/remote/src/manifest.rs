@@ -120,7 +120,7 @@ impl Manifest {
         bytes
     }
 
-    /// Returns what tells it from every other list, and from the same list for another directory.
+    /// Returns what distinguishes it from every other list, and from the same list for another directory.
     pub(crate) fn hash(&self, directory: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(b"1\0");

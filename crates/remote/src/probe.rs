@@ -1,4 +1,4 @@
-//! Waits a moment for an SSH server to greet. Tells nothing about who it is: that is ssh's business.
+//! Waits a moment for an SSH server to greet. Reports nothing about who it is: that is ssh's business.
 
 use std::{io, net::SocketAddr, time::Duration};
 

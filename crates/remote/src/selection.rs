@@ -1,5 +1,5 @@
-//! How rsync is told the list of files. It reads a list of files byte by byte and looks at each path from the top,
-//! which takes four times as long as walking a tree by itself; so it walks, and is told what to pass by.
+//! How rsync gets the list of files. It reads a list of files byte by byte and looks at each path from the top,
+//! which takes four times as long as walking a tree by itself; so it walks, and gets what to pass by.
 
 use std::{collections::HashSet, fs, io, os::unix::ffi::OsStrExt, path::Path};
 
@@ -8,7 +8,7 @@ use crate::manifest::Manifest;
 /// rsync compares each file with each name to pass by: more comparisons than these take longer than the list.
 pub(crate) const COMPARISONS_MAX: u64 = 20_000_000;
 
-/// What rsync is told.
+/// What rsync is reported.
 pub(crate) struct Selection {
     pub(crate) args: &'static [&'static str],
     pub(crate) stdin: Vec<u8>,

@@ -1,5 +1,5 @@
 //! Makes the box's directory of a source equal to the source. One run of rsync when the list of files is the
-//! one that the box has; when not, the box is first told the new list and deletes what is no longer in it.
+//! one that the box has; when not, the box is first reported the new list and deletes what is no longer in it.
 
 use model::{
     error::RemoteError,
@@ -163,7 +163,7 @@ impl<'a> Place<'a> {
         copy::rsync(shell, &args, &self.source.path, &selection.stdin, progress).await
     }
 
-    /// Tells the box the new list. Returns how many files it deleted.
+    /// Reports the box the new list. Returns how many files it deleted.
     async fn settle(&self, shell: &dyn Shell, manifest: &Manifest, hash: &str) -> Result<u64, RemoteError> {
         let Layout { manifests, .. } = self.layout;
         let list = manifest.kept();

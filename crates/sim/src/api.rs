@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use model::{
-    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     name::{Label, ProviderName},
     order::Order,
     tags::{Tags, is_ours},
@@ -21,7 +21,7 @@ use crate::{
     cloud::{New, SimCloud, Thing},
     faults::{Bug, LISTING_LAG_MAX},
     keys::KeyStore,
-    record::Seen,
+    record::Observation,
 };
 
 /// The adapter, as one process has it.
@@ -99,7 +99,7 @@ impl SimApi {
     ) -> Result<Vec<Thing>, ProviderError> {
         let listed = self.listed(is_meant).await?;
         let (provider, label) = (self.cloud.name.clone(), label.cloned());
-        self.cloud.record.note(Seen::Looked {
+        self.cloud.record.record(Observation::Looked {
             provider,
             label,
             kind,
@@ -107,23 +107,23 @@ impl SimApi {
         Ok(listed)
     }
 
-    fn is_meant(&self, thing: &Thing, which: &Which) -> bool {
+    fn is_meant(&self, thing: &Thing, selector: &Selector) -> bool {
         if self.has(Bug::LeavesTheDisk) && thing.kind == ResourceKind::Disk {
             return false;
         }
         if self.believes_gone(&thing.id) {
             return false;
         }
-        match which {
-            Which::AllOurs => thing.parsed.is_some() || is_ours(&thing.tags),
-            Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::GoesByName) => {
+        match selector {
+            Selector::AllOurs => thing.parsed.is_some() || is_ours(&thing.tags),
+            Selector::Label(label) | Selector::OfRun(label, _) if self.has(Bug::GoesByName) => {
                 thing.name.starts_with(label.as_str())
             }
-            Which::Label(label) | Which::OfRun(label, _) if self.has(Bug::DestroysById) => {
+            Selector::Label(label) | Selector::OfRun(label, _) if self.has(Bug::DestroysById) => {
                 self.keys.made(label, &thing.id)
             }
-            Which::Label(label) => thing.is_of(label, None),
-            Which::OfRun(label, run) => thing.is_of(label, Some(run)),
+            Selector::Label(label) => thing.is_of(label, None),
+            Selector::OfRun(label, run) => thing.is_of(label, Some(run)),
         }
     }
 
@@ -134,17 +134,17 @@ impl SimApi {
             .contains(id)
     }
 
-    fn sighting(&self, thing: &Thing) -> Sighting {
+    fn observed(&self, thing: &Thing) -> ObservedInstance {
         let now = self.cloud.clock.elapsed();
         let address = thing.address(now);
-        let life = match (thing.until, address) {
-            (Some(_), _) => Life::Leaving,
-            (None, Some(_)) => Life::Running,
-            (None, None) => Life::Coming,
+        let state = match (thing.until, address) {
+            (Some(_), _) => InstanceState::Terminating,
+            (None, Some(_)) => InstanceState::Running,
+            (None, None) => InstanceState::Pending,
         };
-        Sighting {
+        ObservedInstance {
             listed: self.listing(thing),
-            life,
+            state,
             host_key: None,
             operation: None,
         }
@@ -169,11 +169,11 @@ impl CloudApi for SimApi {
         &self.cloud.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         vec![("2x4g", "here")]
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "a timer in the simulation".to_owned()
     }
 
@@ -189,9 +189,9 @@ impl CloudApi for SimApi {
     }
 
     async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        let which = Which::OfRun(order.tags.label.clone(), order.tags.run.clone());
+        let selector = Selector::OfRun(order.tags.label.clone(), order.tags.run.clone());
         let is_there = |thing: &Thing| {
-            thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &which)
+            thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &selector)
         };
         let (label, kind) = (&order.tags.label, ResourceKind::Disk);
         if self.look_for(Some(label), Some(kind), is_there).await?.is_empty() {
@@ -200,34 +200,34 @@ impl CloudApi for SimApi {
         Ok(Prepared::default())
     }
 
-    async fn create(&self, order: &Order, _: &str, _: &Prepared) -> Result<Sighting, ProviderError> {
+    async fn create(&self, order: &Order, _: &str, _: &Prepared) -> Result<ObservedInstance, ProviderError> {
         let thing = self.make(order, ResourceKind::Machine).await?;
-        self.keys.note_made(&order.tags.label, &thing.id);
-        Ok(self.sighting(&thing))
+        self.keys.record_creation(&order.tags.label, &thing.id);
+        Ok(self.observed(&thing))
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let listed = self.listed(|thing| *thing.id == *sighting.listed.id).await?;
-        Ok(listed.first().map(|thing| self.sighting(thing)))
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let listed = self.listed(|thing| *thing.id == *observed.listed.id).await?;
+        Ok(listed.first().map(|thing| self.observed(thing)))
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         if self.has(Bug::DoesNotLook) {
             return Ok(None);
         }
         let (label, kind) = (&order.tags.label, ResourceKind::Machine);
         let is_it = |thing: &Thing| thing.kind == kind && thing.is_of(label, None);
         let listed = self.look_for(Some(label), Some(kind), is_it).await?;
-        Ok(listed.first().map(|thing| self.sighting(thing)))
+        Ok(listed.first().map(|thing| self.observed(thing)))
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
-        let label = match which {
-            Which::Label(label) | Which::OfRun(label, _) => Some(label),
-            Which::AllOurs => None,
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        let label = match selector {
+            Selector::Label(label) | Selector::OfRun(label, _) => Some(label),
+            Selector::AllOurs => None,
         };
         let meant = self
-            .look_for(label, None, |thing| self.is_meant(thing, which))
+            .look_for(label, None, |thing| self.is_meant(thing, selector))
             .await?;
         Ok(meant.iter().map(|thing| self.listing(thing)).collect())
     }

@@ -40,7 +40,7 @@ pub struct SimCheck {
 }
 
 impl SimCheck {
-    /// Tells whether its command returned 0 by itself.
+    /// Returns whether its command returned 0 by itself.
     pub fn has_passed(&self) -> bool {
         self.end == ("success", "exited", "0")
     }
@@ -77,7 +77,7 @@ impl SimBox {
         }
     }
 
-    /// Tells whether it runs.
+    /// Returns whether it runs.
     pub fn is_alive(&self, now: Elapsed) -> bool {
         self.booted <= now && self.dies.is_none_or(|dies| now < dies)
     }
@@ -144,29 +144,29 @@ impl SimBox {
         }
     }
 
-    fn wait_stage1(&self, told: usize, now: Elapsed) -> Said {
-        let story = self.stage1_story();
-        let happened = story.iter().filter(|(at, _)| *at <= now);
+    fn wait_stage1(&self, reported: usize, now: Elapsed) -> Said {
+        let scenario = self.stage1_story();
+        let happened = scenario.iter().filter(|(at, _)| *at <= now);
         let lines: Vec<&str> = happened.map(|(_, line)| line.as_str()).collect();
-        match story.get(lines.len()) {
-            Some((at, _)) if lines.len() <= told => Said::NotBefore(*at),
-            _ => Said::Answer(lines.get(told..).unwrap_or_default().join("\n").into_bytes()),
+        match scenario.get(lines.len()) {
+            Some((at, _)) if lines.len() <= reported => Said::NotBefore(*at),
+            _ => Said::Answer(lines.get(reported..).unwrap_or_default().join("\n").into_bytes()),
         }
     }
 
     /// Every line that stage 1 is going to write, and when. The last is cloud-init's.
     fn stage1_story(&self) -> Vec<(Elapsed, String)> {
         let at = |seconds: u64| self.booted + Duration::from_secs(seconds);
-        let mut story = Vec::new();
+        let mut scenario = Vec::new();
         let mut begin = 0;
         for (index, (step, end)) in STEPS.into_iter().enumerate() {
-            story.push((at(begin), format!("{begin} begin {step}")));
+            scenario.push((at(begin), format!("{begin} begin {step}")));
             if self.fails_at == Some(index) {
-                story.push((at(end), format!("{end} end {step} failed it broke")));
-                story.push((at(end), format!("{end} failed {step} it broke")));
+                scenario.push((at(end), format!("{end} end {step} failed it broke")));
+                scenario.push((at(end), format!("{end} failed {step} it broke")));
                 break;
             }
-            story.push((at(end), format!("{end} end {step} ok")));
+            scenario.push((at(end), format!("{end} end {step} ok")));
             begin = end;
         }
         let (exit, status, end) = match self.fails_at {
@@ -174,11 +174,11 @@ impl SimBox {
             None => (0, "done", 76),
         };
         if self.fails_at.is_none() {
-            story.push((at(end), format!("{end} done")));
+            scenario.push((at(end), format!("{end} done")));
         }
         let json = format!(r#"{{"boot_id":"b1","exit":{exit},"status":{{"status":"{status}"}}}}"#);
-        story.push((at(end + 1), format!("cloud-init {json}")));
-        story
+        scenario.push((at(end + 1), format!("cloud-init {json}")));
+        scenario
     }
 
     fn start(&mut self, run: &str, check: &str, seconds: &str, clock: &SimClock, faults: &Faults) -> Said {

@@ -152,7 +152,7 @@ impl SimClock {
     }
 
     /// Lets the operator's machine go to sleep, and its clock be set, at a call, each so often in a million times.
-    pub fn set_unsteady(&self, sleeps: u64, steps: u64) {
+    pub fn set_wall_clock(&self, sleeps: u64, steps: u64) {
         let mut inner = self.inner();
         (inner.sleeps, inner.steps) = (sleeps, steps);
     }
@@ -204,7 +204,7 @@ impl SimClock {
         self.draw() % bound
     }
 
-    /// Tells whether something happens that happens so often in a thousand times.
+    /// Returns whether something happens that happens so often in a thousand times.
     pub fn happens(&self, per_thousand: u64) -> bool {
         per_thousand > 0 && self.below(1000) < per_thousand
     }
@@ -253,7 +253,7 @@ impl world::Clock for SimClock {
     }
 
     /// Stands still while the machine sleeps.
-    fn steady(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         let inner = self.inner();
         inner.now - inner.slept
     }

@@ -18,7 +18,7 @@ use crate::{
     boxes::{SimBox, SimCheck},
     clock::{Elapsed, SimClock},
     faults::Faults,
-    record::{Record, Seen, TagPairs},
+    record::{Observation, Record, TagPairs},
 };
 
 /// How long a box takes from its creation until it has an address.
@@ -61,7 +61,7 @@ pub struct Thing {
 }
 
 impl Thing {
-    /// Tells whether it carries our tag and that label, and that run where one is asked for.
+    /// Returns whether it carries our tag and that label, and that run where one is asked for.
     pub(crate) fn is_of(&self, label: &Label, run: Option<&RunId>) -> bool {
         if let Some(tags) = &self.parsed {
             return tags.label == *label && run.is_none_or(|run| tags.run == *run);
@@ -80,7 +80,7 @@ impl Thing {
         self.is_there(now) && self.listed_from <= now
     }
 
-    /// Tells whether it exists or is going to.
+    /// Returns whether it exists or is going to.
     pub fn remains(&self, now: Elapsed) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -149,7 +149,7 @@ impl SimCloud {
         }
         let is_late = is_box && self.clock.happens(faults.create_late);
         let is_unanswered = is_late || self.clock.happens(faults.create_unanswered);
-        self.record.note(Seen::CreateAsked {
+        self.record.record(Observation::CreateAsked {
             provider: self.name.clone(),
             kind: new.kind,
             tags: Arc::new(new.tags.clone()),
@@ -248,7 +248,7 @@ impl SimCloud {
             }
             (thing.tags.clone(), thing.parsed.clone())
         };
-        self.record.note(Seen::DestroyAsked {
+        self.record.record(Observation::DestroyAsked {
             process,
             id: id.to_owned(),
             tags,
@@ -267,7 +267,7 @@ impl SimCloud {
             let new = Tags::parse(&thing.tags).map(Arc::new);
             let old = std::mem::replace(&mut thing.parsed, new);
             if let Some(tags) = old.filter(|tags| tags.deadline.is_over(now)) {
-                self.record.note(Seen::Revived { tags });
+                self.record.record(Observation::Revived { tags });
             }
         }
         self.clock.call().await;
@@ -293,7 +293,7 @@ impl SimCloud {
         self.maybe_time_out().await
     }
 
-    /// Lets an answer not come. Adapters call that unavailable, of what may be asked again and of what never left.
+    /// Lets an answer not come. Adapters call that unavailable, of what may be retried and of what never left.
     async fn maybe_time_out(&self) -> Result<(), ErrorKind> {
         if self.clock.happens(self.faults().times_out) {
             self.clock.pass(TIME_OUT).await;

@@ -90,7 +90,7 @@ impl Faults {
         }
     }
 
-    /// Tells whether nothing can be written on the operators' disks, so long after the simulation began.
+    /// Returns whether nothing can be written on the operators' disks, so long after the simulation began.
     pub fn is_disk_full(&self, now: Elapsed) -> bool {
         let (begin, length) = self.disk_full;
         begin <= now && now < begin + length

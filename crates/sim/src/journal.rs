@@ -17,7 +17,7 @@ use crate::{
     clock::SimClock,
     cloud::{Clouds, SimCloud},
     faults::Bug,
-    record::{Record, Seen},
+    record::{Observation, Record},
 };
 
 /// The disk of one operator's machine. All copies are the same disk.
@@ -64,7 +64,7 @@ pub struct MemoryJournal {
     pub process: u32,
     /// The time.
     pub clock: SimClock,
-    /// Where facts are told to the checkers, with what is there when they are written.
+    /// Where facts are reported to the checkers, with what is there when they are written.
     pub record: Record,
     /// The providers, to see what is there.
     pub clouds: Clouds,
@@ -119,7 +119,7 @@ impl MemoryJournal {
             .label()
             .map(|label| remains(&self.clouds, label, run))
             .unwrap_or_default();
-        self.record.note(Seen::Wrote {
+        self.record.record(Observation::Wrote {
             process: self.process,
             run: run.clone(),
             fact,
@@ -140,7 +140,7 @@ impl Journal for MemoryJournal {
     async fn append(&self, run: &RunId, fact: Fact) -> Result<(), JournalError> {
         self.clock.call().await;
         if self.fails() || self.is_full() {
-            self.record.note(Seen::NotWritten { fact });
+            self.record.record(Observation::NotWritten { fact });
             return Err(self.broken("write"));
         }
         self.write(run, fact)?;
@@ -169,7 +169,7 @@ impl Journal for MemoryJournal {
         self.clock.call().await;
         let holder = *self.disk.inner().locks.entry(run.clone()).or_insert(self.process);
         if holder == self.process {
-            self.record.note(Seen::Holds {
+            self.record.record(Observation::Holds {
                 process: self.process,
                 run: run.clone(),
             });

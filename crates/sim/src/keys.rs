@@ -37,7 +37,7 @@ impl KeyStore {
         }
     }
 
-    /// Tells whether there are keys of a box.
+    /// Returns whether there are keys of a box.
     pub fn has(&self, label: &Label) -> bool {
         self.inner().pinned.contains_key(label)
     }
@@ -60,7 +60,7 @@ impl KeyStore {
         first
     }
 
-    /// Tells whether a host key counts for the box of that label.
+    /// Returns whether a host key counts for the box of that label.
     pub fn is_pinned(&self, label: &Label, host_key: &str) -> bool {
         self.first_host_key(label);
         self.inner()
@@ -83,11 +83,11 @@ impl KeyStore {
     }
 
     /// Remembers the id of a box.
-    pub fn note_made(&self, label: &Label, id: &str) {
+    pub fn record_creation(&self, label: &Label, id: &str) {
         self.inner().ids.insert((label.clone(), id.to_owned()));
     }
 
-    /// Tells whether a create call for a label was answered with this id.
+    /// Returns whether a create call for a label was answered with this id.
     pub fn made(&self, label: &Label, id: &str) -> bool {
         self.inner().ids.contains(&(label.clone(), id.to_owned()))
     }

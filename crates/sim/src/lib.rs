@@ -11,8 +11,8 @@ pub mod journal;
 pub mod keys;
 pub mod record;
 pub mod remote;
-pub mod story;
+pub mod scenario;
 pub mod world;
 
 pub use faults::{Bug, Faults};
-pub use story::{Next, Story, Told};
+pub use scenario::{Next, Outcome, Scenario};

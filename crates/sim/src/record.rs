@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     check::Outcome,
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     journal::Fact,
     machine::ResourceKind,
     name::{Label, ProviderName, RunId},
@@ -26,7 +26,7 @@ pub type TagPairs = BTreeMap<String, String>;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
+pub enum Observation {
     /// A process began.
     Began {
         /// Which; a number for each.
@@ -131,15 +131,15 @@ pub enum Seen {
         /// What the thing carried until then.
         tags: Arc<Tags>,
     },
-    /// A process told something.
-    Told(Box<Happening>),
+    /// A process reported something.
+    Outcome(Box<EventRecord>),
 }
 
 /// The record of one simulation. All copies are the same record.
 #[derive(Clone)]
 pub struct Record {
     clock: SimClock,
-    seen: Arc<Mutex<Vec<(Elapsed, Seen)>>>,
+    seen: Arc<Mutex<Vec<(Elapsed, Observation)>>>,
 }
 
 impl Record {
@@ -151,8 +151,8 @@ impl Record {
         }
     }
 
-    /// Writes down what was seen.
-    pub fn note(&self, seen: Seen) {
+    /// Records what was seen.
+    pub fn record(&self, seen: Observation) {
         let at = self.clock.elapsed();
         self.seen
             .lock()
@@ -161,25 +161,25 @@ impl Record {
     }
 
     /// Returns all that was seen, and begins anew.
-    pub fn take(&self) -> Vec<(Elapsed, Seen)> {
+    pub fn take(&self) -> Vec<(Elapsed, Observation)> {
         std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Events for Record {
-    fn tell(&self, happening: Happening) {
+    fn emit(&self, record: EventRecord) {
         // What no checker asks, and there is a lot of it.
         if matches!(
-            happening.event,
+            record.event,
             Event::StepProgress { .. } | Event::CheckOutput { .. } | Event::Stage1 { .. }
         ) {
             return;
         }
-        self.note(Seen::Told(Box::new(happening)));
+        self.record(Observation::Outcome(Box::new(record)));
     }
 }
 
-impl Seen {
+impl Observation {
     /// Writes it in a line, for whoever looks into a seed that failed.
     pub fn line(&self) -> String {
         match self {
@@ -217,9 +217,9 @@ impl Seen {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }
             Self::Revived { tags } => format!("{} of {} has a new deadline", tags.label, tags.run),
-            Self::Told(happening) => {
-                let lane = happening.lane.as_deref().unwrap_or("-");
-                format!("told {lane}: {:?}", happening.event)
+            Self::Outcome(record) => {
+                let lane = record.lane.as_deref().unwrap_or("-");
+                format!("reported {lane}: {:?}", record.event)
             }
         }
     }
@@ -248,10 +248,10 @@ pub fn label_in(tags: &TagPairs) -> Option<Label> {
     Label::new(tags.get("mvm-label")?.as_str()).ok()
 }
 
-/// Returns the outcomes that were told, with the checks' slugs.
-pub fn outcomes(seen: &[(Elapsed, Seen)]) -> impl Iterator<Item = (&str, &Outcome)> {
+/// Returns the outcomes that were reported, with the checks' slugs.
+pub fn outcomes(seen: &[(Elapsed, Observation)]) -> impl Iterator<Item = (&str, &Outcome)> {
     seen.iter().filter_map(|(_, seen)| match seen {
-        Seen::Told(happening) => match &happening.event {
+        Observation::Outcome(record) => match &record.event {
             Event::CheckEnded { check, outcome, .. } => Some((check.as_str(), outcome)),
             _ => None,
         },

@@ -22,7 +22,7 @@ use crate::{
     faults::{Bug, Faults},
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
-    record::{Record, Seen, TagPairs},
+    record::{Observation, Record, TagPairs},
     remote::SimRemote,
 };
 
@@ -80,7 +80,7 @@ impl Sim {
 
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.clock.set_unsteady(faults.sleeps, faults.clock_steps);
+        self.clock.set_wall_clock(faults.sleeps, faults.clock_steps);
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
     }
 
@@ -121,7 +121,7 @@ impl Sim {
         let SimMachine { disk, keys } = &self.machines[machine];
         let process = self.processes.get() + 1;
         self.processes.set(process);
-        self.record.note(Seen::Began { process, machine });
+        self.record.record(Observation::Began { process, machine });
         let provider = |cloud: &SimCloud| -> Arc<dyn Provider> {
             let api = SimApi::new(cloud.clone(), keys.clone(), process, self.bug);
             Arc::new(Cloud::new(Arc::new(api), Arc::new(self.clock.clone())))
@@ -166,10 +166,10 @@ impl Sim {
 
     /// Ends a process: the kernel lets go of what it held.
     pub fn reap_process(&self, process: u32, is_killed: bool) {
-        self.record.note(if is_killed {
-            Seen::Killed { process }
+        self.record.record(if is_killed {
+            Observation::Killed { process }
         } else {
-            Seen::Over { process }
+            Observation::Over { process }
         });
         for machine in &self.machines {
             machine.disk.release(process);

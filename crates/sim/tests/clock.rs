@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{Faults, Story};
+use sim::{Faults, Scenario};
 
 #[test]
 fn a_clock_that_is_set_at_every_call_hides_nothing() {
@@ -13,12 +13,12 @@ fn a_clock_that_is_set_at_every_call_hides_nothing() {
         ..Faults::default()
     };
     for seed in 0..200 {
-        let told = Story {
+        let outcome = Scenario {
             seed,
             faults: Some(faults.clone()),
-            ..Story::default()
+            ..Scenario::default()
         }
-        .tell();
-        assert_eq!(told.wrong, [""; 0], "seed {seed}");
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
     }
 }

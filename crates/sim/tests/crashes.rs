@@ -1,40 +1,40 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
-use sim::{Bug, Story};
+use sim::{Bug, Scenario};
 
 #[test]
 fn a_run_can_be_killed_at_every_call() {
-    let whole = Story {
+    let whole = Scenario {
         seed: 7,
         is_calm: true,
-        ..Story::default()
+        ..Scenario::default()
     }
-    .tell();
+    .outcome();
     assert_eq!(whole.wrong, [""; 0]);
     assert!(whole.calls > 100, "{} calls are no whole run", whole.calls);
     for kill_at in 1..=whole.calls {
-        let told = Story {
+        let outcome = Scenario {
             seed: 7,
             is_calm: true,
             kill_at: Some(kill_at),
-            ..Story::default()
+            ..Scenario::default()
         }
-        .tell();
-        assert_eq!(told.wrong, [""; 0], "killed at call {kill_at}");
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "killed at call {kill_at}");
     }
 }
 
 #[test]
-fn a_seed_tells_the_same_story_twice() {
+fn a_seed_reports_the_same_story_twice() {
     for seed in 0..5 {
-        let tell = || {
-            Story {
+        let play = || {
+            Scenario {
                 seed,
-                ..Story::default()
+                ..Scenario::default()
             }
-            .tell()
+            .outcome()
         };
-        assert_eq!(tell().seen, tell().seen, "seed {seed}");
+        assert_eq!(play().seen, play().seen, "seed {seed}");
     }
 }
 
@@ -42,21 +42,21 @@ fn a_seed_tells_the_same_story_twice() {
 fn every_bug_that_is_put_in_is_caught() {
     for bug in Bug::ALL {
         let is_caught = |seed| {
-            !Story {
+            !Scenario {
                 seed,
                 bug: Some(bug),
-                ..Story::default()
+                ..Scenario::default()
             }
-            .tell()
+            .outcome()
             .wrong
             .is_empty()
         };
         let is_wrong_without = |seed| {
-            !Story {
+            !Scenario {
                 seed,
-                ..Story::default()
+                ..Scenario::default()
             }
-            .tell()
+            .outcome()
             .wrong
             .is_empty()
         };

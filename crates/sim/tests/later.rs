@@ -1,25 +1,25 @@
 //! A run is killed at each call of the world in turn, and a later one finishes what it left.
 
-use sim::{Next, Story};
+use sim::{Next, Scenario};
 
 #[track_caller]
 fn check(next: Next) {
-    let calm = Story {
+    let calm = Scenario {
         seed: 3,
         is_calm: true,
         next: Some(next),
-        ..Story::default()
+        ..Scenario::default()
     };
-    let whole = calm.tell();
+    let whole = calm.outcome();
     assert_eq!(whole.wrong, [""; 0]);
     for kill_at in 1..=whole.calls {
         let kill_at = Some(kill_at);
-        let told = Story {
+        let outcome = Scenario {
             kill_at,
             ..calm.clone()
         }
-        .tell();
-        assert_eq!(told.wrong, [""; 0], "killed at call {kill_at:?}");
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "killed at call {kill_at:?}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! Some stories, each from its seed. `cargo run --profile simulation -p sim --bin seeds -- 0 20000` tells many.
+//! Some scenarios, each from its seed. `cargo run --profile simulation -p sim --bin seeds -- 0 20000` reports many.
 
-use sim::Story;
+use sim::Scenario;
 
 #[test]
 fn no_seed_leaks_a_box() {
@@ -10,11 +10,11 @@ fn no_seed_leaks_a_box() {
         .unwrap_or(500);
     let wrong: Vec<String> = (0..count)
         .flat_map(|seed| {
-            let wrong = Story {
+            let wrong = Scenario {
                 seed,
-                ..Story::default()
+                ..Scenario::default()
             }
-            .tell()
+            .outcome()
             .wrong;
             wrong
                 .into_iter()

@@ -18,7 +18,7 @@ use camino::Utf8Path;
 use engine::Link;
 use journal::Journal;
 use model::{
-    event::Happening,
+    event::EventRecord,
     time::Timestamp,
     world::{Clock, Command, Events, Files, Stop, Target, World},
 };
@@ -155,7 +155,7 @@ impl Clock for Here {
 }
 
 impl Events for Here {
-    fn tell(&self, _happening: Happening) {}
+    fn emit(&self, _record: EventRecord) {}
 }
 
 #[async_trait]

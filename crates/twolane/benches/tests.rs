@@ -158,7 +158,7 @@ fn records() {
     row("and judged", judged, "");
 }
 
-/// Writes down a run of one check; returns the file for what it printed.
+/// Records a run of one check; returns the file for what it printed.
 fn run_of_one_check(state: &Path) -> File {
     let dir = state.join("runs").join(RUN);
     let minute = json!({"secs": 60, "nanos": 0});
@@ -187,7 +187,7 @@ fn run_of_one_check(state: &Path) -> File {
     File::create(dir.join("only/checks/test.log")).expect("a file")
 }
 
-/// Makes a report in each form that is given, and tells its length, the time and the most memory that twolane had.
+/// Makes a report in each form that is given, and reports its length, the time and the most memory that twolane had.
 fn reports(state: &Path, of_what: &str, formats: &[&str]) {
     let path: PathBuf = state.join("report");
     let watch = "import resource, subprocess, sys\n\

@@ -14,7 +14,7 @@ use ::providers::shell::{Shell, ShellSettings, name_of, recorded};
 
 use crate::{
     paths::Paths,
-    planning::{Known, Providers},
+    planning::{KnownProvider, Providers},
     problem::{Problem, Result},
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn adapters(paths: &Paths) -> Providers {
     files.extend(paths.project.iter().flat_map(|dir| files_of(dir)));
     let shell = |file: &Utf8PathBuf| Shell::new(file, &paths.state, ShellSettings::default()).ok();
     let known = |shell: Shell| {
-        let known = Known {
+        let known = KnownProvider {
             provider: Arc::new(shell),
             missing: None,
         };
@@ -49,7 +49,7 @@ fn files_of(dir: &Utf8Path) -> BTreeMap<ProviderName, Utf8PathBuf> {
         .collect()
 }
 
-/// Tells whether a provider is an adapter.
+/// Returns whether a provider is an adapter.
 pub(crate) fn is_adapter(name: &ProviderName) -> bool {
     !PROVIDERS.contains(&name.as_str())
 }
@@ -75,7 +75,7 @@ pub(crate) fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> Vec<&'a str> {
 /// Refuses an adapter that is asked for and does not keep to the contract, before anything is called.
 pub(crate) fn check_wanted(dir: &Utf8Path, wanted: &[&str], providers: &Providers) -> Result<()> {
     for name in wanted {
-        // What is not a provider's name is told by the plan.
+        // What is not a provider's name is reported by the plan.
         let file = match ProviderName::new(*name) {
             Ok(name) => dir.join(DIR).join(format!("{name}.sh")),
             Err(_) => continue,
@@ -85,7 +85,7 @@ pub(crate) fn check_wanted(dir: &Utf8Path, wanted: &[&str], providers: &Provider
         }
         let problem = Problem::usage(format!("could not use {file}"));
         if let Err(mistake) = name_of(&file) {
-            return Err(problem.because(mistake.what).help(mistake.mend));
+            return Err(problem.because(mistake.what).help(mistake.help));
         }
         let known = providers.iter().find(|(known, _)| known.as_str() == *name);
         if let Some(error) = known.and_then(|(_, known)| known.provider.refuse("", KvmNeed::None)) {

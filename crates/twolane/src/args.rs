@@ -31,10 +31,10 @@ pub(crate) struct Global {
     /// Print JSON: one document, or one event a line where it takes long
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
-    /// Tell more; twice: still more
+    /// Report more; twice: still more
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
-    /// Tell only problems and results
+    /// Report only problems and results
     #[arg(
         short,
         long,
@@ -89,7 +89,7 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Write a commented twolane.toml for this workspace
     Init(InitArgs),
-    /// Show what would run where, and what it could cost; asks nobody
+    /// Show what would run where, and what it could cost; works offline
     Plan(RunArgs),
     /// Say whether a run could work: tools, keys, KVM
     Doctor(DoctorArgs),
@@ -141,7 +141,7 @@ pub(crate) enum Command {
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Box options")]
 pub(crate) struct BoxArgs {
-    /// Who gives the box
+    /// Who provisions the box
     #[arg(long, env = "PROVIDER", value_name = "NAME")]
     pub(crate) provider: Option<String>,
     /// Where, in the provider's own word
@@ -403,7 +403,7 @@ pub(crate) struct ProvidersArgs {
 /// What `twolane providers` does in place of listing them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProvidersCommand {
-    /// Tell all that is wrong with a shell adapter; runs nothing of it
+    /// Report all that is wrong with a shell adapter; runs nothing of it
     Check {
         /// The adapter, such as providers/acme.sh
         file: Utf8PathBuf,
@@ -497,7 +497,7 @@ pub(crate) struct ReportArgs {
     /// List the runs that are kept
     #[arg(long, conflicts_with = "run")]
     pub(crate) list: bool,
-    /// Tell what changed from run A to run B, and what got slower
+    /// Report what changed from run A to run B, and what got slower
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "list"])]
     pub(crate) compare: Option<Vec<RunId>>,
 }

@@ -19,7 +19,7 @@ impl world::Clock for Clock {
         Timestamp::now()
     }
 
-    fn steady(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         BEGAN.elapsed()
     }
 

@@ -39,11 +39,11 @@ fn main() -> ExitCode {
         }
     };
     let style = command::style(&cli.global);
-    let exit = command::run(cli, style).unwrap_or_else(|problem| show::problem::tell(style, &problem));
+    let exit = command::run(cli, style).unwrap_or_else(|problem| show::problem::show(style, &problem));
     match stream::lost() {
         Some(error) => {
             let problem = Problem::infrastructure("could not write the result").because(error);
-            exit.max(show::problem::tell(style, &problem))
+            exit.max(show::problem::show(style, &problem))
         }
         None => exit,
     }

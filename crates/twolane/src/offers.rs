@@ -6,7 +6,7 @@ use ::providers::{
     local,
 };
 use model::{
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     lane::KvmNeed,
     machine::Machine,
     money::Money,
@@ -67,23 +67,23 @@ fn of_this_machine(local: &dyn Provider, observations: &[Observation]) -> Entry 
     entry
 }
 
-/// Returns what the KVM gates of this machine's runs answered, oldest first. A run that cannot be read tells nothing.
+/// Returns what the KVM gates of this machine's runs answered, oldest first. A run that cannot be read reports nothing.
 fn observations(paths: &Paths) -> Vec<Observation> {
     let of_run = |run: RunId| {
-        let happenings = record::read_happenings(&paths.run(&run)).unwrap_or_default();
-        of_happenings(&run, &happenings)
+        let records = record::read_event_records(&paths.run(&run)).unwrap_or_default();
+        of_event_records(&run, &records)
     };
     record::runs(paths).into_iter().flat_map(of_run).collect()
 }
 
 /// Takes each gate's answer together with the box that its lane had then.
-fn of_happenings(run: &RunId, happenings: &[Happening]) -> Vec<Observation> {
+fn of_event_records(run: &RunId, records: &[EventRecord]) -> Vec<Observation> {
     let mut seen = Vec::new();
-    for (at, happening) in happenings.iter().enumerate() {
-        let Event::Gate { answer } = &happening.event else {
+    for (at, record) in records.iter().enumerate() {
+        let Event::Gate { answer } = &record.event else {
             continue;
         };
-        let Some(machine) = box_of(&happenings[..at], happening.lane.as_deref()) else {
+        let Some(machine) = box_of(&records[..at], record.lane.as_deref()) else {
             continue;
         };
         seen.push(Observation {
@@ -93,14 +93,14 @@ fn of_happenings(run: &RunId, happenings: &[Happening]) -> Vec<Observation> {
             works: answer.works,
             is_metal: answer.facts.machine.as_deref() == Some("bare metal"),
             arch: answer.facts.arch.clone(),
-            day: happening.at.strftime("%Y-%m-%d").to_string(),
+            day: record.at.strftime("%Y-%m-%d").to_string(),
             run: run.to_string(),
         });
     }
     seen
 }
 
-fn box_of<'a>(before: &'a [Happening], lane: Option<&str>) -> Option<&'a Machine> {
+fn box_of<'a>(before: &'a [EventRecord], lane: Option<&str>) -> Option<&'a Machine> {
     let of_lane = before.iter().rev().filter(|it| it.lane.as_deref() == lane);
     of_lane
         .filter_map(|it| match &it.event {
@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    fn up(lane: &str, instance_type: &str) -> Happening {
+    fn up(lane: &str, instance_type: &str) -> EventRecord {
         let machine = Machine {
             label: Label::new("box-1").unwrap(),
             provider: ProviderName::new("ovh").unwrap(),
@@ -140,10 +140,10 @@ mod tests {
             host_key: None,
             note: None,
         };
-        happening(lane, Event::MachineUp { machine })
+        record(lane, Event::MachineUp { machine })
     }
 
-    fn gate(lane: &str, works: bool) -> Happening {
+    fn gate(lane: &str, works: bool) -> EventRecord {
         let answer = GateAnswer {
             works,
             facts: GateFacts {
@@ -152,16 +152,16 @@ mod tests {
             },
             ..GateAnswer::default()
         };
-        happening(lane, Event::Gate { answer })
+        record(lane, Event::Gate { answer })
     }
 
-    fn happening(lane: &str, event: Event) -> Happening {
-        Happening::new("2026-11-23T03:04:05Z".parse().unwrap(), Some(lane), event)
+    fn record(lane: &str, event: Event) -> EventRecord {
+        EventRecord::new("2026-11-23T03:04:05Z".parse().unwrap(), Some(lane), event)
     }
 
     #[test]
     fn each_gate_speaks_of_the_box_that_its_lane_had_then() {
-        let happenings = [
+        let records = [
             up("live", "d2-2"),
             up("other", "b3-32"),
             gate("live", false),
@@ -169,7 +169,7 @@ mod tests {
             gate("live", true),
             gate("nobody", true),
         ];
-        let seen = of_happenings(&RunId::new("r1").unwrap(), &happenings);
+        let seen = of_event_records(&RunId::new("r1").unwrap(), &records);
         let words: Vec<_> = seen
             .iter()
             .map(|it| (it.instance_type.as_str(), it.works, it.day.as_str()))

@@ -16,7 +16,7 @@ pub(crate) fn find(dir: &Utf8Path) -> Owner {
     }
 }
 
-/// Returns what the environment tells of the owner.
+/// Returns what the environment reports of the owner.
 pub(crate) fn of_environment() -> Owner {
     let environment = env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))

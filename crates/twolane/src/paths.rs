@@ -56,7 +56,7 @@ impl Paths {
         self.runs().join(run.as_str())
     }
 
-    /// Tells whether there is a journal. Without one there are no boxes.
+    /// Returns whether there is a journal. Without one there are no boxes.
     pub(crate) fn has_journal(&self) -> bool {
         self.state.join("journal.db").exists()
     }

@@ -30,7 +30,7 @@ use crate::{
     toolchain,
 };
 
-/// A plan, and who fell away before it began.
+/// A plan, and who was rejected before it began.
 pub(crate) struct Planned {
     /// The plan.
     pub(crate) plan: Plan,
@@ -60,7 +60,7 @@ pub(crate) enum Look {
 }
 
 /// A provider that is known here.
-pub(crate) struct Known {
+pub(crate) struct KnownProvider {
     /// It. While something is missing it is only to be looked at: its defaults, its prices, what it can do.
     pub(crate) provider: Arc<dyn Provider>,
     /// What is missing to use it, and where to get that.
@@ -68,7 +68,7 @@ pub(crate) struct Known {
 }
 
 /// All providers that are known here, by name.
-pub(crate) type Providers = BTreeMap<ProviderName, Known>;
+pub(crate) type Providers = BTreeMap<ProviderName, KnownProvider>;
 
 /// Returns those that can be used.
 pub(crate) fn usable(providers: &Providers) -> BTreeMap<ProviderName, Arc<dyn Provider>> {
@@ -79,7 +79,7 @@ pub(crate) fn usable(providers: &Providers) -> BTreeMap<ProviderName, Arc<dyn Pr
 }
 
 /// Returns the provider of that name.
-pub(crate) fn named<'a>(providers: &'a Providers, name: &str) -> Result<&'a Known> {
+pub(crate) fn named<'a>(providers: &'a Providers, name: &str) -> Result<&'a KnownProvider> {
     let found = providers.iter().find(|(known, _)| known.as_str() == name);
     found.map(|(_, known)| known).ok_or_else(|| {
         let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
@@ -147,7 +147,7 @@ pub(crate) fn asked_of_boxes(args: &BoxArgs) -> Result<Asked> {
 /// Returns the address as the plan takes it.
 fn host_address(given: &str) -> Result<String> {
     let address: Address = given.parse().map_err(|why| {
-        Problem::usage("could not tell which machine is meant")
+        Problem::usage("could not determine which machine is meant")
             .because(why)
             .help("write it like --host user@machine:22")
     })?;
@@ -242,10 +242,10 @@ fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) 
         Look::Whole => Some(toolchain::find(dir)?),
         Look::Quick => Some(toolchain::unseen()),
     };
-    let defaults = |known: &Known| Defaults {
+    let defaults = |known: &KnownProvider| Defaults {
         instance_type: known.provider.default_instance_type().to_owned(),
         region: known.provider.default_region().to_owned(),
-        ladder: known.provider.ladder(),
+        fallbacks: known.provider.fallbacks(),
     };
     Ok(Facts {
         run: RunId::generate(Timestamp::now(), Clock.random()),

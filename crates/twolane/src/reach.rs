@@ -14,7 +14,7 @@ use crate::{
     world::block_on,
 };
 
-/// Returns the service that tells this machine's address.
+/// Returns the service that reports this machine's address.
 pub(crate) fn service() -> String {
     env::var("TWOLANE_ADDRESS_SERVICE")
         .ok()
@@ -22,7 +22,7 @@ pub(crate) fn service() -> String {
         .unwrap_or_else(|| address::SERVICE.to_owned())
 }
 
-/// Tells whether this machine's address has to be asked for before the plan is carried out.
+/// Returns whether this machine's address has to be asked for before the plan is carried out.
 pub(crate) fn is_asked_for(plan: &Plan, providers: &Providers) -> bool {
     let has_own_network = |name: &ProviderName| {
         let known = providers.get(name);

@@ -66,7 +66,7 @@ fn leave(standing: &Standing, style: Style) {
         Some(text) => format!("\nleaving at once\n{text}"),
         None => "\nleaving at once; no box is there".to_owned(),
     };
-    let telling = thread::spawn(move || style.tell(&text));
+    let telling = thread::spawn(move || style.message(&text));
     for _ in 0..20 {
         if telling.is_finished() {
             break;

@@ -38,7 +38,7 @@ pub(crate) fn unseen() -> OperatorToolchain {
     }
 }
 
-/// Tells whether this machine has a Rust toolchain.
+/// Returns whether this machine has a Rust toolchain.
 pub(crate) fn is_there() -> bool {
     in_path("rustc").is_some()
 }

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     config,
     error::ProviderError,
-    event::Happening,
+    event::EventRecord,
     lane::KvmNeed,
     name::ProviderName,
     report::Report,
@@ -34,7 +34,7 @@ use crate::{
     clock::Clock,
     command::Context,
     paths::Paths,
-    planning::{Known, Providers, usable},
+    planning::{KnownProvider, Providers, usable},
     problem::{Problem, Result},
     show::{
         Fan,
@@ -110,15 +110,15 @@ fn known(
     name: &str,
     provider: Arc<dyn Provider>,
     missing: Option<ProviderError>,
-) -> Option<(ProviderName, Known)> {
-    Some((ProviderName::new(name).ok()?, Known { provider, missing }))
+) -> Option<(ProviderName, KnownProvider)> {
+    Some((ProviderName::new(name).ok()?, KnownProvider { provider, missing }))
 }
 
 /// Returns what the environment says of machines that are already there.
 fn hosts() -> Result<HostSettings> {
     let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let addresses = HostSettings::addresses(&given("TWOLANE_HOST").unwrap_or_default()).map_err(|why| {
-        Problem::usage("could not tell which machine TWOLANE_HOST means")
+        Problem::usage("could not determine which machine TWOLANE_HOST means")
             .because(why)
             .help("write it like TWOLANE_HOST=user@machine:22")
     })?;
@@ -174,11 +174,11 @@ impl Kept {
 }
 
 impl Events for Kept {
-    fn tell(&self, happening: Happening) {
+    fn emit(&self, record: EventRecord) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(&happening);
+            .take(&record);
     }
 }
 
@@ -197,7 +197,7 @@ impl Files for ThisDisk {
 }
 
 impl Watched {
-    /// Opens the world for a command. Must be called on a runtime. What happens is written down where a
+    /// Opens the world for a command. Must be called on a runtime. What happens is recorded where a
     /// directory is given; `before` happened earlier.
     pub(crate) fn open(
         context: &Context,

@@ -139,7 +139,7 @@ fn the_name_of_a_built_in_provider_is_not_taken() {
 }
 
 #[test]
-fn the_check_tells_all_at_once() {
+fn the_check_reports_all_at_once() {
     let project = Project::new(&format!("{UP_WITHOUT_ADDRESS}{DOWN}"));
     let good = project.run(&["providers", "check", "providers/acme.sh"]);
     assert_says(

@@ -33,7 +33,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Tells whether a tool is there; says loudly what is not tested when it is not.
+/// Returns whether a tool is there; says loudly what is not tested when it is not.
 fn has(tool: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {tool}")])
@@ -546,12 +546,12 @@ fn download_that_is_not_there_names_its_address() {
 }
 
 #[test]
-fn rustup_is_run_as_a_file_and_told_of_the_mirror() {
+fn rustup_is_run_as_a_file_and_reported_of_the_mirror() {
     let sandbox = Sandbox::new();
-    let told = sandbox.path("told");
+    let reported = sandbox.path("reported");
     let init = format!(
         "#!/bin/sh\necho \"$RUSTUP_DIST_SERVER $*\" > '{}'\n",
-        told.display()
+        reported.display()
     )
     .into_bytes();
     let sum = sha256(&init);
@@ -572,7 +572,7 @@ fn rustup_is_run_as_a_file_and_told_of_the_mirror() {
         "{} -y --no-modify-path --profile minimal --default-toolchain channel-of-this-test --component clippy --component rustfmt\n",
         sandbox.mirror.url
     );
-    assert_eq!(sandbox.read("told"), expected);
+    assert_eq!(sandbox.read("reported"), expected);
 }
 
 #[test]
@@ -683,7 +683,7 @@ fn step_that_hangs_is_cut_and_named() {
 
 // --- on a machine that was there before
 
-/// Has what stage 1 wants to put written down, and what is somebody else's refused.
+/// Has what stage 1 wants to put recorded, and what is somebody else's refused.
 fn lend(sandbox: &Sandbox) {
     let claims = sandbox.path("claims");
     let taken = sandbox.path("bin/jailer");
@@ -849,7 +849,7 @@ fn header(answer: &str) -> &str {
 }
 
 #[test]
-fn ended_check_is_told_with_its_output() {
+fn ended_check_is_reported_with_its_output() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"one\ntwo\n", Some("success"));
     let answer = ask(&sandbox, &["follow", "r1", "test", "4", "60"]);
@@ -977,7 +977,7 @@ fn names_that_are_no_names_are_refused() {
 }
 
 #[test]
-fn stage1_is_told_from_where_the_asker_was() {
+fn stage1_is_reported_from_where_the_asker_was() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("cloud")).unwrap();
     fs::write(sandbox.path("cloud/result.json"), "{}").unwrap();

@@ -410,7 +410,7 @@ fn capabilities_are_read_off_the_providers() {
         .find(|row| row["provider"] == "local")
         .unwrap();
     assert_eq!(local["lists"], true);
-    assert!(!local["dead_man"].as_str().unwrap().is_empty());
+    assert!(!local["dead_mans_switch"].as_str().unwrap().is_empty());
 }
 
 #[test]
@@ -716,7 +716,7 @@ fn who_may_reach_a_box_is_never_guessed() {
     );
     assert_eq!(plan.code(0).json()["let_in"], "203.0.113.0/24, ::1/128");
     with(&["plan", "--provider", "local"], &service).code(0);
-    assert_eq!(count.load(Ordering::SeqCst), 0, "a plan asks nobody");
+    assert_eq!(count.load(Ordering::SeqCst), 0, "a plan works offline");
 }
 
 #[test]
@@ -839,7 +839,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 }
 
 #[test]
-fn a_full_disk_behind_the_output_is_told() {
+fn a_full_disk_behind_the_output_is_reported() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ended = Place::new()
         .command(&["completions", "zsh"])
@@ -902,7 +902,7 @@ fn a_box_that_is_not_there_is_gone_already() {
 }
 
 #[test]
-fn a_report_is_made_from_what_was_written_down() {
+fn a_report_is_made_from_what_was_recorded() {
     let place = Place::new();
     let run = "20260102-030405-abcd";
     let dir = place.state().join("runs").join(run);

@@ -143,7 +143,7 @@ impl Sandbox {
         self.read("status").trim().to_owned()
     }
 
-    /// Deploys in vain; returns what was told.
+    /// Deploys in vain; returns what was reported.
     #[track_caller]
     fn fails(&self, status: &str, wanted: &str) -> String {
         let (code, text) = self.deploy_with(&[]);
@@ -268,7 +268,7 @@ fn a_template_with_an_unknown_variable_replaces_nothing() {
     );
     assert!(
         !text.contains(before.split('"').nth(1).unwrap()),
-        "the secret is not told"
+        "the secret is not reported"
     );
     assert_eq!(sandbox.read("etc/one.toml"), before);
 }
@@ -290,7 +290,7 @@ fn a_unit_that_crash_loops_or_does_not_start_is_named_with_its_journal() {
 }
 
 #[test]
-fn a_full_disk_is_told_before_anything_is_built() {
+fn a_full_disk_is_reported_before_anything_is_built() {
     let sandbox = Sandbox::new();
     sandbox.write("fake/free", "2048");
     sandbox.fails("failed: space", "has 2 MiB left, and a build needs 256");

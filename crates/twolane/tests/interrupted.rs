@@ -139,7 +139,12 @@ fn a_terminal_that_is_closed_destroys_the_box() {
         ])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(told.trim(), "130", "{}", String::from_utf8_lossy(&output.stderr));
+    let reported = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        reported.trim(),
+        "130",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     place.assert_nothing_left();
 }

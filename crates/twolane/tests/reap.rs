@@ -78,7 +78,7 @@ fn nothing_to_reap_is_a_success() {
     let output = Place::new().run(&["reap"], 0);
     assert_eq!(
         output.trim(),
-        "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=0 unasked=0"
+        "reap: expired=0 deleted=0 failed=0 kept=0 unreachable=0 unreadable=0"
     );
 }
 
@@ -91,14 +91,14 @@ fn overdue_boxes_go_and_others_stay() {
     assert!(output.contains("old-live-1: its deadline was "), "{output}");
     assert_eq!(
         last_line(&output),
-        "reap ok doomed=0 gone=1 left=0 unreadable=0 spared=1 unasked=0"
+        "reap: expired=0 deleted=1 failed=0 kept=1 unreachable=0 unreadable=0"
     );
     assert!(!place.box_dir("old-live-1").exists());
     assert!(place.box_dir("new-live-1").exists());
     let again = place.run(&["reap"], 0);
     assert_eq!(
         again.trim(),
-        "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=1 unasked=0"
+        "reap: expired=0 deleted=0 failed=0 kept=1 unreachable=0 unreadable=0"
     );
 }
 
@@ -113,7 +113,7 @@ fn a_dry_run_shows_and_destroys_nothing() {
     );
     assert_eq!(
         last_line(&output),
-        "reap ok doomed=1 gone=0 left=0 unreadable=0 spared=0 unasked=0"
+        "reap: expired=1 deleted=0 failed=0 kept=0 unreachable=0 unreadable=0"
     );
     assert!(place.box_dir("old-live-1").exists());
 }
@@ -131,12 +131,12 @@ fn an_owner_narrows_it() {
 }
 
 #[test]
-fn json_tells_the_same() {
+fn json_reports_the_same() {
     let place = Place::new();
     place.plant("old-live-1", "eve", -60);
     let reaped: Value = serde_json::from_str(&place.run(&["reap", "--json", "--dry-run"], 0)).unwrap();
     assert_eq!(reaped["boxes"][0]["label"], "old-live-1");
-    assert_eq!(reaped["boxes"][0]["end"], "doomed");
+    assert_eq!(reaped["boxes"][0]["end"], "expired");
     assert_eq!(reaped["is_dry_run"], true);
 }
 

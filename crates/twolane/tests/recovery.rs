@@ -138,13 +138,13 @@ impl Place {
     }
 }
 
-/// Asserts that a run had no box of its own, and returns what it told.
+/// Asserts that a run had no box of its own, and returns what it reported.
 #[track_caller]
-fn told(output: &Output) -> String {
-    let told = [output.stdout.clone(), output.stderr.clone()].concat();
-    let told = String::from_utf8(told).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{told}");
-    told
+fn reported(output: &Output) -> String {
+    let reported = [output.stdout.clone(), output.stderr.clone()].concat();
+    let reported = String::from_utf8(reported).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{reported}");
+    reported
 }
 
 #[test]
@@ -152,10 +152,13 @@ fn the_next_run_destroys_what_a_dead_one_left_and_says_so() {
     for arguments in [&["run"][..], &["up"], &["run", "--label", "demo-fast-1"]] {
         let place = Place::new(false);
         place.plant("demo-fast-1", false);
-        let told = told(&place.twolane(arguments));
+        let reported = reported(&place.twolane(arguments));
         let line = format!("run {OLD_RUN} was left unfinished; destroying demo-fast-1");
-        assert!(told.contains(&line), "{arguments:?}: {told}");
-        assert!(!place.box_dir("demo-fast-1").exists(), "{arguments:?}: {told}");
+        assert!(reported.contains(&line), "{arguments:?}: {reported}");
+        assert!(
+            !place.box_dir("demo-fast-1").exists(),
+            "{arguments:?}: {reported}"
+        );
         let listed = place.twolane(&["ls"]);
         assert_eq!(String::from_utf8_lossy(&listed.stdout).trim(), "no box");
     }
@@ -165,7 +168,7 @@ fn the_next_run_destroys_what_a_dead_one_left_and_says_so() {
 fn a_box_that_is_kept_is_left_alone_and_so_is_its_label() {
     let place = Place::new(true);
     place.plant("demo-fast-1", true);
-    told(&place.twolane(&["run"]));
+    reported(&place.twolane(&["run"]));
     assert!(place.box_dir("demo-fast-1").exists());
     let refused = place.twolane(&["run", "--label", "demo-fast-1"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
@@ -177,12 +180,13 @@ fn a_look_says_in_one_line_what_was_left_and_leaves_it() {
     let place = Place::new(false);
     place.plant("demo-fast-1", false);
     let listed = place.twolane(&["ls"]);
-    let told = String::from_utf8_lossy(&listed.stderr).into_owned();
+    let reported = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(
-        told.contains(&format!("run {OLD_RUN} was cut off")) && told.contains("twolane down demo-fast-1"),
-        "{told}"
+        reported.contains(&format!("run {OLD_RUN} was cut off"))
+            && reported.contains("twolane down demo-fast-1"),
+        "{reported}"
     );
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(reported.lines().count(), 1, "{reported}");
     assert!(place.box_dir("demo-fast-1").exists());
 }
 
@@ -195,16 +199,16 @@ fn a_run_on_another_machine_is_superseded_by_a_newer_one_of_the_same_pull_reques
         for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
             let _ = fs::remove_file(place.state().join(file));
         }
-        let told = told(&place.twolane(&["run"]));
-        (told, place.box_dir("demo-fast-1").exists())
+        let reported = reported(&place.twolane(&["run"]));
+        (reported, place.box_dir("demo-fast-1").exists())
     };
-    let (told, is_there) = elsewhere(true);
-    assert!(!is_there, "{told}");
+    let (reported, is_there) = elsewhere(true);
+    assert!(!is_there, "{reported}");
     let line = format!("box demo-fast-1 of the older run {OLD_RUN} is gone");
-    assert!(told.contains(&line), "{told}");
+    assert!(reported.contains(&line), "{reported}");
     // Before anything of its own.
-    let begin = told.find("asks for").unwrap_or(told.len());
-    assert!(told.find(&line) < Some(begin), "{told}");
-    let (told, is_there) = elsewhere(false);
-    assert!(is_there, "{told}");
+    let begin = reported.find("asks for").unwrap_or(reported.len());
+    assert!(reported.find(&line) < Some(begin), "{reported}");
+    let (reported, is_there) = elsewhere(false);
+    assert!(is_there, "{reported}");
 }

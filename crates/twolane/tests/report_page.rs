@@ -1,4 +1,4 @@
-//! Reports of runs that were written down: every format, hostile names, a great many tests, checks that print without end,
+//! Reports of runs that were recorded: every format, hostile names, a great many tests, checks that print without end,
 //! and the page in a real browser.
 
 use std::{
@@ -38,7 +38,7 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
-    /// Writes down a run of one lane: `unit` prints `log` and ends with `code`, `junit` passes and has written `junit`.
+    /// Records a run of one lane: `unit` prints `log` and ends with `code`, `junit` passes and has written `junit`.
     fn record(&self, run: &str, log: &str, code: u8, junit: &str) {
         let dir = self.run_dir(run);
         let minute = json!({"secs": 60, "nanos": 0});
@@ -81,8 +81,8 @@ impl Place {
     /// Has the tests of `unit` run under the tracer, which wrote down this.
     fn trace(&self, run: &str, record: impl AsRef<[u8]>) {
         let events = self.run_dir(run).join("events.jsonl");
-        let told = fs::read_to_string(&events).unwrap();
-        let lines = told.lines().map(|line| {
+        let reported = fs::read_to_string(&events).unwrap();
+        let lines = reported.lines().map(|line| {
             let mut event: Value = serde_json::from_str(line).unwrap();
             match event["event"].as_str() {
                 Some("lane-began") => event["checks"][0]["trace"] = json!(true),
@@ -137,7 +137,7 @@ impl Place {
 }
 
 #[test]
-fn every_format_tells_which_test_failed_and_why() {
+fn every_format_reports_which_test_failed_and_why() {
     let place = Place::new();
     place.record(FIRST, CARGO_TEST, 101, HOSTILE);
     for format in ["text", "json", "html", "junit", "markdown"] {
@@ -216,7 +216,7 @@ fn a_great_many_tests_make_a_page_that_a_browser_can_open() {
     assert!(page.contains("1000 failed, 99000 passed"));
 }
 
-/// Returns what the tracer writes down of tests that passed, each a binary, a name and a line of its trace.
+/// Returns what the tracer records of tests that passed, each a binary, a name and a line of its trace.
 fn traced(tests: impl IntoIterator<Item = (String, String, Option<String>)>) -> String {
     let mut text = format!("{}\n", json!({"what": "begin", "v": 1, "why": "", "kvm": false}));
     for (binary, test, line) in tests {
@@ -314,7 +314,7 @@ fn two_runs_are_compared() {
     assert!(text.contains("faster") && text.contains("not there"), "{text}");
 }
 
-/// Loads the page as a phone would show it, and tells what can be seen of it.
+/// Loads the page as a phone would show it, and reports what can be seen of it.
 const HARNESS: &str = r#"<!doctype html><meta charset="utf-8">
 <iframe id="frame" src="page.html" style="border:0;width:360px;height:640px"></iframe><pre id="out"></pre>
 <script>
@@ -399,8 +399,11 @@ fn the_page_needs_nothing_fits_a_phone_and_follows_the_scheme() {
         let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 0, "unnamed": 0, "headings": 1,
             "skips": skips, "asked": 4});
         assert_eq!(seen, expected);
-        let told: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();
-        assert!(told.len() == 1 && told[0].contains("\"control\""), "{told:?}");
+        let reported: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(
+            reported.len() == 1 && reported[0].contains("\"control\""),
+            "{reported:?}"
+        );
     }
     let printed = dir.join("page.pdf");
     let print = format!("--print-to-pdf={}", printed.display());

@@ -95,8 +95,8 @@ impl Sandbox {
 }
 
 /// Returns what is known of each test in a line.
-fn told(record: &Record) -> Vec<String> {
-    let line = |(id, seen): (&model::split::TestId, &model::split::Seen)| match &seen.run {
+fn reported(record: &Record) -> Vec<String> {
+    let line = |(id, seen): (&model::split::TestId, &model::split::TestRecord)| match &seen.run {
         None => format!("{id}: ignored {}", seen.is_ignored),
         Some(Run::Begun) => format!("{id}: begun"),
         Some(Run::Ended { code, devices, .. }) => {
@@ -128,7 +128,7 @@ fn each_test_runs_by_itself_and_what_its_children_ask_for_is_seen() {
         "alpha::live odd \"na\\me\": 0 ",
         "alpha::live plain: 0 ",
     ];
-    assert_eq!(told(&record), expected, "{printed}");
+    assert_eq!(reported(&record), expected, "{printed}");
 
     let mut reader = model::results::Reader::default();
     printed.lines().for_each(|line| reader.take(line));
@@ -160,7 +160,7 @@ fn cargo_nextest_is_served_as_it_asks() {
         "{printed}"
     );
     assert_eq!(
-        told(&record)[1..4],
+        reported(&record)[1..4],
         [
             "my id kvm: 0 /dev/vhost-vdpa-0",
             "my id later: 0 ",
@@ -184,9 +184,9 @@ fn lines_of_tests_that_run_side_by_side_stay_whole() {
         wait";
     let (_, record) = sandbox.check(command, None);
     assert_eq!(record.doubts(), Vec::<String>::new());
-    let told = told(&record);
-    assert_eq!(told.len(), 20, "{told:?}");
-    assert!(told.iter().all(|line| line.ends_with(": 0 ")), "{told:?}");
+    let reported = reported(&record);
+    assert_eq!(reported.len(), 20, "{reported:?}");
+    assert!(reported.iter().all(|line| line.ends_with(": 0 ")), "{reported:?}");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_trace_of_many_lines_is_read_to_its_end() {
     let sandbox = Sandbox::new(&binary);
     let (_, record) = sandbox.check("export NEXTEST=1; CALL --exact looks --nocapture", None);
     assert_eq!(
-        told(&record),
+        reported(&record),
         ["alpha::live looks: 0 /dev/vhost-net /dev/vhost-vdpa-0"]
     );
 }
@@ -212,7 +212,7 @@ fn what_can_not_be_run_test_by_test_runs_as_a_whole() {
     let sandbox = Sandbox::new("#!/bin/bash\n[ ! -e /dev/vhost-vdpa-0 ]\nexit 3\n");
     let (output, record) = sandbox.check("CALL --unknown-option", None);
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(told(&record), ["alpha::live: 3 /dev/vhost-vdpa-0"]);
+    assert_eq!(reported(&record), ["alpha::live: 3 /dev/vhost-vdpa-0"]);
     // A program that is no test binary is none of its business.
     let (output, record) = sandbox.check("$CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER echo hello", None);
     assert_eq!(
@@ -230,7 +230,7 @@ fn a_test_that_is_killed_with_its_group_has_begun() {
     let command = "export NEXTEST=1; setsid --wait CALL --exact dies --nocapture; true";
     let (_, record) = sandbox.check(command, None);
     assert_eq!(record.doubts(), Vec::<String>::new());
-    assert_eq!(told(&record), ["alpha::live dies: begun"]);
+    assert_eq!(reported(&record), ["alpha::live dies: begun"]);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn what_a_test_leaves_running_does_not_hold_it_up() {
     let ended = Command::new("kill").arg(left.trim()).status().unwrap();
     assert!(ended.success(), "it was still running");
     assert_eq!(output.status.code(), Some(4));
-    assert_eq!(told(&record), ["alpha::live leaves: 4 "]);
+    assert_eq!(reported(&record), ["alpha::live leaves: 4 "]);
 }
 
 #[test]
@@ -271,9 +271,9 @@ fn without_strace_the_tests_run_and_the_record_says_so() {
     );
     assert_eq!(record.doubts(), ["strace is not installed on the box"]);
     assert!(
-        told(&record).contains(&"alpha::live plain: 0 untraced".to_owned()),
+        reported(&record).contains(&"alpha::live plain: 0 untraced".to_owned()),
         "{:?}",
-        told(&record)
+        reported(&record)
     );
 }
 
@@ -282,7 +282,7 @@ fn without_strace_the_tests_run_and_the_record_says_so() {
 struct Place(TempDir);
 
 impl Place {
-    /// Writes down a run of two lanes. In `cheap`, which is `strict` if asked, two tests skip themselves; `live` really ran one of them.
+    /// Records a run of two lanes. In `cheap`, which is `strict` if asked, two tests skip themselves; `live` really ran one of them.
     fn new(strict: bool, baseline: Option<&str>) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         let dir = place.0.path().join("runs").join(RUN);
@@ -304,14 +304,14 @@ impl Place {
         let mut events = vec![json!({"event": "run-began", "run": RUN, "project": "demo", "version": "0"})];
         for name in ["cheap", "live"] {
             let record = format!("{name}/artifacts//home/mvm/demo/target/twolane/test.jsonl");
-            let told = [
+            let reported = [
                 json!({"event": "lane-began", "label": format!("demo-{name}"), "need": "none", "checks": [check]}),
                 json!({"event": "check-began", "check": "test"}),
                 json!({"event": "check-ended", "check": "test", "outcome": {"outcome": "passed"}, "seconds": 1.0}),
                 json!({"event": "collected", "files": [record], "missing": []}),
                 json!({"event": "lane-ended", "verdict": "passed"}),
             ];
-            events.extend(told.into_iter().map(|mut event| {
+            events.extend(reported.into_iter().map(|mut event| {
                 event["lane"] = json!(name);
                 event
             }));
@@ -407,12 +407,12 @@ fn every_format_names_the_test_that_no_lane_really_ran() {
 #[test]
 fn fail_on_skip_fails_the_run_and_says_why_unless_the_baseline_has_it() {
     let report = Place::new(true, None);
-    let told = report.json();
+    let reported = report.json();
     assert_eq!(
         (
-            &told["verdict"],
-            &told["lanes"]["cheap"]["verdict"],
-            &told["lanes"]["live"]["verdict"]
+            &reported["verdict"],
+            &reported["lanes"]["cheap"]["verdict"],
+            &reported["lanes"]["live"]["verdict"]
         ),
         (&json!("failed"), &json!("failed"), &json!("passed"))
     );
@@ -432,9 +432,9 @@ fn fail_on_skip_fails_the_run_and_says_why_unless_the_baseline_has_it() {
             HOSTILE.replace('\x1b', "\u{fffd}")
         )),
     );
-    let told = place.json();
-    assert_eq!(told["verdict"], "passed");
-    assert_eq!(told["split"]["gone"], json!(["demo::it gone"]));
+    let reported = place.json();
+    assert_eq!(reported["verdict"], "passed");
+    assert_eq!(reported["split"]["gone"], json!(["demo::it gone"]));
     assert!(
         place
             .report("text")
@@ -446,15 +446,15 @@ fn fail_on_skip_fails_the_run_and_says_why_unless_the_baseline_has_it() {
 fn a_record_that_did_not_come_back_is_no_answer() {
     let place = Place::new(true, None);
     fs::remove_dir_all(place.0.path().join("runs").join(RUN).join("cheap/artifacts")).unwrap();
-    let told = place.json();
-    assert_eq!(told["verdict"], "failed");
-    let why = told["split"]["why_failed"][0].as_str().unwrap();
+    let reported = place.json();
+    assert_eq!(reported["verdict"], "failed");
+    let why = reported["split"]["why_failed"][0].as_str().unwrap();
     assert!(why.contains("the record of test"), "{why}");
     assert_eq!(place.twolane(&["split", "--from", RUN]).0, 3);
 }
 
 #[test]
-fn split_tells_both_halves_proposes_filters_and_writes_the_baseline() {
+fn split_reports_both_halves_proposes_filters_and_writes_the_baseline() {
     let place = Place::new(true, None);
     let (code, text) = place.twolane(&["split", "--from", RUN]);
     assert_eq!(code, 1, "{text}");

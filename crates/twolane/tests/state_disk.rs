@@ -1,5 +1,5 @@
 //! A state directory on a disk that is full, or that nobody can write to: the command stops before anything is created,
-//! and says how to mend it. Only root may mount such a disk; elsewhere these tests are skipped, and say so.
+//! and says how to fix it. Only root may mount such a disk; elsewhere these tests are skipped, and say so.
 
 use std::{
     fs,
@@ -27,8 +27,8 @@ impl Place {
             .stderr(Stdio::null())
             .status();
         if !mounted.is_ok_and(|status| status.success()) {
-            let told = "SKIPPED: this user may not mount a small disk, so a full one was NOT tried\n";
-            std::io::stderr().write_all(told.as_bytes()).unwrap();
+            let reported = "SKIPPED: this user may not mount a small disk, so a full one was NOT tried\n";
+            std::io::stderr().write_all(reported.as_bytes()).unwrap();
             return None;
         }
         let config = "[project]\nname = \"demo\"\n[lanes.fast]\nboxes = [\"local\"]\n\
@@ -54,18 +54,18 @@ impl Place {
             .unwrap()
     }
 
-    /// Every command that could make a box is refused with the mend, and makes nothing.
+    /// Every command that could make a box is refused with what to do, and makes nothing.
     #[track_caller]
-    fn check(&self, mend: &str) {
+    fn check(&self, help: &str) {
         for arguments in [&["run"][..], &["up"]] {
             let output = self.twolane(arguments);
-            let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+            let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {reported}");
             assert!(
-                told.contains("help: ") && told.contains(mend),
-                "{arguments:?}: {told}"
+                reported.contains("help: ") && reported.contains(help),
+                "{arguments:?}: {reported}"
             );
-            assert!(!self.state().join("boxes").exists(), "{arguments:?}: {told}");
+            assert!(!self.state().join("boxes").exists(), "{arguments:?}: {reported}");
         }
     }
 }

@@ -44,7 +44,7 @@ pub enum Boxes {
 /// One entry of `boxes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxChoice {
-    /// Who gives the box.
+    /// Who provisions the box.
     pub provider: ProviderName,
     /// The provider's word for the size.
     pub instance_type: Option<String>,

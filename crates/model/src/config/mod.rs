@@ -48,7 +48,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Tells whether a lane's tests run under the tracer: where one lane's do, so do all others' that do not say no.
+    /// Returns whether a lane's tests run under the tracer: where one lane's do, so do all others' that do not say no.
     /// What only some lanes tell would leave open what the others really ran.
     pub fn is_traced(&self, lane: &Lane) -> bool {
         let asks = |lane: &Lane| lane.fail_on_skip || lane.trace == Some(true);

@@ -45,7 +45,7 @@ fn first(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// Tells whether this machine's address has to be found out: nobody was named, and a box may be made where the provider
+/// Returns whether this machine's address has to be found out: nobody was named, and a box may be made where the provider
 /// has a network of its own.
 pub fn needs_address(plan: &Plan, has_own_network: &dyn Fn(&ProviderName) -> bool) -> bool {
     let mut candidates = plan.lanes.iter().flat_map(|lane| &lane.candidates);
@@ -58,10 +58,12 @@ pub fn range_of_answer(answer: &str) -> Result<String, String> {
     let shown: String = answer.chars().filter(|c| !c.is_control()).take(60).collect();
     let address: Ipv4Addr = answer
         .parse()
-        .map_err(|_| format!("it answered `{shown}`, which is no IPv4 address"))?;
+        .map_err(|_| format!("it answered `{shown}`, selector is no IPv4 address"))?;
     match is_outside(address) {
         true => Ok(format!("{address}/32")),
-        false => Err(format!("it answered {address}, which nobody has on the Internet")),
+        false => Err(format!(
+            "it answered {address}, selector nobody has on the Internet"
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 
 use crate::{
-    candidate::{Candidate, Rung},
+    candidate::{Candidate, Fallback},
     lane::KvmNeed,
     money::Money,
     name::{ProviderName, RunId},
@@ -73,7 +73,7 @@ pub struct Defaults {
     /// Its place.
     pub region: String,
     /// What is tried after these, in order, when a lane names neither.
-    pub ladder: Vec<Rung>,
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// A box that could be had, with its price.

@@ -7,7 +7,7 @@ use super::{
     make::{Overrides, Planner},
 };
 use crate::{
-    candidate::{Candidate, Rung},
+    candidate::{Candidate, Fallback},
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
     money::cheapest_first,
@@ -33,10 +33,10 @@ impl Planner<'_> {
             let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
                 continue;
             };
-            for rung in self.rungs(&provider, choice, overrides) {
+            for fallback in self.fallbacks(&provider, choice, overrides) {
                 let candidate = Candidate {
-                    region: rung.region,
-                    instance_type: rung.instance_type,
+                    region: fallback.region,
+                    instance_type: fallback.instance_type,
                     image: choice.image.clone(),
                     disk_gb: overrides.disk_gb.or(choice.disk_gb),
                     provider: provider.clone(),
@@ -55,17 +55,17 @@ impl Planner<'_> {
         candidates
     }
 
-    /// Returns the sizes and places to try at a provider, in order: one, or its whole ladder where neither is named.
-    fn rungs(&self, provider: &ProviderName, choice: &BoxChoice, overrides: &Overrides) -> Vec<Rung> {
+    /// Returns the sizes and places to try at a provider, in order: one, or its whole fallbacks where neither is named.
+    fn fallbacks(&self, provider: &ProviderName, choice: &BoxChoice, overrides: &Overrides) -> Vec<Fallback> {
         let defaults = &self.facts.providers[provider];
         let region = overrides.region.as_ref().or(choice.region.as_ref());
         let instance_type = overrides.instance_type.as_ref().or(choice.instance_type.as_ref());
         let is_free = region.is_none() && instance_type.is_none();
-        let first = Rung {
+        let first = Fallback {
             region: region.unwrap_or(&defaults.region).clone(),
             instance_type: instance_type.unwrap_or(&defaults.instance_type).clone(),
         };
-        let others = defaults.ladder.iter().filter(|_| is_free).cloned();
+        let others = defaults.fallbacks.iter().filter(|_| is_free).cloned();
         std::iter::once(first).chain(others).collect()
     }
 
@@ -110,7 +110,7 @@ impl Planner<'_> {
     }
 }
 
-/// Tells whether asking `b` after `a` refused would be asking the same again.
+/// Returns whether asking `b` after `a` refused would be asking the same again.
 fn is_same_place(a: &Candidate, b: &Candidate) -> bool {
     (&a.provider, &a.region, &a.instance_type, &a.image)
         == (&b.provider, &b.region, &b.instance_type, &b.image)

@@ -21,7 +21,7 @@ use crate::{
     time::parse_length,
 };
 
-/// Makes the plan, or tells every mistake.
+/// Makes the plan, or reports every mistake.
 pub fn plan(config: &Config, asked: &Asked, facts: &Facts) -> Result<Plan, Vec<PlanMistake>> {
     let mut planner = Planner {
         config,

@@ -1,4 +1,4 @@
-//! Who a run's boxes belong to, as the environment tells it.
+//! Who a run's boxes belong to, as the environment reports it.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_tells_user_and_host() {
+    fn a_shell_reports_user_and_host() {
         check("USER=eve HOSTNAME=laptop", "- - eve laptop");
         check("SUDO_USER=eve USER=root", "- - eve -");
         check("", "- - - -");

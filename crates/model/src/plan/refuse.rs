@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{LanePlan, Plan, PlanMistake, Price, cost::worst, why_dear};
 use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed, money::Money};
 
-/// One candidate that fell away, and why.
+/// One candidate that was rejected, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// The lane that it was to serve.
@@ -152,7 +152,7 @@ fn dear_help(lane: &LanePlan) -> String {
     format!("raise `max-cost` or shorten `ttl` of [lanes.{}]", lane.name)
 }
 
-/// A plan that is wrong elsewhere may have a lane without a candidate: that was told.
+/// A plan that is wrong elsewhere may have a lane without a candidate: that was reported.
 fn none_left(lane: &LanePlan, refused: &[Refused]) -> Option<PlanMistake> {
     let mut helps: Vec<&str> = refused
         .iter()

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    candidate::Rung,
+    candidate::Fallback,
     config::{Around, Config, read},
     error::{ErrorKind, ProviderError},
     name::ProviderName,
@@ -45,7 +45,7 @@ fn facts() -> Facts {
         let defaults = Defaults {
             instance_type: instance_type.into(),
             region: region.into(),
-            ladder: Vec::new(),
+            fallbacks: Vec::new(),
         };
         (ProviderName::new(name).unwrap(), defaults)
     };
@@ -153,8 +153,8 @@ fn without_flags_the_file_and_the_providers_defaults_hold() {
 }
 
 #[test]
-fn where_neither_size_nor_place_is_named_the_providers_ladder_is_tried() {
-    let rung = |(instance_type, region): (&str, &str)| Rung {
+fn where_neither_size_nor_place_is_named_the_providers_fallbacks_are_tried() {
+    let fallback = |(instance_type, region): (&str, &str)| Fallback {
         instance_type: instance_type.into(),
         region: region.into(),
     };
@@ -163,17 +163,17 @@ fn where_neither_size_nor_place_is_named_the_providers_ladder_is_tried() {
         .providers
         .get_mut(&ProviderName::new("hetzner").unwrap())
         .unwrap();
-    hetzner.ladder = [("cx43", "hel1"), ("cx43", "nbg1"), ("cpx42", "nbg1")]
-        .map(rung)
+    hetzner.fallbacks = [("cx43", "hel1"), ("cx43", "nbg1"), ("cpx42", "nbg1")]
+        .map(fallback)
         .to_vec();
     let of = |flags: &str| shown(&plan(&config(FILE), &asked(flags), &facts).unwrap());
-    let ladder = [
+    let fallbacks = [
         "hetzner cx43 in nbg1",
         "hetzner cx43 in hel1",
         "hetzner cpx42 in nbg1",
     ];
-    assert_eq!(of("no-kvm"), ladder);
-    assert_eq!(of("live --provider hetzner --disk 80"), ladder);
+    assert_eq!(of("no-kvm"), fallbacks);
+    assert_eq!(of("live --provider hetzner --disk 80"), fallbacks);
     assert_eq!(of("no-kvm --region hel1"), ["hetzner cx43 in hel1"]);
     assert_eq!(of("no-kvm --instance-type cpx51"), ["hetzner cpx51 in nbg1"]);
 }
@@ -222,7 +222,7 @@ fn the_rest_of_what_was_asked_is_in_the_plan() {
 }
 
 #[test]
-fn every_mistake_is_told() {
+fn every_mistake_is_reported() {
     let mut facts = facts();
     facts.missing.insert("../mvm".into());
     check_refused(
@@ -258,7 +258,7 @@ fn a_place_is_one_providers_own_word() {
 }
 
 #[test]
-fn a_provider_that_cannot_be_used_is_told_with_its_lane() {
+fn a_provider_that_cannot_be_used_is_reported_with_its_lane() {
     let mut facts = facts();
     facts.providers.retain(|name, _| name.as_str() == "local");
     check_refused(
@@ -345,7 +345,7 @@ fn who_cannot_serve_the_lane_leaves_the_plan_with_the_reason() {
             provider: candidate.provider.clone(),
             operation: "be used".into(),
             cause: cause.into(),
-            help: Some(format!("mend {}", candidate.provider)),
+            help: Some(format!("fix {}", candidate.provider)),
         })
     };
     let judge = Judge {
@@ -367,7 +367,7 @@ fn who_cannot_serve_the_lane_leaves_the_plan_with_the_reason() {
     assert_eq!((refused.len(), shown(&plan).len()), (0, 1));
     assert_eq!(mistakes[0].message, "no box for lane any");
     assert_eq!(mistakes[0].because, ["hetzner cx43 in nbg1: no type has KVM"]);
-    assert_eq!(mistakes[0].help.as_deref(), Some("mend hetzner"));
+    assert_eq!(mistakes[0].help.as_deref(), Some("fix hetzner"));
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn a_machine_that_is_already_there_has_to_be_named() {
     let defaults = Defaults {
         instance_type: "as-it-is".to_owned(),
         region: String::new(),
-        ladder: Vec::new(),
+        fallbacks: Vec::new(),
     };
     facts
         .providers

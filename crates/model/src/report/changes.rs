@@ -74,7 +74,7 @@ impl Changes {
 }
 
 impl TimeChange {
-    /// Tells whether it took longer in the second run.
+    /// Returns whether it took longer in the second run.
     pub fn is_slower(&self) -> bool {
         difference(self) > 0.0
     }
@@ -145,7 +145,7 @@ fn ended(lane: &LaneReport) -> BTreeMap<String, String> {
             let entry = ended
                 .entry(key)
                 .or_insert_with(|| (test.outcome.word().to_owned(), Some(test.outcome)));
-            // Told twice: the worse end counts.
+            // Reported twice: the worse end counts.
             if entry.1.is_some_and(|known| test.outcome < known) {
                 *entry = (test.outcome.word().to_owned(), Some(test.outcome));
             }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_differs_by_little_is_not_told() {
+    fn a_time_that_differs_by_little_is_not_reported() {
         check(10.0, 13.0, &[true]);
         check(13.0, 10.0, &[false]);
         check(10.0, 11.5, &[]);
@@ -217,17 +217,17 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_end_otherwise_or_are_gone_are_told() {
+    fn tests_that_end_otherwise_or_are_gone_are_reported() {
         use TestOutcome::{Failed, Ignored, Passed};
         let first = report(1.0, &[("same", Passed), ("broke", Passed), ("gone", Passed)]);
         let second = report(1.0, &[("same", Passed), ("broke", Failed), ("new", Ignored)]);
-        let told: Vec<String> = Changes::between(&first, &second)
+        let reported: Vec<String> = Changes::between(&first, &second)
             .outcomes
             .iter()
             .map(|change| format!("{} {:?}", change.what, change.outcomes))
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 r#"check test: a broke [Some("passed"), Some("failed")]"#,
                 r#"check test: a gone [Some("passed"), None]"#,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     candidate::Candidate,
     check::{Check, Outcome},
-    event::{Event, Happening, Step},
+    event::{Event, EventRecord, Step},
     gate::GateAnswer,
     machine::{Gone, Machine},
     name::{Label, RunId},
@@ -94,11 +94,11 @@ pub struct LaneReport {
     /// The box that it had.
     pub machine: Option<Machine>,
     /// How the box ends if nobody destroys it, and when.
-    pub dead_man: Option<(Deadline, String)>,
+    pub dead_mans_switch: Option<(Deadline, String)>,
     /// The boxes that were asked for, with their prices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Stay>,
-    /// Candidates that fell away, and why.
+    /// Candidates that was rejected, and why.
     pub fell: Vec<(Candidate, String)>,
     /// The KVM gate's answer.
     pub gate: Option<GateAnswer>,
@@ -176,19 +176,19 @@ pub struct CheckReport {
 
 impl Report {
     /// Reads all events of a run.
-    pub fn of<'a>(happenings: impl IntoIterator<Item = &'a Happening>) -> Self {
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a EventRecord>) -> Self {
         let mut report = Self::default();
-        for happening in happenings {
-            report.take(happening);
+        for record in records {
+            report.take(record);
         }
         report
     }
 
     /// Takes one more event. Readers that show a run while it goes on keep a report this way.
-    pub fn take(&mut self, happening: &Happening) {
-        self.began = self.began.or(Some(happening.at));
-        self.last = Some(happening.at);
-        match (&happening.event, &happening.lane) {
+    pub fn take(&mut self, record: &EventRecord) {
+        self.began = self.began.or(Some(record.at));
+        self.last = Some(record.at);
+        match (&record.event, &record.lane) {
             (
                 Event::RunBegan {
                     run,
@@ -203,11 +203,7 @@ impl Report {
             }
             (Event::RunEnded { verdict }, _) => self.verdict = Some(*verdict),
             (Event::Notice { text }, _) => self.notices.push(text.clone()),
-            (event, Some(lane)) => self
-                .lanes
-                .entry(lane.clone())
-                .or_default()
-                .take(happening.at, event),
+            (event, Some(lane)) => self.lanes.entry(lane.clone()).or_default().take(record.at, event),
             (_, None) => {}
         }
     }
@@ -222,11 +218,11 @@ impl Report {
             return;
         };
         check.results = results;
-        if check.outcome != Outcome::Passed || check.results.troubles.is_empty() {
+        if check.outcome != Outcome::Passed || check.results.problems.is_empty() {
             return;
         }
         check.outcome = Outcome::Failed {
-            how: check.results.troubles.join("; "),
+            how: check.results.problems.join("; "),
         };
         for verdict in [&mut lane.verdict, &mut self.verdict] {
             *verdict = verdict.map(|verdict| verdict.max(Verdict::Failed));
@@ -312,7 +308,7 @@ impl LaneReport {
                     report.seconds = Some(*seconds);
                 }
             }
-            Event::CandidateFell { candidate, why } => self.fell.push((candidate.clone(), why.clone())),
+            Event::CandidateRejected { candidate, why } => self.fell.push((candidate.clone(), why.clone())),
             Event::MachineUp { machine } => self.machine = Some(machine.clone()),
             Event::Gate { answer } => self.gate = Some(answer.clone()),
             Event::Synced { source, synced } => {
@@ -336,8 +332,10 @@ impl LaneReport {
             }
             Event::LaneEnded { verdict } => self.verdict = Some(*verdict),
             Event::CandidateTried {
-                deadline, dead_man, ..
-            } => self.dead_man = Some((*deadline, dead_man.clone())),
+                deadline,
+                dead_mans_switch,
+                ..
+            } => self.dead_mans_switch = Some((*deadline, dead_mans_switch.clone())),
             Event::StepProgress { .. }
             | Event::CheckOutput { .. }
             | Event::Interrupted
@@ -425,22 +423,22 @@ mod tests {
             },
         ];
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
-        let told: Vec<Happening> = events
+        let reported: Vec<EventRecord> = events
             .into_iter()
-            .map(|event| Happening::new(at, Some("live"), event))
+            .map(|event| EventRecord::new(at, Some("live"), event))
             .collect();
-        let mut report = Report::of(&told);
+        let mut report = Report::of(&reported);
         report.verdict = Some(Verdict::Passed);
         report.take_results("live", "unit-tests", CheckResults::default());
         assert_eq!(report.verdict, Some(Verdict::Passed));
-        let troubles = vec!["its JUnit file is cut off".to_owned()];
+        let problems = vec!["its JUnit file is cut off".to_owned()];
         let results = CheckResults {
-            troubles: troubles.clone(),
+            problems: problems.clone(),
             ..CheckResults::default()
         };
         report.take_results("live", "unit-tests", results);
         let lane = &report.lanes["live"];
-        assert_eq!(lane.checks[0].outcome.reason(), Some(troubles[0].as_str()));
+        assert_eq!(lane.checks[0].outcome.reason(), Some(problems[0].as_str()));
         assert_eq!(
             (lane.verdict, report.verdict),
             (Some(Verdict::Failed), Some(Verdict::Failed))

@@ -58,7 +58,7 @@ impl Stay {
 }
 
 impl Spent {
-    /// Tells whether there was no box, or none that costs anything.
+    /// Returns whether there was no box, or none that costs anything.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -91,7 +91,7 @@ impl fmt::Display for Spent {
     }
 }
 
-/// Takes what an event tells of the boxes of a lane.
+/// Takes what an event reports of the boxes of a lane.
 pub(super) fn take(stays: &mut Vec<Stay>, at: Timestamp, event: &Event) {
     match event {
         Event::CandidateTried {
@@ -155,7 +155,7 @@ mod tests {
                 disk_gb: None,
             },
             deadline: Deadline::after(at(0), Duration::from_secs(7200)),
-            dead_man: String::new(),
+            dead_mans_switch: String::new(),
             price: price.map_or(Price::Unknown, |(amount, billed)| Price::Hourly {
                 amount: Money::parse(amount).unwrap(),
                 day: "2026-11-23".into(),

@@ -22,7 +22,7 @@ struct Advisory {
 }
 
 impl Audit {
-    /// Takes a line; tells whether it was for this reader.
+    /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         if let Some(package) = line.strip_prefix("Crate:  ") {
             self.finish(results);

@@ -5,7 +5,7 @@ use super::{
     text::{place, push_detail, short},
 };
 
-/// What cargo says beside the findings themselves; it tells nothing that they do not.
+/// What cargo says beside the findings themselves; it reports nothing that they do not.
 const SUMMARIES: [&str; 12] = [
     "could not compile",
     "aborting due to",
@@ -28,7 +28,7 @@ pub(super) struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Takes a line; tells whether it was for this reader.
+    /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         if let Some((severity, code, message)) = begin(line) {
             self.finish(results);
@@ -99,7 +99,7 @@ fn begin(line: &str) -> Option<(Severity, Option<String>, &str)> {
     Some((severity, code, rest.strip_prefix(": ")?))
 }
 
-/// Finds the name of the lint in the note that tells why it is on.
+/// Finds the name of the lint in the note that reports why it is on.
 fn lint(line: &str) -> Option<String> {
     let name = match line.split_once("`-D ").or_else(|| line.split_once("`-W ")) {
         Some((_, rest)) => rest.split_once("` implied")?.0,

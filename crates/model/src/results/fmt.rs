@@ -12,7 +12,7 @@ pub(super) struct Fmt {
 }
 
 impl Fmt {
-    /// Takes a line; tells whether it was for this reader.
+    /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         if let Some(place) = begin(line) {
             self.finish(results);

@@ -8,13 +8,13 @@ use quick_xml::{
 
 use super::{
     CheckResults, Place, TestOutcome, TestResult,
-    text::{End, Room, failure, short},
+    text::{Budget, End, failure, short},
 };
 
 /// Suites that may lie inside each other.
 const DEPTH_MAX: usize = 64;
 
-/// Reads the tests of a JUnit file, adding them to the results. Tells what is wrong with the file.
+/// Reads the tests of a JUnit file, adding them to the results. Reports what is wrong with the file.
 pub fn read_junit(text: &str, results: &mut CheckResults) -> Result<(), String> {
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut file = File::default();
@@ -56,7 +56,7 @@ struct File {
     open: Vec<Element>,
     suites: Vec<Suite>,
     case: Option<Case>,
-    room: Room,
+    budget: Budget,
     has_root: bool,
 }
 
@@ -237,7 +237,7 @@ impl File {
             suite.all += 1;
         }
         let mut test = case.finish();
-        test.output = self.room.keep(test.output);
+        test.output = self.budget.keep(test.output);
         results.add_test(test);
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     CheckResults, Place, TESTS_MAX, TestOutcome, TestResult,
-    text::{End, Room, failure, short},
+    text::{Budget, End, failure, short},
 };
 
 /// The binaries that are read, one after the other.
@@ -25,7 +25,7 @@ struct Section {
     /// The failed test whose output is being read.
     output: Option<(String, End)>,
     outputs: HashMap<String, String>,
-    room: Room,
+    budget: Budget,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ struct Counts {
 }
 
 impl Libtest {
-    /// Takes a line; tells whether it was for this reader.
+    /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         let Some(section) = &mut self.open else {
             return self.take_outside(line);
@@ -169,7 +169,7 @@ impl Section {
         }
     }
 
-    /// Tells whether a test can be one that failed: in quiet output its name was not told before.
+    /// Returns whether a test can be one that failed: in quiet output its name was not reported before.
     fn may_have_failed(&self, name: &str) -> bool {
         let is_full = self.tests.len() as u64 >= self.expected;
         match self.index.get(&short(name)) {
@@ -180,12 +180,12 @@ impl Section {
 
     fn close_output(&mut self) {
         if let Some((name, output)) = self.output.take() {
-            let output = self.room.keep(output.finish());
+            let output = self.budget.keep(output.finish());
             self.outputs.insert(name, output);
         }
     }
 
-    /// Notes how a test ended. What is told of it later counts, but nothing undoes a failure.
+    /// Notes how a test ended. What is reported of it later counts, but nothing undoes a failure.
     fn set(&mut self, name: &str, outcome: TestOutcome, seconds: Option<f64>, message: Option<String>) {
         let name = short(without_mode(name));
         if let Some(at) = self.index.get(&name) {
@@ -275,7 +275,7 @@ fn suite(line: &str) -> Option<String> {
     })
 }
 
-/// Tells whether cargo says that the binary did not come to its end.
+/// Returns whether cargo says that the binary did not come to its end.
 fn is_crash(line: &str) -> bool {
     line.starts_with("error: test failed, to rerun pass ") || line.starts_with("error: doctest failed, ")
 }

@@ -27,7 +27,7 @@ pub const LAST_LINES: usize = 200;
 /// What one check found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckResults {
-    /// Its tests, in the order in which they were told.
+    /// Its tests, in the order in which they were reported.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tests: Vec<TestResult>,
     /// What it has to say of the source.
@@ -41,7 +41,7 @@ pub struct CheckResults {
     pub more_findings: u64,
     /// Why the results can not be trusted: a check with any of these has not passed.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub troubles: Vec<String>,
+    pub problems: Vec<String>,
     /// What people should know about the results.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,
@@ -82,7 +82,7 @@ pub struct TestResult {
 pub enum TestOutcome {
     /// It failed, panicked, crashed or timed out.
     Failed,
-    /// It began, and nothing tells how it ended.
+    /// It began, and nothing reports how it ended.
     Unfinished,
     /// It was not run.
     Ignored,
@@ -101,7 +101,7 @@ impl TestOutcome {
         }
     }
 
-    /// Tells whether the test did not come to a good end.
+    /// Returns whether the test did not come to a good end.
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::Unfinished)
     }
@@ -127,7 +127,7 @@ impl Tally {
         self.passed + self.failed + self.ignored + self.unfinished
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all() == 0
     }
@@ -150,15 +150,15 @@ impl Tally {
             (self.passed, "passed"),
             (self.ignored, "ignored"),
         ];
-        let told: Vec<String> = parts
+        let reported: Vec<String> = parts
             .iter()
             .filter(|(number, _)| *number > 0)
             .map(|(number, word)| format!("{number} {word}"))
             .collect();
-        if told.is_empty() {
+        if reported.is_empty() {
             "no tests".to_owned()
         } else {
-            told.join(", ")
+            reported.join(", ")
         }
     }
 }
@@ -288,11 +288,11 @@ impl CheckResults {
         }
     }
 
-    /// Takes the tests of the check's JUnit file, which stand for what the output tells of the same tests.
+    /// Takes the tests of the check's JUnit file, which stand for what the output reports of the same tests.
     pub fn take_junit(&mut self, mut junit: Self) {
         let known: std::collections::BTreeSet<&str> =
             junit.tests.iter().map(|test| test.name.as_str()).collect();
-        // What the output tells of other tests stays.
+        // What the output reports of other tests stays.
         self.tests.retain(|test| !known.contains(test.name.as_str()));
         junit.tests.append(&mut self.tests);
         self.tests = junit.tests;

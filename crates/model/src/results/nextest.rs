@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     CheckResults, TESTS_MAX, TestOutcome, TestResult,
-    text::{End, Room, failure, short},
+    text::{Budget, End, failure, short},
 };
 
 /// The run that is being read.
@@ -14,11 +14,11 @@ pub(super) struct Nextest {
     tests: Vec<TestResult>,
     index: HashMap<(String, String), usize>,
     output: Option<(usize, End)>,
-    room: Room,
+    budget: Budget,
 }
 
 impl Nextest {
-    /// Takes a line; tells whether it was for this reader.
+    /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         if !self.is_on {
             self.is_on = is_begin(line);
@@ -89,7 +89,7 @@ impl Nextest {
             if message.is_some() && test.message.is_none() {
                 test.message = message;
             }
-            test.output = self.room.keep(output);
+            test.output = self.budget.keep(output);
         }
     }
 }

@@ -38,7 +38,7 @@ impl Reader {
         self.last.push_back(cut(line));
     }
 
-    /// Returns what was found. `has_passed` tells how the command itself ended.
+    /// Returns what was found. `has_passed` reports how the command itself ended.
     pub fn finish(mut self, has_passed: bool) -> CheckResults {
         let results = &mut self.results;
         self.nextest.finish(results);
@@ -62,7 +62,7 @@ fn blame_unfinished(results: &mut CheckResults) {
             .bad_tests()
             .next()
             .map_or_else(String::new, |test| format!(" of {}", short(&test.suite)));
-        results.troubles.push(format!(
+        results.problems.push(format!(
             "it returned 0, but {unfinished} tests{first} never came to an end"
         ));
     }

@@ -49,7 +49,7 @@ fn list(results: &CheckResults) -> String {
     if !results.unnamed.is_empty() {
         lines.push(format!("without a name: {}", results.unnamed.words()));
     }
-    lines.extend(results.troubles.iter().map(|text| format!("trouble: {text}")));
+    lines.extend(results.problems.iter().map(|text| format!("problem: {text}")));
     lines.extend(results.notes.iter().map(|text| format!("note: {text}")));
     lines.join("\n")
 }
@@ -66,7 +66,7 @@ fn recorded(output: &str) -> String {
 }
 
 #[test]
-fn every_test_of_cargo_test_is_told_with_its_outcome() {
+fn every_test_of_cargo_test_is_reported_with_its_outcome() {
     insta::assert_snapshot!(recorded(include_str!("recorded/cargo-test.txt")));
 }
 
@@ -77,12 +77,12 @@ fn output_between_the_lines_of_the_harness_does_not_hide_a_test() {
 }
 
 #[test]
-fn quiet_output_tells_the_failures_and_the_numbers() {
+fn quiet_output_reports_the_failures_and_the_numbers() {
     insta::assert_snapshot!(recorded(include_str!("recorded/cargo-test-quiet.txt")));
 }
 
 #[test]
-fn nextest_tells_its_tests_in_words_and_in_junit() {
+fn nextest_reports_its_tests_in_words_and_in_junit() {
     insta::assert_snapshot!(recorded(include_str!("recorded/nextest.txt")));
     let mut results = CheckResults::default();
     read_junit(include_str!("recorded/nextest-junit.xml"), &mut results).unwrap();
@@ -100,7 +100,7 @@ fn nextest_tells_its_tests_in_words_and_in_junit() {
 }
 
 #[test]
-fn tools_tell_what_they_found() {
+fn tools_report_what_they_found() {
     for (name, output) in [
         ("fmt", include_str!("recorded/fmt.txt")),
         ("clippy", include_str!("recorded/clippy.txt")),
@@ -118,16 +118,16 @@ fn tools_tell_what_they_found() {
 fn a_binary_that_leaves_in_the_midst_of_its_tests_has_not_passed() {
     let output = "running 3 tests\ntest a ... ok\n";
     assert_eq!(
-        read(output, true).troubles,
+        read(output, true).problems,
         ["it returned 0, but 2 tests never came to an end"]
     );
-    assert!(read(output, false).troubles.is_empty());
+    assert!(read(output, false).problems.is_empty());
     let whole = "running 1 test\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
-    assert!(read(whole, true).troubles.is_empty());
+    assert!(read(whole, true).problems.is_empty());
 }
 
 #[test]
-fn threads_that_begin_lines_at_once_are_told_apart() {
+fn threads_that_begin_lines_at_once_are_distinguished() {
     let results = read(
         "running 2 tests\ntest a ... test b ... ok\nok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         true,

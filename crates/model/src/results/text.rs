@@ -79,15 +79,15 @@ const OUTPUTS_MAX: usize = 32 << 20;
 
 /// What is left for the outputs of tests.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Budget(usize);
 
-impl Default for Room {
+impl Default for Budget {
     fn default() -> Self {
         Self(OUTPUTS_MAX)
     }
 }
 
-impl Room {
+impl Budget {
     /// Returns the output, or that it is left out.
     pub(super) fn keep(&mut self, output: String) -> String {
         match self.0.checked_sub(output.len()) {
@@ -128,10 +128,10 @@ pub(super) fn place(text: &str) -> Option<Place> {
 pub(super) fn failure(output: &str) -> (Option<Place>, Option<String>) {
     let mut lines = output.lines();
     while let Some(line) = lines.next() {
-        let told = ["panicked at ", "as expected at "]
+        let reported = ["panicked at ", "as expected at "]
             .iter()
             .find_map(|words| line.split_once(words));
-        let Some((before, at)) = told else { continue };
+        let Some((before, at)) = reported else { continue };
         let found = place(at).filter(|place| !is_foreign(&place.file));
         let message = match before.strip_prefix("note: ") {
             Some(note) => format!("{note}as expected"),
@@ -139,15 +139,15 @@ pub(super) fn failure(output: &str) -> (Option<Place>, Option<String>) {
         };
         return (found, Some(short(&message)).filter(|text| !text.is_empty()));
     }
-    let told = |line: &&str| line.starts_with("Error: ");
+    let reported = |line: &&str| line.starts_with("Error: ");
     let first = output
         .lines()
-        .find(told)
+        .find(reported)
         .or_else(|| output.lines().find(|line| !line.trim().is_empty()));
     (None, first.map(short))
 }
 
-/// Tells whether a file is none of the project's: the standard library's, or one that rustdoc wrote.
+/// Returns whether a file is none of the project's: the standard library's, or one that rustdoc wrote.
 fn is_foreign(file: &str) -> bool {
     file.starts_with("/rustc/") || file.contains("/rustdoctest")
 }

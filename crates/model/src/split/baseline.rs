@@ -31,7 +31,7 @@ impl Baseline {
             .fold(HEAD.to_owned(), |text, line| text + line + "\n")
     }
 
-    /// Tells whether a test is in it.
+    /// Returns whether a test is in it.
     pub(super) fn has(&self, id: &TestId) -> bool {
         self.0.contains(&line(id))
     }

@@ -18,7 +18,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Tells whether it was there for the test.
+    /// Returns whether it was there for the test.
     pub fn is_got(&self) -> bool {
         !matches!(self.attempt, Attempt::Refused { .. })
     }
@@ -49,7 +49,7 @@ pub enum Attempt {
     Seen,
     /// It was opened.
     Opened,
-    /// It was opened, and told what to do.
+    /// It was opened, and reported what to do.
     Driven {
         /// Such as `KVM_CREATE_VM`.
         request: String,
@@ -111,7 +111,7 @@ fn descriptor(text: &str) -> Option<(&str, &str)> {
     rest.split_once('>')
 }
 
-/// Returns the first path among the arguments, absolute where its directory is told.
+/// Returns the first path among the arguments, absolute where its directory is reported.
 fn path(arguments: &str) -> Option<String> {
     let (before, rest) = arguments.split_once('"')?;
     let (name, _) = rest.split_once('"')?;
@@ -147,8 +147,8 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        let told = attempt(line).map_or("nothing".to_owned(), |device| device.to_string());
-        assert_eq!(told, expected, "{line}");
+        let reported = attempt(line).map_or("nothing".to_owned(), |device| device.to_string());
+        assert_eq!(reported, expected, "{line}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Baseline, Half, InLane, Judged, LaneSplit, Record, Run, Seen, Skipped, Split, TestId, TestSplit,
+    Baseline, Half, InLane, Judged, LaneSplit, Record, Run, Skipped, Split, TestId, TestRecord, TestSplit,
     device::{Attempt, Device},
 };
 use crate::lane::KvmNeed;
@@ -31,9 +31,9 @@ pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
     let mut tests: BTreeMap<&TestId, BTreeMap<String, InLane>> = BTreeMap::new();
     let mut split = Split::default();
     for lane in lanes {
-        let told = of_lane(lane);
+        let reported = of_lane(lane);
         let mut counts = BTreeMap::new();
-        for (id, in_lane) in told {
+        for (id, in_lane) in reported {
             *counts.entry(in_lane.judged).or_default() += 1;
             tests.entry(id).or_default().insert(lane.name.clone(), in_lane);
         }
@@ -80,7 +80,7 @@ fn of_lane(lane: &LaneRecords) -> BTreeMap<&TestId, InLane> {
     all
 }
 
-fn one(seen: &Seen) -> InLane {
+fn one(seen: &TestRecord) -> InLane {
     let not_run = |judged| InLane {
         judged,
         devices: Vec::new(),
@@ -225,19 +225,19 @@ mod tests {
         }
     }
 
-    /// Tells the tests that no lane really ran.
+    /// Reports the tests that no lane really ran.
     #[track_caller]
     fn check(cheap: &[&str], live: &[&str], expected: &[&str]) -> Split {
         let split = judge(
             &[lane("cheap", false, cheap), lane("live", false, live)],
             &Baseline::default(),
         );
-        let told: Vec<String> = split
+        let reported: Vec<String> = split
             .skipped
             .iter()
             .map(|skipped| skipped.id.to_string())
             .collect();
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
         split
     }
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_for_want_of_a_device_is_told_apart() {
+    fn a_failure_for_want_of_a_device_is_distinguished() {
         let split = check(&["a fails-without", "b fails"], &["a kvm", "b ok"], &[]);
         let failed: Vec<String> = split.failed().map(|test| test.id.to_string()).collect();
         assert_eq!(failed, ["b b"]);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_baseline_has_and_is_no_skip_any_more_is_told() {
+    fn what_the_baseline_has_and_is_no_skip_any_more_is_reported() {
         let split = judge(
             &[lane("cheap", true, &["a no-kvm", "c ok"])],
             &Baseline::read("b a\nb c\nb gone\n"),

@@ -18,7 +18,7 @@ pub use self::{
     device::{Attempt, Device, attempt},
     judge::{LaneRecords, judge},
     propose::{Proposal, filter, propose},
-    record::{Record, Run, Seen},
+    record::{Record, Run, TestRecord},
 };
 
 /// The script that runs tests under the tracer.
@@ -97,7 +97,7 @@ impl Judged {
         }
     }
 
-    /// Tells whether the test did in that lane what it is there for, well or badly.
+    /// Returns whether the test did in that lane what it is there for, well or badly.
     pub fn has_really_run(self) -> bool {
         match self {
             Self::Failed | Self::Used | Self::Looked | Self::NeedsNothing | Self::Untraced => true,
@@ -120,7 +120,7 @@ pub struct InLane {
 }
 
 impl InLane {
-    /// Tells whether the test asked for a device that it never got.
+    /// Returns whether the test asked for a device that it never got.
     pub fn has_lacked(&self) -> bool {
         self.devices.iter().any(|device| !device.is_got())
     }
@@ -159,7 +159,7 @@ pub struct TestSplit {
 }
 
 impl TestSplit {
-    /// Tells whether no lane really ran it.
+    /// Returns whether no lane really ran it.
     pub fn is_skipped(&self) -> bool {
         !self.lanes.values().any(|lane| lane.judged.has_really_run())
     }
@@ -175,7 +175,7 @@ impl TestSplit {
     }
 }
 
-/// What the tracer tells of one lane.
+/// What the tracer reports of one lane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LaneSplit {
     /// What the lane asks of its box.
@@ -201,7 +201,7 @@ pub struct Skipped {
     pub is_known: bool,
 }
 
-/// What the tracer tells of a run.
+/// What the tracer reports of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Split {
     /// The lanes whose tests ran under it, by name.

@@ -12,11 +12,11 @@ use super::{
 /// Devices of one test that are kept.
 const DEVICES_MAX: usize = 50;
 
-/// What was written down of one check.
+/// What was recorded of one check.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
     /// The tests that it ran or could have run.
-    pub tests: BTreeMap<TestId, Seen>,
+    pub tests: BTreeMap<TestId, TestRecord>,
     /// Why they did not run under the tracer, if so.
     pub untraced: Option<String>,
     /// Whether the box had a `/dev/kvm` when the check began, working or not.
@@ -28,7 +28,7 @@ pub struct Record {
 
 /// What was seen of one test.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct TestRecord {
     /// Whether it is marked as ignored.
     pub is_ignored: bool,
     /// How it was run; none when it was not. Of several times the last.
@@ -136,7 +136,7 @@ impl Record {
         doubts
     }
 
-    fn seen(&mut self, id: TestId) -> &mut Seen {
+    fn seen(&mut self, id: TestId) -> &mut TestRecord {
         self.tests.entry(id).or_default()
     }
 }
@@ -177,8 +177,8 @@ mod tests {
     #[track_caller]
     fn check(trace: &[&str], expected: &str) {
         let trace: Vec<String> = trace.iter().map(|line| (*line).to_owned()).collect();
-        let told: Vec<String> = devices(&trace).iter().map(ToString::to_string).collect();
-        assert_eq!(told.join("; "), expected);
+        let reported: Vec<String> = devices(&trace).iter().map(ToString::to_string).collect();
+        assert_eq!(reported.join("; "), expected);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
     fn what_the_script_writes_is_read() {
         let record = Record::read(include_str!("recorded/nextest.jsonl"));
         assert_eq!(record.doubts(), Vec::<String>::new());
-        let told: Vec<String> = record
+        let reported: Vec<String> = record
             .tests
             .iter()
             .map(|(id, seen)| {
@@ -218,7 +218,7 @@ mod tests {
                 format!("{id} | {} | {how}", seen.is_ignored)
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(reported.join("\n"));
     }
 
     #[test]

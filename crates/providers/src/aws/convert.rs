@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    cloud::{Life, Sighting},
+    cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
     lane::KvmNeed,
     machine::{self, ResourceKind},
@@ -19,7 +19,7 @@ use crate::http::{ApiError, Dialect, Effect, by_status};
 /// What a processor must support to run a hypervisor within a virtual machine.
 const NESTING: &str = "nested-virtualization";
 
-/// How AWS tells what went wrong.
+/// How AWS reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -112,39 +112,41 @@ pub(super) fn pairs(tags: &Set<Tag>) -> BTreeMap<String, String> {
         .collect()
 }
 
-pub(super) fn sighting(instance: &Instance, region: &str) -> Sighting {
-    let life = life(instance);
-    Sighting {
+pub(super) fn observed(instance: &Instance, region: &str) -> ObservedInstance {
+    let state = state(instance);
+    ObservedInstance {
         listed: listed_instance(instance, region),
-        life,
+        state,
         host_key: None,
         operation: None,
     }
 }
 
-fn life(instance: &Instance) -> Life {
+fn state(instance: &Instance) -> InstanceState {
     let (code, message) = match &instance.state_reason {
         Some(reason) => (reason.code.as_str(), reason.message.as_str()),
         None => ("", ""),
     };
     match instance.instance_state.name.as_str() {
-        "running" => Life::Running,
-        "shutting-down" | "terminated" if code.starts_with("Server.") => Life::Failed {
+        "running" => InstanceState::Running,
+        "shutting-down" | "terminated" if code.starts_with("Server.") => InstanceState::Failed {
             // Whatever went wrong with this one, another may be made.
             kind: kind(code).unwrap_or(ErrorKind::NoCapacity),
             why: format!("{message} ({code})"),
         },
-        "shutting-down" | "terminated" if kind(code) == Some(ErrorKind::QuotaReached) => Life::Failed {
-            kind: ErrorKind::QuotaReached,
-            why: format!("{message} ({code})"),
-        },
-        "shutting-down" | "terminated" => Life::Leaving,
-        state @ ("stopping" | "stopped") => Life::Failed {
+        "shutting-down" | "terminated" if kind(code) == Some(ErrorKind::QuotaReached) => {
+            InstanceState::Failed {
+                kind: ErrorKind::QuotaReached,
+                why: format!("{message} ({code})"),
+            }
+        }
+        "shutting-down" | "terminated" => InstanceState::Terminating,
+        state @ ("stopping" | "stopped") => InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: format!("the box of that label is there and is {state}"),
         },
         // `pending`, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -215,7 +217,7 @@ pub(super) fn kvm(found: &InstanceType) -> Kvm {
     }
 }
 
-/// Tells whether a type can serve a lane.
+/// Returns whether a type can serve a lane.
 pub(super) fn serves(kvm: Kvm, need: KvmNeed) -> bool {
     match need {
         KvmNeed::None => true,
@@ -235,9 +237,12 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code>\
              <Message>m &amp; m</Message></Error></Errors><RequestID>r</RequestID></Response>"
         );
-        let told = Words.read_error(body.as_bytes()).unwrap();
-        assert_eq!((told.code.as_str(), told.message.as_str()), (code, "m & m"));
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {code}");
+        let reported = Words.read_error(body.as_bytes()).unwrap();
+        assert_eq!(
+            (reported.code.as_str(), reported.message.as_str()),
+            (code, "m & m")
+        );
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {code}");
     }
 
     #[test]

@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use futures::future::{try_join, try_join_all, try_join4};
 use model::{
-    cloud::{CloudApi, Prepared, Retag, Sighting},
+    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::{Label, ProviderName},
     order::Order,
@@ -90,7 +90,7 @@ pub struct Access {
     pub subnet: Option<String>,
     /// Where the API of every region answers, when that is not AWS.
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -450,9 +450,9 @@ impl Aws {
     }
 
     /// Lists one kind of thing, or all, in one region.
-    async fn list_in(&self, region: &str, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list_in(&self, region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
-        let params = |action: &str| meant(Params::new(action), which);
+        let params = |action: &str| meant(Params::new(action), selector);
         let instances = params("DescribeInstances")
             .filter("instance-state-name", &THERE)
             .set("MaxResults", 1000);
@@ -533,12 +533,12 @@ fn tagged(mut params: Params, kinds: &[&str], tags: &Tags) -> Params {
 }
 
 /// Adds the filters for what is meant.
-fn meant(params: Params, which: &Which) -> Params {
+fn meant(params: Params, selector: &Selector) -> Params {
     let params = params.filter(&format!("tag:{OURS}"), &["true"]);
-    match which {
-        Which::AllOurs => params,
-        Which::Label(label) => params.filter("tag:mvm-label", &[label.as_str()]),
-        Which::OfRun(label, run) => params
+    match selector {
+        Selector::AllOurs => params,
+        Selector::Label(label) => params.filter("tag:mvm-label", &[label.as_str()]),
+        Selector::OfRun(label, run) => params
             .filter("tag:mvm-label", &[label.as_str()])
             .filter("tag:mvm-run", &[run.as_str()]),
     }
@@ -564,11 +564,11 @@ impl CloudApi for Aws {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         vec![("c8i.xlarge", self.access.default_region())]
     }
 
-    /// Only what can be told from the name. Which types nest is asked of the API, before the create call.
+    /// Only what can be reported from the name. Which types nest is asked of the API, before the create call.
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         let is_metal = instance_type.contains(".metal");
         let cause = match need {
@@ -587,7 +587,7 @@ impl CloudApi for Aws {
         })
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, and AWS terminates it then, with its disk".to_owned()
     }
 
@@ -677,7 +677,7 @@ impl CloudApi for Aws {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         const WHAT: &str = "create a box";
         let (region, _) = split_place(&order.candidate.region);
         let id = |what: &str| prepared.ids.get(what).cloned().unwrap_or_default();
@@ -714,30 +714,30 @@ impl CloudApi for Aws {
         let made: Reservation = self.call(region, WHAT, params, Effect::Creates).await?;
         let instance = made.instances_set.item.first();
         let none = || self.error(ErrorKind::Unanswered, WHAT, "the answer names no instance");
-        Ok(convert::sighting(instance.ok_or_else(none)?, region))
+        Ok(convert::observed(instance.ok_or_else(none)?, region))
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let region = &sighting.listed.region;
-        let params = Params::new("DescribeInstances").set("InstanceId.1", &sighting.listed.id);
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let region = &observed.listed.region;
+        let params = Params::new("DescribeInstances").set("InstanceId.1", &observed.listed.id);
         match self.all::<Reservations>(region, "look at a box", params).await {
             Ok(found) => {
                 let instance = found
                     .iter()
                     .flat_map(|reservation| &reservation.instances_set.item)
                     .next();
-                Ok(instance.map(|instance| convert::sighting(instance, region)))
+                Ok(instance.map(|instance| convert::observed(instance, region)))
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let (region, _) = split_place(&order.candidate.region);
         let params = meant(
             Params::new("DescribeInstances"),
-            &Which::Label(order.tags.label.clone()),
+            &Selector::Label(order.tags.label.clone()),
         );
         let params = params.filter("instance-state-name", &THERE);
         let found = self.all::<Reservations>(region, "look for a box", params).await?;
@@ -745,13 +745,16 @@ impl CloudApi for Aws {
             .iter()
             .flat_map(|reservation| &reservation.instances_set.item)
             .next();
-        Ok(instance.map(|instance| convert::sighting(instance, region)))
+        Ok(instance.map(|instance| convert::observed(instance, region)))
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let regions = self.regions().await?;
         // AWS counts requests for each region apart.
-        let lists: Vec<_> = regions.iter().map(|region| self.list_in(region, which)).collect();
+        let lists: Vec<_> = regions
+            .iter()
+            .map(|region| self.list_in(region, selector))
+            .collect();
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
     }
 
@@ -829,7 +832,7 @@ impl Prices for Aws {
 impl Console for Aws {
     async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
         const WHAT: &str = "read the console";
-        let listed = self.list(&Which::Label(label.clone())).await?;
+        let listed = self.list(&Selector::Label(label.clone())).await?;
         let machine = listed.iter().find(|listed| listed.kind == ResourceKind::Machine);
         let machine = machine
             .ok_or_else(|| self.error(ErrorKind::NotFound, WHAT, format!("there is no box {label}")))?;
@@ -864,7 +867,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_is_told_from_a_region() {
+    fn a_zone_is_reported_from_a_region() {
         assert_eq!(split_place("us-east-1a"), ("us-east-1", Some("us-east-1a")));
         assert_eq!(split_place("us-east-1"), ("us-east-1", None));
         assert_eq!(split_place("local"), ("local", None));
@@ -873,7 +876,7 @@ mod tests {
     #[test]
     fn filters_and_tags_are_numbered() {
         let label = Label::new("web-1").unwrap();
-        let params = meant(Params::new("DescribeInstances"), &Which::Label(label));
+        let params = meant(Params::new("DescribeInstances"), &Selector::Label(label));
         let text: Vec<_> = params
             .pairs
             .iter()

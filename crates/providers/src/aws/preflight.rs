@@ -46,7 +46,7 @@ impl Aws {
                 what,
                 is_good: false,
                 found: refusal.cause,
-                mend: refusal.help,
+                help: refusal.help,
             };
         }
         let found = match (need.is_needed(), convert::kvm(found)) {
@@ -58,7 +58,7 @@ impl Aws {
             what,
             is_good: true,
             found: found.to_owned(),
-            mend: None,
+            help: None,
         }
     }
 }
@@ -71,24 +71,24 @@ fn credentials(answer: &Result<Vec<InstanceType>, ProviderError>) -> Finding {
             what,
             is_good: true,
             found: "they are accepted for reading".to_owned(),
-            mend: None,
+            help: None,
         },
         Err(error) => Finding {
             what,
             is_good: false,
             found: error.to_string(),
-            mend: error.help.clone(),
+            help: error.help.clone(),
         },
     }
 }
 
 fn type_there(instance_type: &str, region: &str, zones: usize) -> Finding {
-    let mend =
+    let help =
         format!("`aws ec2 describe-instance-type-offerings --region {region}` shows those that are sold");
     Finding {
         what: "type".to_owned(),
         is_good: zones > 0,
         found: format!("{instance_type} is sold in {zones} zones of {region}"),
-        mend: (zones == 0).then_some(mend),
+        help: (zones == 0).then_some(help),
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use model::{
-    cloud::Life,
+    cloud::InstanceState,
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     tags::{self, Tags},
 };
 
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
-/// How Azure tells what went wrong.
+/// How Azure reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
     fn read_error(&self, body: &[u8]) -> Option<ApiError> {
         let failure: Failure = serde_json::from_slice(body).ok()?;
-        Some(told(&failure.error))
+        Some(reported(&failure.error))
     }
 
     fn kind(&self, status: u16, error: &ApiError, effect: Effect) -> ErrorKind {
@@ -68,7 +68,7 @@ impl Dialect for Words {
 }
 
 /// Returns what an error says: the innermost code that we know, else the outermost.
-pub(super) fn told(error: &ErrorBody) -> ApiError {
+pub(super) fn reported(error: &ErrorBody) -> ApiError {
     known(error).unwrap_or_else(|| ApiError {
         code: error.code.clone(),
         message: error.message.clone(),
@@ -123,7 +123,7 @@ pub(super) fn kind(code: &str, message: &str) -> Option<ErrorKind> {
     })
 }
 
-/// The same code tells of a quota and of an operation that cannot be.
+/// The same code reports of a quota and of an operation that cannot be.
 fn is_quota(message: &str) -> bool {
     let message = message.to_lowercase();
     ["quota", "lowprioritycores"]
@@ -141,9 +141,9 @@ pub(super) fn id_of(thing: &Thing) -> String {
     format!("{}/{}", group.to_lowercase(), thing.name)
 }
 
-/// Tells whether what is tagged so is meant. What has no tags at all never is.
-pub(super) fn is_meant(tags: &Option<BTreeMap<String, String>>, which: &Which) -> bool {
-    tags.as_ref().is_some_and(|pairs| tags::is_meant(pairs, which))
+/// Returns whether what is tagged so is meant. What has no tags at all never is.
+pub(super) fn is_meant(tags: &Option<BTreeMap<String, String>>, selector: &Selector) -> bool {
+    tags.as_ref().is_some_and(|pairs| tags::is_meant(pairs, selector))
 }
 
 /// Returns a box or a group. Everything of ours is listed with `tags` none when they are damaged.
@@ -163,17 +163,19 @@ pub(super) fn listed(kind: ResourceKind, thing: &Thing) -> Listed {
     }
 }
 
-/// Says where a box stands. It runs before Azure's agent on it has told so.
-pub(super) fn life(machine: &Thing) -> Life {
+/// Says where a box stands. It runs before Azure's agent on it has reported so.
+pub(super) fn state(machine: &Thing) -> InstanceState {
     let properties = &machine.properties;
     let security = properties.security_profile.as_ref();
     if let Some(other) = security
         .and_then(|security| security.security_type.as_deref())
         .filter(|security| *security != "Standard")
     {
-        return Life::Failed {
+        return InstanceState::Failed {
             kind: ErrorKind::NoKvm,
-            why: format!("Azure made it with security type {other}, which allows no nested virtualisation"),
+            why: format!(
+                "Azure made it with security type {other}, selector allows no nested virtualisation"
+            ),
         };
     }
     let power = |state: &str| {
@@ -186,22 +188,22 @@ pub(super) fn life(machine: &Thing) -> Life {
             let (code, message) = why_failed(machine);
             failed(&code, &message)
         }
-        Some("Deleting") => Life::Leaving,
+        Some("Deleting") => InstanceState::Terminating,
         Some("Succeeded") if power("stopped") || power("deallocated") || power("deallocating") => {
-            Life::Failed {
+            InstanceState::Failed {
                 kind: ErrorKind::Invalid,
                 why: "the box of that label is there and is switched off".to_owned(),
             }
         }
-        Some("Succeeded") => Life::Running,
-        _ if power("running") => Life::Running,
+        Some("Succeeded") => InstanceState::Running,
+        _ if power("running") => InstanceState::Running,
         // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
-pub(super) fn failed(code: &str, message: &str) -> Life {
-    Life::Failed {
+pub(super) fn failed(code: &str, message: &str) -> InstanceState {
+    InstanceState::Failed {
         // Whatever is wrong with this box, another may be made.
         kind: kind(code, message).unwrap_or(ErrorKind::NoCapacity),
         why: format!("{message} ({code})"),
@@ -225,8 +227,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
-        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+        let reported = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {body}");
     }
 
     fn body(code: &str, message: &str) -> String {
@@ -320,39 +322,50 @@ mod tests {
     }
 
     #[track_caller]
-    fn lives(state: &str, statuses: &str, security: &str) -> Life {
+    fn parsed_state(provisioning: &str, statuses: &str, security: &str) -> InstanceState {
         let statuses: Vec<_> = statuses
             .split_whitespace()
             .map(|code| format!(r#"{{"code": "{code}", "message": "m"}}"#))
             .collect();
         let text = format!(
-            r#"{{"properties": {{"provisioningState": "{state}", "securityProfile": {{"securityType": "{security}"}},
+            r#"{{"properties": {{"provisioningState": "{provisioning}", "securityProfile": {{"securityType": "{security}"}},
                 "instanceView": {{"statuses": [{}]}}}}}}"#,
             statuses.join(",")
         );
-        life(&serde_json::from_str(&text).unwrap())
+        state(&serde_json::from_str(&text).unwrap())
     }
 
     #[test]
     fn a_box_runs_before_its_agent_says_so() {
-        assert_eq!(lives("Creating", "", "Standard"), Life::Coming);
-        assert_eq!(lives("Creating", "PowerState/starting", "Standard"), Life::Coming);
-        assert_eq!(lives("Creating", "PowerState/running", "Standard"), Life::Running);
+        assert_eq!(parsed_state("Creating", "", "Standard"), InstanceState::Pending);
         assert_eq!(
-            lives("Succeeded", "PowerState/running", "Standard"),
-            Life::Running
+            parsed_state("Creating", "PowerState/starting", "Standard"),
+            InstanceState::Pending
         );
-        assert_eq!(lives("Deleting", "PowerState/running", "Standard"), Life::Leaving);
-        assert_eq!(lives("Dreaming", "", "Standard"), Life::Coming);
+        assert_eq!(
+            parsed_state("Creating", "PowerState/running", "Standard"),
+            InstanceState::Running
+        );
+        assert_eq!(
+            parsed_state("Succeeded", "PowerState/running", "Standard"),
+            InstanceState::Running
+        );
+        assert_eq!(
+            parsed_state("Deleting", "PowerState/running", "Standard"),
+            InstanceState::Terminating
+        );
+        assert_eq!(parsed_state("Dreaming", "", "Standard"), InstanceState::Pending);
         assert!(matches!(
-            lives("Succeeded", "PowerState/deallocated", "Standard"),
-            Life::Failed { .. }
+            parsed_state("Succeeded", "PowerState/deallocated", "Standard"),
+            InstanceState::Failed { .. }
         ));
     }
 
     #[test]
     fn a_box_that_cannot_nest_is_no_use() {
-        let Life::Failed { kind, why } = lives("Succeeded", "PowerState/running", "TrustedLaunch") else {
+        let InstanceState::Failed { kind, why } =
+            parsed_state("Succeeded", "PowerState/running", "TrustedLaunch")
+        else {
             panic!("it runs");
         };
         assert_eq!(kind, ErrorKind::NoKvm);
@@ -361,8 +374,8 @@ mod tests {
 
     #[test]
     fn a_failed_box_says_why() {
-        let failed = lives("Failed", "ProvisioningState/failed/AllocationFailed", "Standard");
-        let Life::Failed { kind, why } = failed else {
+        let failed = parsed_state("Failed", "ProvisioningState/failed/AllocationFailed", "Standard");
+        let InstanceState::Failed { kind, why } = failed else {
             panic!("it runs")
         };
         assert_eq!(

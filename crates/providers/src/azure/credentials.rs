@@ -52,7 +52,7 @@ impl Source {
         }
     }
 
-    fn credential(&self) -> Made {
+    fn credential(&self) -> CredentialResult {
         Ok(match self.clone() {
             Self::Secret {
                 tenant,
@@ -79,11 +79,11 @@ impl Source {
 }
 
 /// What a way is set up as, or why it cannot be.
-type Made = azure_core::Result<Arc<dyn TokenCredential>>;
+type CredentialResult = azure_core::Result<Arc<dyn TokenCredential>>;
 
 /// The first of several ways that gives a token.
 pub(super) struct Chain {
-    sources: Vec<(Source, OnceLock<Made>)>,
+    sources: Vec<(Source, OnceLock<CredentialResult>)>,
     /// What was sent last, until it expires: not every way keeps its token.
     token: Mutex<Option<AccessToken>>,
 }

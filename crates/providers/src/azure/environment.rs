@@ -30,14 +30,13 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         .first(&["AZURE_SUBSCRIPTION_ID", "ARM_SUBSCRIPTION_ID"])
         .or_else(|| chosen_subscription(environment));
     let Some(subscription) = subscription else {
-        let help =
-            "set AZURE_SUBSCRIPTION_ID to its id: `az account show --query id` tells the one that is chosen";
+        let help = "set AZURE_SUBSCRIPTION_ID to its id: `az account show --query id` reports the one that is chosen";
         return Err(missing("azure", "no subscription of Azure is named", help));
     };
     let is_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if !subscription.chars().all(is_id) {
         let cause = format!("`{subscription}` is not the id of a subscription");
-        let help = "set AZURE_SUBSCRIPTION_ID to the id, not to the name: `az account list` tells both";
+        let help = "set AZURE_SUBSCRIPTION_ID to the id, not to the name: `az account list` reports both";
         return Err(missing("azure", &cause, help));
     }
     let access = Access {

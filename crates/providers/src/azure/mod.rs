@@ -16,10 +16,10 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::{join, try_join};
 use model::{
-    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::{Label, ProviderName, Token},
     order::Order,
@@ -84,7 +84,7 @@ pub struct Access {
     pub authorize: Arc<dyn Authorize>,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -246,7 +246,7 @@ impl Azure {
     }
 
     /// Looks at a box, and at its address once it runs.
-    async fn machine(&self, group: &str, name: &str) -> Result<Option<Sighting>, ProviderError> {
+    async fn machine(&self, group: &str, name: &str) -> Result<Option<ObservedInstance>, ProviderError> {
         let request = Request::get(self.machine_path(group, name), "look at a box")
             .query("api-version", COMPUTE)
             .query("$expand", "instanceView");
@@ -255,11 +255,11 @@ impl Azure {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let (mut listed, life) = (
+        let (mut listed, state) = (
             convert::listed(ResourceKind::Machine, &machine),
-            convert::life(&machine),
+            convert::state(&machine),
         );
-        if life == Life::Running {
+        if state == InstanceState::Running {
             let path = format!("resourceGroups/{group}/providers/Microsoft.Network/publicIPAddresses/box");
             let address = self
                 .thing(&self.path(&path), NETWORK, "look at a box's address")
@@ -267,49 +267,53 @@ impl Azure {
             let text = address.and_then(|address| address.properties.ip_address);
             listed.address = text.and_then(|text| text.parse().ok());
         }
-        Ok(Some(Sighting {
+        Ok(Some(ObservedInstance {
             listed,
-            life,
+            state,
             host_key: None,
             operation: None,
         }))
     }
 
     /// Asks why a create failed, where its answer named whom to ask.
-    async fn why_failed(&self, operation: Option<&String>) -> Option<Life> {
+    async fn why_failed(&self, operation: Option<&String>) -> Option<InstanceState> {
         let request = self.follow(Method::GET, operation?, "look at how a create goes")?;
-        let told: Operation = self.client.json(&request).await.ok()?;
-        let error = convert::told(&told.error?);
+        let reported: Operation = self.client.json(&request).await.ok()?;
+        let error = convert::reported(&reported.error?);
         Some(convert::failed(&error.code, &error.message))
     }
 
-    async fn machines(&self, which: &Which, operation: &'static str) -> Result<Vec<Thing>, ProviderError> {
+    async fn machines(
+        &self,
+        selector: &Selector,
+        operation: &'static str,
+    ) -> Result<Vec<Thing>, ProviderError> {
         let path = self.path("providers/Microsoft.Compute/virtualMachines");
         let request = Request::get(path, operation).query("api-version", COMPUTE);
         let mut machines: Vec<Thing> = self.all(request).await?;
-        machines.retain(|machine| convert::is_meant(&machine.tags, which));
+        machines.retain(|machine| convert::is_meant(&machine.tags, selector));
         Ok(machines)
     }
 
-    async fn groups(&self, which: &Which) -> Result<Vec<Thing>, ProviderError> {
+    async fn groups(&self, selector: &Selector) -> Result<Vec<Thing>, ProviderError> {
         let request = Request::get(self.path("resourcegroups"), "list what is ours")
             .query("api-version", RESOURCES)
             .query("$filter", format!("tagName eq '{OURS}' and tagValue eq 'true'"));
         let mut groups: Vec<Thing> = self.all(request).await?;
-        groups.retain(|group| is_named_by_us(&group.name) && convert::is_meant(&group.tags, which));
+        groups.retain(|group| is_named_by_us(&group.name) && convert::is_meant(&group.tags, selector));
         Ok(groups)
     }
 
     /// Looks for the box of an attempt by its own name, which no list has to know yet.
-    async fn find_own(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find_own(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         self.machine(&group_of(&order.tags.token), order.tags.label.as_str())
             .await
     }
 
     /// Looks for the box of a label in the list; one of the order's own run counts first.
-    async fn find_listed(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
-        let which = Which::Label(order.tags.label.clone());
-        let found = self.machines(&which, "look for a box").await?;
+    async fn find_listed(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
+        let selector = Selector::Label(order.tags.label.clone());
+        let found = self.machines(&selector, "look for a box").await?;
         let is_own = |machine: &&Thing| {
             let run = machine.tags.as_ref().and_then(|tags| tags.get("mvm-run"));
             run.is_some_and(|run| run == order.tags.run.as_str())
@@ -341,7 +345,7 @@ impl Azure {
         let (group, name) = listed.id.split_once('/').unwrap_or_default();
         let found = self.thing(&self.group_path(group), RESOURCES, "destroy").await?;
         let is_ours =
-            |found: &Thing| is_named_by_us(&found.name) && convert::is_meant(&found.tags, &Which::AllOurs);
+            |found: &Thing| is_named_by_us(&found.name) && convert::is_meant(&found.tags, &Selector::AllOurs);
         match found {
             None => Ok(()),
             Some(found) if is_ours(&found) => self.destroy_group(group).await,
@@ -359,7 +363,7 @@ fn group_of(token: &Token) -> String {
     format!("{GROUP}{token}")
 }
 
-/// Tells whether a group has a name that we give: tags alone may have come from a policy of the subscription.
+/// Returns whether a group has a name that we give: tags alone may have come from a policy of the subscription.
 fn is_named_by_us(group: &str) -> bool {
     group.to_lowercase().starts_with(GROUP)
 }
@@ -370,7 +374,7 @@ impl CloudApi for Azure {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 
@@ -382,7 +386,7 @@ impl CloudApi for Azure {
         })
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, which does not stop the bill at Azure: `twolane reap` has to delete \
          its resource group"
             .to_owned()
@@ -397,7 +401,7 @@ impl CloudApi for Azure {
         Duration::from_secs(10)
     }
 
-    /// A group takes up to a quarter of an hour to go.
+    /// A group resumes to a quarter of an hour to go.
     fn gone_max(&self) -> Duration {
         Duration::from_secs(20 * 60)
     }
@@ -429,7 +433,7 @@ impl CloudApi for Azure {
         order: &Order,
         _place: &str,
         _prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let path = self.machine_path(&group_of(&order.tags.token), order.tags.label.as_str());
         let user_data = STANDARD.encode(&order.user_data);
         let request = Request::new(Method::PUT, path, "create a box")
@@ -442,38 +446,38 @@ impl CloudApi for Azure {
             self.client.garbled(&request, cause)
         })?;
         let operation = answer.headers.get("azure-asyncoperation");
-        let life = match convert::life(&machine) {
+        let state = match convert::state(&machine) {
             // Its address is not looked at here.
-            Life::Running => Life::Coming,
-            life => life,
+            InstanceState::Running => InstanceState::Pending,
+            state => state,
         };
-        Ok(Sighting {
+        Ok(ObservedInstance {
             listed: convert::listed(ResourceKind::Machine, &machine),
-            life,
+            state,
             host_key: None,
             operation: operation.and_then(|value| value.to_str().ok()).map(str::to_owned),
         })
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let (group, name) = sighting.listed.id.split_once('/').unwrap_or_default();
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let (group, name) = observed.listed.id.split_once('/').unwrap_or_default();
         let Some(seen) = self.machine(group, name).await? else {
             return Ok(None);
         };
-        let why = match &seen.life {
-            Life::Failed { kind, .. } if *kind != ErrorKind::NoKvm => {
-                self.why_failed(sighting.operation.as_ref()).await
+        let why = match &seen.state {
+            InstanceState::Failed { kind, .. } if *kind != ErrorKind::NoKvm => {
+                self.why_failed(observed.operation.as_ref()).await
             }
             _ => None,
         };
-        Ok(Some(Sighting {
-            life: why.unwrap_or(seen.life),
-            operation: sighting.operation.clone(),
+        Ok(Some(ObservedInstance {
+            state: why.unwrap_or(seen.state),
+            operation: observed.operation.clone(),
             ..seen
         }))
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let (own, listed) = join(self.find_own(order), self.find_listed(order)).await;
         match own? {
             Some(own) => Ok(Some(own)),
@@ -481,9 +485,12 @@ impl CloudApi for Azure {
         }
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
-        let (machines, groups) =
-            try_join(self.machines(which, "list what is ours"), self.groups(which)).await?;
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        let (machines, groups) = try_join(
+            self.machines(selector, "list what is ours"),
+            self.groups(selector),
+        )
+        .await?;
         let machines = machines
             .iter()
             .map(|thing| convert::listed(ResourceKind::Machine, thing));
@@ -551,8 +558,8 @@ impl Console for Azure {
     /// Azure keeps it as a file elsewhere, at an address that is its own permission: no token goes there.
     async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
         const WHAT: &str = "read the console";
-        let which = Which::Label(label.clone());
-        let found = self.machines(&which, WHAT).await?;
+        let selector = Selector::Label(label.clone());
+        let found = self.machines(&selector, WHAT).await?;
         let missing = || self.error(ErrorKind::NotFound, WHAT, format!("there is no box {label}"));
         let id = convert::id_of(found.first().ok_or_else(missing)?);
         let (group, name) = id.split_once('/').unwrap_or_default();
@@ -560,9 +567,9 @@ impl Console for Azure {
         let request = Request::new(Method::POST, path, WHAT)
             .query("api-version", COMPUTE)
             .query("sasUriExpirationTimeInMinutes", 5);
-        let told: Diagnostics = self.client.json(&request).await?;
+        let reported: Diagnostics = self.client.json(&request).await?;
         let none = || self.error(ErrorKind::NotFound, WHAT, "the box has not written anything yet");
-        let link = told.serial_console_log_blob_uri.ok_or_else(none)?;
+        let link = reported.serial_console_log_blob_uri.ok_or_else(none)?;
         let url = Url::parse(&link).map_err(|_| self.client.garbled(&request, "no address".to_owned()))?;
         let store = self
             .client

@@ -58,12 +58,12 @@ impl Azure {
     }
 }
 
-fn finding(what: &str, is_good: bool, found: String, mend: Option<String>) -> Finding {
+fn finding(what: &str, is_good: bool, found: String, help: Option<String>) -> Finding {
     Finding {
         what: what.to_owned(),
         is_good,
         found,
-        mend,
+        help,
     }
 }
 
@@ -93,12 +93,12 @@ fn registered(name: &str, answer: &Result<Namespace, ProviderError>) -> Option<F
     if state == "Registered" {
         return None;
     }
-    let mend = Some(format!("run `az provider register --namespace {name}`"));
+    let help = Some(format!("run `az provider register --namespace {name}`"));
     let found = format!("{name} is {state} in the subscription");
-    Some(finding("subscription", false, found, mend))
+    Some(finding("subscription", false, found, help))
 }
 
-/// Tells whether the subscription may have a size in the whole region.
+/// Returns whether the subscription may have a size in the whole region.
 fn is_free(sku: &Sku) -> bool {
     sku.resource_type == "virtualMachines" && !sku.restrictions.iter().any(|limit| limit.of == "Location")
 }
@@ -126,11 +126,11 @@ fn sold(skus: &Result<Vec<Sku>, ProviderError>, size: &str, region: &str) -> Fin
         .map(|sku| sku.name.as_str())
         .take(NAMED_MAX)
         .collect();
-    let mend = match others.is_empty() {
+    let help = match others.is_empty() {
         true => format!("`az vm list-skus --location {region}` shows what it has; or use another region"),
         false => format!("with nested KVM it has {}", others.join(", ")),
     };
-    finding("type", false, why, Some(mend))
+    finding("type", false, why, Some(help))
 }
 
 /// Looks at the quota of the size's family, and at that of all processors in the region.
@@ -151,12 +151,12 @@ fn quota(usages: &Result<Vec<Usage>, ProviderError>, size: &Sku) -> Vec<Finding>
             usage.limit, usage.name.value
         );
         let is_good = left >= cores;
-        let mend = "ask for more in the Azure portal (Usage + quotas), or use another size or region";
+        let help = "ask for more in the Azure portal (Usage + quotas), or use another size or region";
         Some(finding(
             "quota",
             is_good,
             found,
-            (!is_good).then(|| mend.to_owned()),
+            (!is_good).then(|| help.to_owned()),
         ))
     };
     [of(&size.family), of("cores")].into_iter().flatten().collect()

@@ -42,7 +42,7 @@ impl<'a> Size<'a> {
         self.features.contains('a')
     }
 
-    /// Tells whether nested virtualisation was seen on every size of the family that was measured.
+    /// Returns whether nested virtualisation was seen on every size of the family that was measured.
     fn can_nest(&self) -> bool {
         if self.is_arm() || !matches!(self.rest, "" | "cc") {
             return false;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    cloud::Life,
+    cloud::InstanceState,
     error::ErrorKind,
     machine::{Listed, ResourceKind},
     tags::{Tags, is_ours},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
-/// How Google tells what went wrong.
+/// How Google reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -103,11 +103,11 @@ pub(super) fn failure(operation: &Operation) -> Option<(ErrorKind, String)> {
     Some((kind, format!("{} ({})", error.message, error.code)))
 }
 
-pub(super) fn life(instance: &Instance) -> Life {
+pub(super) fn state(instance: &Instance) -> InstanceState {
     match instance.status.as_str() {
-        "RUNNING" => Life::Running,
-        "PENDING_STOP" | "STOPPING" | "DEPROVISIONING" => Life::Leaving,
-        "STOPPED" | "TERMINATED" | "SUSPENDING" | "SUSPENDED" => Life::Failed {
+        "RUNNING" => InstanceState::Running,
+        "PENDING_STOP" | "STOPPING" | "DEPROVISIONING" => InstanceState::Terminating,
+        "STOPPED" | "TERMINATED" | "SUSPENDING" | "SUSPENDED" => InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: format!(
                 "the box of that label is there and is {} {}",
@@ -118,7 +118,7 @@ pub(super) fn life(instance: &Instance) -> Life {
             .to_owned(),
         },
         // PENDING, PROVISIONING, STAGING, REPAIRING, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -205,8 +205,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
-        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+        let reported = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {body}");
     }
 
     fn body(reason: &str) -> String {

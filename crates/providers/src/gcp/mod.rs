@@ -13,10 +13,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::{try_join, try_join3};
 use model::{
-    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::{Label, ProviderName},
     order::Order,
@@ -75,7 +75,7 @@ pub struct Access {
     pub authorize: Arc<dyn Authorize>,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -352,16 +352,16 @@ impl Gcp {
         }
     }
 
-    /// Looks at a box that is there. While it boots, asks for the host key that it tells.
-    async fn sighting(&self, instance: &Instance) -> Result<Sighting, ProviderError> {
-        let (listed, life) = (convert::listed_instance(instance), convert::life(instance));
-        let host_key = match life {
-            Life::Running => self.host_key(&listed).await?,
+    /// Looks at a box that is there. While it boots, asks for the host key that it reports.
+    async fn observed(&self, instance: &Instance) -> Result<ObservedInstance, ProviderError> {
+        let (listed, state) = (convert::listed_instance(instance), convert::state(instance));
+        let host_key = match state {
+            InstanceState::Running => self.host_key(&listed).await?,
             _ => None,
         };
-        Ok(Sighting {
+        Ok(ObservedInstance {
             listed,
-            life,
+            state,
             host_key,
             operation: None,
         })
@@ -483,7 +483,7 @@ impl CloudApi for Gcp {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         vec![("n2-standard-4", "us-central1-a")]
     }
 
@@ -495,7 +495,7 @@ impl CloudApi for Gcp {
         })
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "Google deletes the box at its deadline; its two firewall rules, which cost nothing, stay until `twolane reap`"
             .to_owned()
     }
@@ -505,7 +505,7 @@ impl CloudApi for Gcp {
         true
     }
 
-    fn tells_host_key(&self) -> bool {
+    fn reports_host_key(&self) -> bool {
         true
     }
 
@@ -547,7 +547,7 @@ impl CloudApi for Gcp {
         order: &Order,
         zone: &str,
         _prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let request = Request::new(
             Method::POST,
             self.path(&format!("zones/{zone}/instances")),
@@ -566,65 +566,67 @@ impl CloudApi for Gcp {
             address: None,
             instance_type: Some(order.candidate.instance_type.clone()),
         };
-        let life = match convert::failure(&operation) {
-            Some((kind, why)) => Life::Failed { kind, why },
-            None => Life::Coming,
+        let state = match convert::failure(&operation) {
+            Some((kind, why)) => InstanceState::Failed { kind, why },
+            None => InstanceState::Pending,
         };
-        Ok(Sighting {
+        Ok(ObservedInstance {
             listed,
-            life,
+            state,
             host_key: None,
             operation: Some(operation.name),
         })
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let zone = &sighting.listed.region;
-        if let Some(name) = &sighting.operation {
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let zone = &observed.listed.region;
+        if let Some(name) = &observed.operation {
             let path = self.path(&format!("zones/{zone}/operations/{name}"));
             let operation: Operation = self
                 .client
                 .json(&Request::get(path, "look at how a create goes"))
                 .await?;
             if let Some((kind, why)) = convert::failure(&operation) {
-                return Ok(Some(Sighting {
-                    life: Life::Failed { kind, why },
-                    ..sighting.clone()
+                return Ok(Some(ObservedInstance {
+                    state: InstanceState::Failed { kind, why },
+                    ..observed.clone()
                 }));
             }
             if operation.status != "DONE" {
-                return Ok(Some(sighting.clone()));
+                return Ok(Some(observed.clone()));
             }
         }
-        let path = self.path(&format!("zones/{zone}/instances/{}", sighting.listed.id));
+        let path = self.path(&format!("zones/{zone}/instances/{}", observed.listed.id));
         match self
             .client
             .json::<Instance>(&Request::get(path, "look at a box"))
             .await
         {
-            Ok(instance) => self.sighting(&instance).await.map(Some),
+            Ok(instance) => self.observed(&instance).await.map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let filter = format!("name={}", order.tags.label);
         let found: Vec<Instance> = self.everywhere("instances", &filter, "look for a box").await?;
         let is_ours = |instance: &&Instance| tags::is_ours(&instance.labels);
         match found.iter().find(is_ours).or(found.first()) {
-            Some(instance) => self.sighting(instance).await.map(Some),
+            Some(instance) => self.observed(instance).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
         let ours = format!("labels.{OURS}=true");
-        let filter = match which {
-            Which::AllOurs => ours,
-            Which::Label(label) => format!("({ours}) (labels.mvm-label={label})"),
-            Which::OfRun(label, run) => format!("({ours}) (labels.mvm-label={label}) (labels.mvm-run={run})"),
+        let filter = match selector {
+            Selector::AllOurs => ours,
+            Selector::Label(label) => format!("({ours}) (labels.mvm-label={label})"),
+            Selector::OfRun(label, run) => {
+                format!("({ours}) (labels.mvm-label={label}) (labels.mvm-run={run})")
+            }
         };
         let (instances, disks, firewalls) = try_join3(
             self.everywhere::<Instance>("instances", &filter, WHAT),
@@ -634,7 +636,8 @@ impl CloudApi for Gcp {
         .await?;
         let ours = |instance: &&Instance| tags::is_ours(&instance.labels);
         let instances = instances.iter().filter(ours).map(convert::listed_instance);
-        let meant = |firewall: &&Firewall| tags::is_meant(&convert::described(&firewall.description), which);
+        let meant =
+            |firewall: &&Firewall| tags::is_meant(&convert::described(&firewall.description), selector);
         let firewalls = firewalls
             .iter()
             .filter(meant)
@@ -712,7 +715,7 @@ impl Prices for Gcp {
 #[async_trait]
 impl Console for Gcp {
     async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
-        let listed = self.list(&Which::Label(label.clone())).await?;
+        let listed = self.list(&Selector::Label(label.clone())).await?;
         let machine = listed.iter().find(|listed| listed.kind == ResourceKind::Machine);
         let gone = || {
             self.error(
@@ -742,7 +745,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_told_from_a_region() {
+    fn a_zone_is_reported_from_a_region() {
         assert_eq!(
             split_place("us-central1-a"),
             ("us-central1", Some("us-central1-a"))

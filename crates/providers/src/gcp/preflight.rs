@@ -49,14 +49,14 @@ fn credentials(gcp: &Gcp, answer: &Result<Region, ProviderError>) -> Finding {
                 what,
                 is_good: true,
                 found,
-                mend: None,
+                help: None,
             }
         }
         Err(error) => Finding {
             what,
             is_good: false,
             found: error.to_string(),
-            mend: error.help.clone(),
+            help: error.help.clone(),
         },
     }
 }
@@ -68,16 +68,16 @@ fn type_there(answer: &Result<MachineType, ProviderError>, instance_type: &str, 
             what,
             is_good: true,
             found: format!("{instance_type} is offered in {zone}"),
-            mend: None,
+            help: None,
         },
         Err(error) => {
-            let mend =
+            let help =
                 format!("`gcloud compute machine-types list --zones {zone}` shows those that are offered");
             Finding {
                 what,
                 is_good: false,
                 found: error.to_string(),
-                mend: Some(mend),
+                help: Some(help),
             }
         }
     }
@@ -94,13 +94,13 @@ fn quota(quotas: &[Quota], instance_type: &str, cores: u32) -> Option<Finding> {
         "{left} of {} {} are free, and the type has {cores}",
         quota.limit, quota.metric
     );
-    let mend =
+    let help =
         (!is_good).then(|| "ask for more quota in the Google console, or use another region".to_owned());
     Some(Finding {
         what: "quota".to_owned(),
         is_good,
         found,
-        mend,
+        help,
     })
 }
 
@@ -111,7 +111,7 @@ fn kvm(gcp: &Gcp, instance_type: &str, need: KvmNeed) -> Finding {
             what,
             is_good: false,
             found: refusal.cause,
-            mend: refusal.help,
+            help: refusal.help,
         };
     }
     let found = match (need.is_needed(), series::is_metal(instance_type)) {
@@ -125,6 +125,6 @@ fn kvm(gcp: &Gcp, instance_type: &str, need: KvmNeed) -> Finding {
         what,
         is_good: true,
         found: found.to_owned(),
-        mend: None,
+        help: None,
     }
 }

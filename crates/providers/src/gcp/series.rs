@@ -15,7 +15,7 @@ pub(super) fn series(instance_type: &str) -> &str {
     instance_type.split('-').next().unwrap_or_default()
 }
 
-/// Tells whether a type is hardware of its own.
+/// Returns whether a type is hardware of its own.
 pub(super) fn is_metal(instance_type: &str) -> bool {
     instance_type.ends_with("-metal")
 }
@@ -29,7 +29,7 @@ pub(super) fn disk_type(instance_type: &str) -> &'static str {
     }
 }
 
-/// Tells whether nested virtualisation is to be switched on.
+/// Returns whether nested virtualisation is to be switched on.
 pub(super) fn is_nested(instance_type: &str, need: KvmNeed) -> bool {
     need.is_needed() && !is_metal(instance_type)
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use model::{
-    cloud::{Life, Sighting},
+    cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
     machine::{Listed, ResourceKind},
     tags::{Tags, is_ours},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
 
-/// How Hetzner tells what went wrong.
+/// How Hetzner reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -59,12 +59,12 @@ impl Dialect for Words {
 
     /// `RateLimit-Reset` says when the bucket is full again; one more request is allowed much sooner.
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
-        let told = seconds(headers, "retry-after");
+        let reported = seconds(headers, "retry-after");
         let refill = || {
             let size = seconds(headers, "ratelimit-limit")?.as_secs();
             Some(Duration::from_millis(3_600_000 / size.max(1)))
         };
-        told.or_else(refill)
+        reported.or_else(refill)
     }
 }
 
@@ -87,39 +87,39 @@ fn kind(code: &str) -> Option<ErrorKind> {
     })
 }
 
-pub(super) fn sighting(server: &Server, action: Option<&Action>) -> Sighting {
+pub(super) fn observed(server: &Server, action: Option<&Action>) -> ObservedInstance {
     let failure = action.filter(|action| action.status == "error").map(failed);
-    Sighting {
+    ObservedInstance {
         listed: listed_server(server),
-        life: failure.unwrap_or_else(|| life(&server.status)),
+        state: failure.unwrap_or_else(|| state(&server.status)),
         host_key: None,
         operation: action.map(|action| action.id.to_string()),
     }
 }
 
-fn failed(action: &Action) -> Life {
+fn failed(action: &Action) -> InstanceState {
     let (code, message) = match &action.error {
         Some(error) => (error.code.as_str(), error.message.as_str()),
         None => ("", "it does not say why"),
     };
     // Whatever is wrong with this box, another may be made.
     let kind = kind(code).unwrap_or(ErrorKind::NoCapacity);
-    Life::Failed {
+    InstanceState::Failed {
         kind,
         why: format!("{message} ({code})"),
     }
 }
 
-fn life(status: &str) -> Life {
+fn state(status: &str) -> InstanceState {
     match status {
-        "running" => Life::Running,
-        "deleting" => Life::Leaving,
-        "off" | "stopping" => Life::Failed {
+        "running" => InstanceState::Running,
+        "deleting" => InstanceState::Terminating,
+        "off" | "stopping" => InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: format!("the box of that label is there and is {status}"),
         },
         // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn listed_thing(kind: ResourceKind, thing: &Thing) -> Vec<Listed> {
     }]
 }
 
-/// Tells whether what an earlier try made can be used: it is ours, of the same label and run.
+/// Returns whether what an earlier try made can be used: it is ours, of the same label and run.
 pub(super) fn is_same(found: &BTreeMap<String, String>, tags: &Tags) -> bool {
     Tags::parse(found).is_some_and(|found| found.label == tags.label && found.run == tags.run)
 }
@@ -189,8 +189,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
-        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+        let reported = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {body}");
     }
 
     fn body(code: &str) -> String {
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn a_state_of_the_future_is_still_ours() {
-        assert_eq!(life("defragmenting"), Life::Coming);
-        assert_eq!(life("running"), Life::Running);
-        assert_eq!(life("deleting"), Life::Leaving);
+        assert_eq!(state("defragmenting"), InstanceState::Pending);
+        assert_eq!(state("running"), InstanceState::Running);
+        assert_eq!(state("deleting"), InstanceState::Terminating);
     }
 }

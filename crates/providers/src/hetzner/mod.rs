@@ -11,10 +11,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::{try_join_all, try_join5};
 use model::{
-    cloud::{CloudApi, Prepared, Retag, Sighting},
+    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::ProviderName,
     order::Order,
@@ -68,7 +68,7 @@ pub struct Access {
     pub token: String,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -284,7 +284,7 @@ impl CloudApi for Hetzner {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 
@@ -298,7 +298,7 @@ impl CloudApi for Hetzner {
         })
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
             .to_owned()
     }
@@ -325,7 +325,7 @@ impl CloudApi for Hetzner {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let name = order.tags.label.as_str();
         let firewall = prepared.ids.get("firewall").and_then(|id| id.parse().ok());
         let body = CreateServer {
@@ -350,47 +350,47 @@ impl CloudApi for Hetzner {
             .json(&body)
             .creates();
         let created: CreatedServer = self.client.json(&request).await?;
-        Ok(convert::sighting(&created.server, Some(&created.action)))
+        Ok(convert::observed(&created.server, Some(&created.action)))
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let request = Request::get(format!("/servers/{}", sighting.listed.id), "look at a box");
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let request = Request::get(format!("/servers/{}", observed.listed.id), "look at a box");
         let server = match self.client.json::<OneServer>(&request).await {
             Ok(answer) => answer.server,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let seen = convert::sighting(&server, None);
-        let Some(id) = sighting
+        let seen = convert::observed(&server, None);
+        let Some(id) = observed
             .operation
             .as_ref()
-            .filter(|_| seen.life == model::cloud::Life::Coming)
+            .filter(|_| seen.state == model::cloud::InstanceState::Pending)
         else {
-            return Ok(Some(Sighting {
-                operation: sighting.operation.clone(),
+            return Ok(Some(ObservedInstance {
+                operation: observed.operation.clone(),
                 ..seen
             }));
         };
         let request = Request::get(format!("/actions/{id}"), "look at how a create goes");
         let action = self.client.json::<OneAction>(&request).await?.action;
-        Ok(Some(convert::sighting(&server, Some(&action))))
+        Ok(Some(convert::observed(&server, Some(&action))))
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let found: Vec<Server> = self
             .named("servers", order.tags.label.as_str(), "look for a box")
             .await?;
         let same = found
             .iter()
             .find(|server| server.name == order.tags.label.as_str());
-        Ok(same.map(|server| convert::sighting(server, None)))
+        Ok(same.map(|server| convert::observed(server, None)))
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
-        let selector = match which {
-            Which::Label(label) => format!("{OURS}=true,mvm-label={label}"),
-            Which::OfRun(label, run) => format!("{OURS}=true,mvm-label={label},mvm-run={run}"),
-            Which::AllOurs => format!("{OURS}=true"),
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        let selector = match selector {
+            Selector::Label(label) => format!("{OURS}=true,mvm-label={label}"),
+            Selector::OfRun(label, run) => format!("{OURS}=true,mvm-label={label},mvm-run={run}"),
+            Selector::AllOurs => format!("{OURS}=true"),
         };
         let (servers, keys, firewalls, addresses, disks) = try_join5(
             self.all::<Server>("servers", &selector),

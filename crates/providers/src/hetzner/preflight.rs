@@ -34,13 +34,13 @@ fn credentials(answer: &Result<Vec<ServerType>, ProviderError>) -> Finding {
             what,
             is_good: true,
             found: "the token of HCLOUD_TOKEN is accepted".to_owned(),
-            mend: None,
+            help: None,
         },
         Err(error) => Finding {
             what,
             is_good: false,
             found: error.to_string(),
-            mend: error.help.clone(),
+            help: error.help.clone(),
         },
     }
 }
@@ -48,12 +48,12 @@ fn credentials(answer: &Result<Vec<ServerType>, ProviderError>) -> Finding {
 fn stock(types: &[ServerType], instance_type: &str, region: &str) -> Finding {
     let what = "type".to_owned();
     let Some(found) = types.iter().find(|found| found.name == instance_type) else {
-        let mend = Some("`hcloud server-type list` shows those that exist; the default is cx43".to_owned());
+        let help = Some("`hcloud server-type list` shows those that exist; the default is cx43".to_owned());
         return Finding {
             what,
             is_good: false,
             found: format!("Hetzner has no type {instance_type}"),
-            mend,
+            help,
         };
     };
     let places: Vec<_> = found
@@ -67,11 +67,11 @@ fn stock(types: &[ServerType], instance_type: &str, region: &str) -> Finding {
             what,
             is_good: true,
             found: format!("{instance_type} can be had in {region}"),
-            mend: None,
+            help: None,
         };
     }
     let found = format!("{instance_type} cannot be had in {region} now");
-    let mend = match places.is_empty() {
+    let help = match places.is_empty() {
         true => "it is sold out everywhere; try cpx42 or ccx23".to_owned(),
         false => format!("it can be had in {}", places.join(", ")),
     };
@@ -79,7 +79,7 @@ fn stock(types: &[ServerType], instance_type: &str, region: &str) -> Finding {
         what,
         is_good: false,
         found,
-        mend: Some(mend),
+        help: Some(help),
     }
 }
 
@@ -91,7 +91,7 @@ fn price(found: &ServerType, region: &str) -> Option<Finding> {
         what: "price".to_owned(),
         is_good: true,
         found,
-        mend: None,
+        help: None,
     })
 }
 
@@ -102,13 +102,13 @@ fn kvm(hetzner: &Hetzner, instance_type: &str, need: KvmNeed) -> Finding {
             what,
             is_good: false,
             found: refusal.cause,
-            mend: refusal.help,
+            help: refusal.help,
         },
         None => Finding {
             what,
             is_good: true,
             found: "none, and none is needed".to_owned(),
-            mend: None,
+            help: None,
         },
     }
 }

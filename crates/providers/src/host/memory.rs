@@ -8,7 +8,7 @@ use model::{
     name::{Label, RunId},
 };
 
-use super::trouble::Trouble;
+use super::error::HostError;
 
 /// What is remembered of one box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Memory {
     }
 
     /// Writes it down; it is on the disk when this returns.
-    pub(crate) fn put(&self, label: &Label, remembered: &Remembered) -> Result<(), Trouble> {
+    pub(crate) fn put(&self, label: &Label, remembered: &Remembered) -> Result<(), HostError> {
         let file = self.file(label);
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.dir)?;
@@ -55,15 +55,15 @@ impl Memory {
             new.persist(&file)?;
             fs::File::open(&self.dir)?.sync_all()
         };
-        write().map_err(|error| trouble("write", &file, &error))
+        write().map_err(|error| failure("write", &file, &error))
     }
 
-    pub(crate) fn get(&self, label: &Label) -> Result<Option<Remembered>, Trouble> {
+    pub(crate) fn get(&self, label: &Label) -> Result<Option<Remembered>, HostError> {
         let file = self.file(label);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(trouble("read", &file, &error)),
+            Err(error) => return Err(failure("read", &file, &error)),
         };
         let mut lines = text.lines();
         let address = lines.next().and_then(|line| line.parse().ok());
@@ -72,7 +72,7 @@ impl Memory {
             (Some(address), Some(run)) => Ok(Some(Remembered { address, run })),
             // It says that there may be a box, and not where: nothing may be taken for gone.
             _ => Err(
-                Trouble::invalid(format!("{file} does not say on which machine box {label} is")).with_help(
+                HostError::invalid(format!("{file} does not say on which machine box {label} is")).with_help(
                     format!("write its address and its run into {file}, each on a line of its own"),
                 ),
             ),
@@ -80,11 +80,11 @@ impl Memory {
     }
 
     /// Returns all of them, by label.
-    pub(crate) fn all(&self) -> Result<Vec<(Label, Remembered)>, Trouble> {
+    pub(crate) fn all(&self) -> Result<Vec<(Label, Remembered)>, HostError> {
         let entries = match self.dir.read_dir_utf8() {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(trouble("list", &self.dir, &error)),
+            Err(error) => return Err(failure("list", &self.dir, &error)),
         };
         let mut labels: Vec<Label> = entries
             .filter_map(|entry| Label::new(entry.ok()?.file_name()).ok())
@@ -99,16 +99,16 @@ impl Memory {
         Ok(all)
     }
 
-    pub(crate) fn forget(&self, label: &Label) -> Result<(), Trouble> {
+    pub(crate) fn forget(&self, label: &Label) -> Result<(), HostError> {
         let file = self.file(label);
         match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble("delete", &file, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure("delete", &file, &error)),
             _ => Ok(()),
         }
     }
 
     /// Forgets those of which that is so.
-    pub(crate) fn forget_if(&self, is_gone: impl Fn(&Label, &Remembered) -> bool) -> Result<(), Trouble> {
+    pub(crate) fn forget_if(&self, is_gone: impl Fn(&Label, &Remembered) -> bool) -> Result<(), HostError> {
         for (label, remembered) in self.all()? {
             if is_gone(&label, &remembered) {
                 self.forget(&label)?;
@@ -118,8 +118,8 @@ impl Memory {
     }
 }
 
-fn trouble(verb: &str, path: &camino::Utf8Path, error: &io::Error) -> Trouble {
-    Trouble::invalid(format!("cannot {verb} {path}: {error}"))
+fn failure(verb: &str, path: &camino::Utf8Path, error: &io::Error) -> HostError {
+    HostError::invalid(format!("cannot {verb} {path}: {error}"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Machines that are already there, over SSH: each serves one box at a time, and is left as it was found.
 //! `ops/ephemeral/host.sh` does all that happens on such a machine.
 
+mod error;
 mod memory;
 mod script;
 mod ssh;
-mod trouble;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     host::Address,
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, ResourceKind, Which},
+    machine::{Gone, Listed, Machine, ResourceKind, Selector},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
@@ -23,10 +23,10 @@ use model::{
     world::{Finding, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
 
+use error::{Class, HostError};
 use memory::{Memory, Remembered};
 use script::{Answer, Files};
 use ssh::Way;
-use trouble::{Class, Trouble};
 
 /// The provider's name.
 pub const NAME: &str = "host";
@@ -91,15 +91,15 @@ impl Host {
         }
     }
 
-    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
+    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, HostError> {
         if order.candidate.instance_type != AS_IT_IS {
-            return Err(Trouble::invalid(format!(
+            return Err(HostError::invalid(format!(
                 "a machine that is already there is taken as it is, not as `{}`",
                 order.candidate.instance_type
             ))
             .with_help("leave `type` and --instance-type out"));
         }
-        let address: Address = order.candidate.region.parse().map_err(Trouble::invalid)?;
+        let address: Address = order.candidate.region.parse().map_err(HostError::invalid)?;
         let script = script::up(order)?;
         let way = self.way(&address);
         let socket = way.resolve().await?;
@@ -111,11 +111,11 @@ impl Host {
         progress.report(&format!("asking {address} whether it can serve"), None);
         let answer = match way.run(&script, UP_MAX).await {
             Ok(answer) => answer,
-            Err(trouble) => {
-                if trouble.class == Class::Untouched && !was_known {
+            Err(error) => {
+                if error.class == Class::Untouched && !was_known {
                     self.memory.forget(label)?;
                 }
-                return Err(trouble);
+                return Err(error);
             }
         };
         machine(order, &address, socket, &answer)
@@ -127,7 +127,7 @@ impl Host {
         address: &Address,
         label: Option<&Label>,
         run: Option<&RunId>,
-    ) -> Result<Vec<Gone>, Trouble> {
+    ) -> Result<Vec<Gone>, HostError> {
         let words = [
             "down",
             label.map_or("-", Label::as_str),
@@ -144,7 +144,7 @@ impl Host {
     }
 
     /// Returns the machines that are asked: those with a box first, each once.
-    fn known(&self) -> Result<Vec<Address>, Trouble> {
+    fn known(&self) -> Result<Vec<Address>, HostError> {
         let mut known: Vec<Address> = Vec::new();
         let remembered = self
             .memory
@@ -159,11 +159,11 @@ impl Host {
         Ok(known)
     }
 
-    async fn destroy(&self, which: &Which) -> Result<Vec<Gone>, Trouble> {
-        let (label, run) = match which {
-            Which::Label(label) => (Some(label), None),
-            Which::OfRun(label, run) => (Some(label), Some(run)),
-            Which::AllOurs => (None, None),
+    async fn destroy(&self, selector: &Selector) -> Result<Vec<Gone>, HostError> {
+        let (label, run) = match selector {
+            Selector::Label(label) => (Some(label), None),
+            Selector::OfRun(label, run) => (Some(label), Some(run)),
+            Selector::AllOurs => (None, None),
         };
         let remembered = match label {
             Some(label) => self.memory.get(label)?,
@@ -185,13 +185,13 @@ impl Host {
                             && run.is_none_or(|run| *run == is.run)
                     })?;
                 }
-                Err(trouble) => failed = Some(trouble.while_it_may_be_there()),
+                Err(error) => failed = Some(error.while_it_may_be_there()),
             }
         }
         failed.map_or(Ok(all), Err)
     }
 
-    async fn look(&self, address: &Address) -> Result<Option<Listed>, Trouble> {
+    async fn look(&self, address: &Address) -> Result<Option<Listed>, HostError> {
         let answer = self
             .way(address)
             .run(&script::call(&["status"], &Files::default()), LOOK_MAX)
@@ -214,13 +214,13 @@ impl Host {
         }))
     }
 
-    async fn retag(&self, label: &Label, deadline: Deadline) -> Result<(), Trouble> {
+    async fn retag(&self, label: &Label, deadline: Deadline) -> Result<(), HostError> {
         let addresses = match self.memory.get(label)? {
             Some(remembered) => vec![remembered.address],
             None => self.known()?,
         };
         let deadline = deadline.unix().to_string();
-        let mut last = Trouble::new(ErrorKind::NotFound, format!("there is no box {label}"))
+        let mut last = HostError::new(ErrorKind::NotFound, format!("there is no box {label}"))
             .with_help("`twolane ls` lists them");
         for address in addresses {
             let words = ["retag", label.as_str(), &deadline];
@@ -230,18 +230,18 @@ impl Host {
                 .await
             {
                 Ok(_) => return Ok(()),
-                Err(trouble) => last = trouble,
+                Err(error) => last = error,
             }
         }
         Err(last)
     }
 
     async fn findings(&self, address: &Address, need: KvmNeed) -> Vec<Finding> {
-        let told = |what: &str, found: String, mend: Option<String>| Finding {
+        let reported = |what: &str, found: String, help: Option<String>| Finding {
             what: format!("{address} {what}"),
-            is_good: mend.is_none(),
+            is_good: help.is_none(),
             found,
-            mend,
+            help,
         };
         let way = self.way(address);
         let asked = async {
@@ -250,24 +250,24 @@ impl Host {
         };
         match asked.await {
             Ok((socket, answer)) => {
-                let reached = told("reachable", format!("at {socket}"), None);
+                let reached = reported("reachable", format!("at {socket}"), None);
                 let seen = answer.all("finding").filter_map(|line| {
-                    let [good, what, found, mend] = *line.split('|').collect::<Vec<_>>() else {
+                    let [good, what, found, help] = *line.split('|').collect::<Vec<_>>() else {
                         return None;
                     };
-                    Some(told(
+                    Some(reported(
                         what,
                         found.to_owned(),
-                        (good != "good").then(|| mend.to_owned()),
+                        (good != "good").then(|| help.to_owned()),
                     ))
                 });
                 std::iter::once(reached).chain(seen).collect()
             }
-            Err::<_, Trouble>(trouble) => {
-                let mend = trouble
+            Err::<_, HostError>(error) => {
+                let help = error
                     .help
                     .unwrap_or_else(|| format!("see what `ssh {address}` says"));
-                vec![told("reachable", trouble.cause, Some(mend))]
+                vec![reported("reachable", error.cause, Some(help))]
             }
         }
     }
@@ -278,10 +278,10 @@ fn machine(
     address: &Address,
     socket: SocketAddr,
     answer: &Answer,
-) -> Result<Machine, Trouble> {
+) -> Result<Machine, HostError> {
     let host_key = answer.one("host-key").filter(|key| key.contains(' '));
     let host_key = host_key.ok_or_else(|| {
-        Trouble::invalid(format!("{address} does not tell its SSH host key"))
+        HostError::invalid(format!("{address} does not tell its SSH host key"))
             .with_help("see that `sshd -T` there names a HostKey that can be read")
     })?;
     Ok(Machine {
@@ -297,7 +297,7 @@ fn machine(
     })
 }
 
-/// Reads what is told of one thing that was taken away. What is no resource of its own goes untold.
+/// Reads what is said of one thing that was taken away. What is no resource of its own goes unreported.
 fn gone(address: &Address, text: &str) -> Option<Gone> {
     let (kind, id) = text.split_once(' ')?;
     let (kind, id) = match kind {
@@ -327,13 +327,13 @@ impl Provider for Host {
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
         self.make(order, progress)
             .await
-            .map_err(|trouble| trouble.during("create a box"))
+            .map_err(|error| error.during("create a box"))
     }
 
-    async fn down(&self, which: &Which, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        self.destroy(which)
+    async fn down(&self, selector: &Selector, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        self.destroy(selector)
             .await
-            .map_err(|trouble| trouble.during("destroy a box"))
+            .map_err(|error| error.during("destroy a box"))
     }
 
     /// It was reachable before, and whoever guards its network goes on doing so.
@@ -341,7 +341,7 @@ impl Provider for Host {
         false
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the machine itself takes away all that twolane put there, and gives its lock back, at the deadline; after a \
          reboot too, and never by powering off"
             .to_owned()
@@ -375,11 +375,10 @@ impl Listing for Host {
         let list = async {
             let known = self.known()?;
             let looks = futures::future::join_all(known.iter().map(|address| self.look(address))).await;
-            let listed: Result<Vec<_>, Trouble> = looks.into_iter().collect();
+            let listed: Result<Vec<_>, HostError> = looks.into_iter().collect();
             Ok(listed?.into_iter().flatten().collect())
         };
-        list.await
-            .map_err(|trouble: Trouble| trouble.during("list boxes"))
+        list.await.map_err(|error: HostError| error.during("list boxes"))
     }
 }
 
@@ -396,7 +395,7 @@ impl Preflight for Host {
                 what: "machines that are already there".to_owned(),
                 is_good: true,
                 found: found.to_owned(),
-                mend: None,
+                help: None,
             }];
         }
         let asked = addresses.iter().map(|address| self.findings(address, need));
@@ -420,6 +419,6 @@ impl OwnDeadline for Host {
     async fn move_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), ProviderError> {
         self.retag(label, deadline)
             .await
-            .map_err(|trouble| trouble.during("move the deadline"))
+            .map_err(|error| error.during("move the deadline"))
     }
 }

@@ -8,7 +8,7 @@ use model::{
 };
 use serde::Deserialize;
 
-use super::trouble::Trouble;
+use super::error::HostError;
 
 /// What does everything there.
 const HOST: &str = include_str!("../../../../ops/ephemeral/host.sh");
@@ -66,9 +66,9 @@ pub(crate) fn call(words: &[&str], files: &Files) -> String {
 }
 
 /// Returns the script that takes the lock and begins stage 1.
-pub(crate) fn up(order: &Order) -> Result<String, Trouble> {
+pub(crate) fn up(order: &Order) -> Result<String, HostError> {
     let data: UserData = serde_saphyr::from_str(&order.user_data)
-        .map_err(|error| Trouble::invalid(format!("the user-data cannot be read: {error}")))?;
+        .map_err(|error| HostError::invalid(format!("the user-data cannot be read: {error}")))?;
     let mut files = Files::default();
     for file in &data.write_files {
         let (dir, name) = file.path.rsplit_once('/').unwrap_or_default();
@@ -143,7 +143,7 @@ impl Answer {
             .map(|(_, text)| text.as_str())
     }
 
-    /// Tells whether it has an end.
+    /// Returns whether it has an end.
     pub(crate) fn is_whole(&self) -> bool {
         self.lines
             .last()
@@ -151,27 +151,27 @@ impl Answer {
     }
 
     /// Returns it where it is a yes.
-    pub(crate) fn kept(self) -> Result<Self, Trouble> {
+    pub(crate) fn kept(self) -> Result<Self, HostError> {
         let Some(text) = self.one("fail") else {
             return Ok(self);
         };
         let mut parts = text.splitn(3, '|');
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (kind, cause, help) = (part(), part(), part());
-        let trouble = match kind.as_str() {
-            "busy" => Trouble::new(ErrorKind::NoCapacity, cause),
-            "taken" => Trouble::new(ErrorKind::Taken, cause),
-            "no-kvm" => Trouble::new(ErrorKind::NoKvm, cause),
-            "not-found" => Trouble::new(ErrorKind::NotFound, cause),
-            "invalid" => Trouble::new(ErrorKind::Invalid, cause),
-            "unavailable" => Trouble::new(ErrorKind::Unavailable, cause).unsure(),
+        let error = match kind.as_str() {
+            "busy" => HostError::new(ErrorKind::NoCapacity, cause),
+            "taken" => HostError::new(ErrorKind::Taken, cause),
+            "no-kvm" => HostError::new(ErrorKind::NoKvm, cause),
+            "not-found" => HostError::new(ErrorKind::NotFound, cause),
+            "invalid" => HostError::new(ErrorKind::Invalid, cause),
+            "unavailable" => HostError::new(ErrorKind::Unavailable, cause).unsure(),
             // Begun, and not ended.
-            _ => Trouble::new(ErrorKind::Invalid, cause).unsure(),
+            _ => HostError::new(ErrorKind::Invalid, cause).unsure(),
         };
         Err(if help.is_empty() {
-            trouble
+            error
         } else {
-            trouble.with_help(help)
+            error.with_help(help)
         })
     }
 }
@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_has_it_and_what_to_do() {
-        let trouble = Answer::parse("fail busy|it is taken by box m1|wait\n")
+        let error = Answer::parse("fail busy|it is taken by box m1|wait\n")
             .kept()
             .unwrap_err();
-        assert_eq!(trouble.kind, ErrorKind::NoCapacity);
+        assert_eq!(error.kind, ErrorKind::NoCapacity);
         assert_eq!(
-            (trouble.cause.as_str(), trouble.help.as_deref()),
+            (error.cause.as_str(), error.help.as_deref()),
             ("it is taken by box m1", Some("wait"))
         );
     }
@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn what_is_begun_there_may_have_left_something() {
         let class = |line: &str| Answer::parse(line).kept().unwrap_err().class;
-        assert_eq!(class("fail invalid|a|b"), super::super::trouble::Class::Untouched);
-        assert_eq!(class("fail half|a|b"), super::super::trouble::Class::Unsure);
+        assert_eq!(class("fail invalid|a|b"), super::super::error::Class::Untouched);
+        assert_eq!(class("fail half|a|b"), super::super::error::Class::Unsure);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use model::{error::ErrorKind, host::Address};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use super::{script::Answer, trouble::Trouble};
+use super::{error::HostError, script::Answer};
 
 /// What OpenSSH exits with when it is the connection that failed.
 const SSH_FAILED: i32 = 255;
@@ -63,7 +63,7 @@ impl Way {
     }
 
     /// Returns where the machine answers, as the operator's configuration has it.
-    pub(crate) async fn resolve(&self) -> Result<SocketAddr, Trouble> {
+    pub(crate) async fn resolve(&self) -> Result<SocketAddr, HostError> {
         let output = self
             .ssh(&["-G"])
             .stdin(Stdio::null())
@@ -73,13 +73,13 @@ impl Way {
         let said = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             return Err(
-                Trouble::invalid(last_lines(&String::from_utf8_lossy(&output.stderr)))
+                HostError::invalid(last_lines(&String::from_utf8_lossy(&output.stderr)))
                     .with_help(format!("see what `ssh {}` says", self.address)),
             );
         }
         let (machine, port) = self.direct(&said)?;
         let unknown = |why: String| {
-            Trouble::new(
+            HostError::new(
                 ErrorKind::NotFound,
                 format!("the name {machine} leads nowhere: {why}"),
             )
@@ -94,7 +94,7 @@ impl Way {
     }
 
     /// Reads name and port out of what `ssh -G` says. What lies behind another machine is not reached.
-    fn direct(&self, said: &str) -> Result<(String, u16), Trouble> {
+    fn direct(&self, said: &str) -> Result<(String, u16), HostError> {
         let value = |key: &str| {
             said.lines()
                 .filter_map(|line| line.split_once(' '))
@@ -103,7 +103,7 @@ impl Way {
         };
         for key in ["proxyjump", "proxycommand"] {
             if let Some(through) = value(key).filter(|through| *through != "none") {
-                return Err(Trouble::invalid(format!(
+                return Err(HostError::invalid(format!(
                     "{} is reached through `{through}`, and each box is connected to directly",
                     self.address
                 ))
@@ -121,10 +121,10 @@ impl Way {
     }
 
     /// Runs a script there as root, and returns its answer.
-    pub(crate) async fn run(&self, script: &str, limit: Duration) -> Result<Answer, Trouble> {
+    pub(crate) async fn run(&self, script: &str, limit: Duration) -> Result<Answer, HostError> {
         match timeout(limit, self.ran(script)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Trouble::unanswered(format!(
+            Err(_) => Err(HostError::unanswered(format!(
                 "{} did not answer within {} s",
                 self.address,
                 limit.as_secs()
@@ -132,7 +132,7 @@ impl Way {
         }
     }
 
-    async fn ran(&self, script: &str) -> Result<Answer, Trouble> {
+    async fn ran(&self, script: &str) -> Result<Answer, HostError> {
         let mut child = self
             .ssh(&["-T"])
             .arg(BECOME_ROOT)
@@ -165,23 +165,23 @@ impl Way {
         if output.status.code() == Some(SSH_FAILED) {
             return Err(match stdout.is_empty() {
                 true => of_connection(&self.address, &stderr),
-                false => Trouble::unanswered(format!("the connection was lost: {}", last_lines(&stderr))),
+                false => HostError::unanswered(format!("the connection was lost: {}", last_lines(&stderr))),
             });
         }
         Err(of_script(&self.address, &stderr))
     }
 }
 
-fn no_ssh(error: io::Error) -> Trouble {
+fn no_ssh(error: io::Error) -> HostError {
     if error.kind() == io::ErrorKind::NotFound {
-        return Trouble::invalid("`ssh` is not installed on this machine")
+        return HostError::invalid("`ssh` is not installed on this machine")
             .with_help("install it: apt-get install openssh-client");
     }
-    Trouble::invalid(format!("`ssh` cannot be run: {error}"))
+    HostError::invalid(format!("`ssh` cannot be run: {error}"))
 }
 
-fn no_root(address: &Address, user: &str) -> Trouble {
-    Trouble::new(
+fn no_root(address: &Address, user: &str) -> HostError {
+    HostError::new(
         ErrorKind::Unauthorized,
         format!("{user} is not root on {address}, and `sudo` asks for a password or is not there"),
     )
@@ -191,11 +191,11 @@ fn no_root(address: &Address, user: &str) -> Trouble {
 }
 
 /// Says what ssh's own words mean.
-fn of_connection(address: &Address, words: &str) -> Trouble {
+fn of_connection(address: &Address, words: &str) -> HostError {
     let said = last_lines(words);
     let says = |phrase: &str| words.contains(phrase);
     if says("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        Trouble::invalid(format!(
+        HostError::invalid(format!(
             "the SSH host key of {address} is not the one that your known_hosts has: {said}"
         ))
         .with_help(format!(
@@ -203,14 +203,14 @@ fn of_connection(address: &Address, words: &str) -> Trouble {
             known_name(address)
         ))
     } else if says("Host key verification failed") || says("host key is known for") || says("Host key for") {
-        Trouble::invalid(format!(
+        HostError::invalid(format!(
             "your known_hosts has no SSH host key of {address}: {said}"
         ))
         .with_help(format!(
             "`ssh {address}` once, and compare the fingerprint that it shows before you say yes"
         ))
     } else if says("Permission denied") || says("Too many authentication failures") {
-        Trouble::new(
+        HostError::new(
             ErrorKind::Unauthorized,
             format!("{address} takes none of your keys: {said}"),
         )
@@ -218,14 +218,14 @@ fn of_connection(address: &Address, words: &str) -> Trouble {
             "see that `ssh {address}` lets you in without a password: ssh-copy-id {address}"
         ))
     } else if says("Could not resolve hostname") {
-        Trouble::new(ErrorKind::NotFound, said).with_help("correct the address")
+        HostError::new(ErrorKind::NotFound, said).with_help("correct the address")
     } else if says("Bad configuration option")
         || says("Bad owner or permissions")
         || says("Can't open user config file")
     {
-        Trouble::invalid(format!("ssh does not start: {said}")).with_help("correct your ssh configuration")
+        HostError::invalid(format!("ssh does not start: {said}")).with_help("correct your ssh configuration")
     } else {
-        Trouble::new(ErrorKind::NotFound, format!("{address} does not answer: {said}"))
+        HostError::new(ErrorKind::NotFound, format!("{address} does not answer: {said}"))
             .with_help("see that it is switched on and its SSH server reachable from here")
     }
 }
@@ -239,18 +239,18 @@ fn known_name(address: &Address) -> String {
 }
 
 /// Says why what was sent could not even begin, or broke off in the middle.
-fn of_script(address: &Address, words: &str) -> Trouble {
+fn of_script(address: &Address, words: &str) -> HostError {
     let said = last_lines(words);
     if words.contains("No space left on device") {
-        return Trouble::invalid(format!("a disk of {address} is full: {said}"))
+        return HostError::invalid(format!("a disk of {address} is full: {said}"))
             .with_help("make room there: df -h")
             .unsure();
     }
     if words.contains("bash") && words.contains("not found") {
-        return Trouble::invalid(format!("{address} has no bash: {said}"))
+        return HostError::invalid(format!("{address} has no bash: {said}"))
             .with_help("install it there, or name another machine");
     }
-    Trouble::unanswered(format!("what was begun on {address} broke off: {said}"))
+    HostError::unanswered(format!("what was begun on {address} broke off: {said}"))
 }
 
 /// Returns the last few lines that say something, on one line.
@@ -273,17 +273,17 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(words: &str, kind: ErrorKind, mend: &str) {
-        let trouble = of_connection(&address(), words);
-        assert_eq!(trouble.kind, kind, "{trouble:?}");
+    fn check(words: &str, kind: ErrorKind, wanted: &str) {
+        let error = of_connection(&address(), words);
+        assert_eq!(error.kind, kind, "{error:?}");
         assert!(
-            trouble.help.as_deref().is_some_and(|help| help.contains(mend)),
-            "{trouble:?}"
+            error.help.as_deref().is_some_and(|help| help.contains(wanted)),
+            "{error:?}"
         );
     }
 
     #[test]
-    fn each_trouble_of_the_connection_has_its_mend() {
+    fn each_connection_error_has_a_help() {
         check(
             "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\nHost key verification failed.",
             ErrorKind::Invalid,
@@ -328,9 +328,9 @@ mod tests {
         };
         let said = "hostname desk.example.org\nport 2222\nproxyjump none\n";
         assert_eq!(way.direct(said), Ok(("desk.example.org".to_owned(), 2222)));
-        let trouble = way
+        let error = way
             .direct("hostname desk\nport 22\nproxyjump gate.example.org\n")
             .unwrap_err();
-        assert!(trouble.help.unwrap().contains("-L 2222"), "{}", trouble.cause);
+        assert!(error.help.unwrap().contains("-L 2222"), "{}", error.cause);
     }
 }

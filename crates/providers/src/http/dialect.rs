@@ -1,4 +1,4 @@
-//! How an API tells what went wrong, and what that means for us.
+//! How an API reports what went wrong, and what that means for us.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub struct ApiError {
     pub message: String,
 }
 
-/// How an API tells what went wrong.
+/// How an API reports what went wrong.
 pub trait Dialect: Send + Sync {
-    /// Reads the body of an answer that tells of a failure. None: it is not in the API's form.
+    /// Reads the body of an answer that reports of a failure. None: it is not in the API's form.
     fn read_error(&self, body: &[u8]) -> Option<ApiError>;
 
     /// Says what a failure means: the one table from status and code to kind.

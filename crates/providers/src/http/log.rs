@@ -1,4 +1,4 @@
-//! Who is told of each request. Keeps out: headers and bodies, which hold secrets.
+//! Who is notified of each request. Keeps out: headers and bodies, which hold secrets.
 
 use std::{fmt, time::Duration};
 
@@ -38,8 +38,8 @@ impl fmt::Display for Exchange {
     }
 }
 
-/// Told of each request.
+/// Reported of each request.
 pub trait RequestLog: Send + Sync {
     /// Takes one exchange.
-    fn note(&self, exchange: &Exchange);
+    fn record(&self, exchange: &Exchange);
 }

@@ -49,9 +49,9 @@ pub struct Settings {
     pub endpoint: String,
     /// How a request proves who asks.
     pub authorize: Arc<dyn Authorize>,
-    /// How the API tells what went wrong.
+    /// How the API reports what went wrong.
     pub dialect: &'static dyn Dialect,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take, answer included; none: a minute.
     pub time_max: Option<Duration>,
@@ -117,7 +117,7 @@ impl Client {
         })
     }
 
-    /// Returns the moment by the provider's own clock, as its last answer told it.
+    /// Returns the moment by the provider's own clock, as its last answer reported it.
     pub fn now(&self) -> Option<Timestamp> {
         *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,13 +158,13 @@ impl Client {
         })
     }
 
-    /// Sends a request. An answer that tells of a failure is an error, with its kind.
+    /// Sends a request. An answer that reports of a failure is an error, with its kind.
     pub async fn send(&self, request: &Request) -> Result<Answer, ProviderError> {
         let mut built = self.build(request)?;
         self.authorize(request, &mut built).await?;
         let began = Instant::now();
         let outcome = self.exchange(request, built).await;
-        self.note(request, began, &outcome);
+        self.record(request, began, &outcome);
         let (status, answer) = outcome?;
         self.classify(request, status, answer)
     }
@@ -229,20 +229,25 @@ impl Client {
 
     fn read_clock(&self, headers: &header::HeaderMap) {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
-        let told = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        if let Some(told) = told {
-            *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.timestamp());
+        let reported = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        if let Some(reported) = reported {
+            *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(reported.timestamp());
         }
     }
 
-    fn note(&self, request: &Request, began: Instant, outcome: &Result<(StatusCode, Answer), ProviderError>) {
+    fn record(
+        &self,
+        request: &Request,
+        began: Instant,
+        outcome: &Result<(StatusCode, Answer), ProviderError>,
+    ) {
         let Some(log) = &self.settings.log else { return };
         let (status, headers) = match outcome {
             Ok((status, answer)) => (Some(status.as_u16()), Some(&answer.headers)),
             Err(_) => (None, None),
         };
         let id = headers.and_then(|headers| headers.get(self.settings.dialect.request_id_header()));
-        log.note(&Exchange {
+        log.record(&Exchange {
             provider: self.settings.provider.clone(),
             operation: request.operation,
             method: request.method.to_string(),
@@ -263,25 +268,25 @@ impl Client {
             return Ok(answer);
         }
         let dialect = self.settings.dialect;
-        let told = dialect.read_error(&answer.body).unwrap_or_else(|| ApiError {
+        let reported = dialect.read_error(&answer.body).unwrap_or_else(|| ApiError {
             code: String::new(),
             message: shown(&answer.body),
         });
-        let kind = match dialect.kind(status.as_u16(), &told, request.effect) {
+        let kind = match dialect.kind(status.as_u16(), &reported, request.effect) {
             ErrorKind::RateLimited { retry_after: None } => ErrorKind::RateLimited {
                 retry_after: dialect.retry_after(&answer.headers),
             },
             kind => kind,
         };
-        let code = if told.code.is_empty() {
+        let code = if reported.code.is_empty() {
             String::new()
         } else {
-            format!("{}, ", told.code)
+            format!("{}, ", reported.code)
         };
         let help = dialect
-            .help(&kind, &told)
+            .help(&kind, &reported)
             .or_else(|| (kind == ErrorKind::Unauthorized).then(|| dialect.credentials_help().to_owned()));
-        let cause = format!("{} ({code}HTTP {})", told.message, status.as_u16());
+        let cause = format!("{} ({code}HTTP {})", reported.message, status.as_u16());
         Err(ProviderError {
             help,
             ..self.error(request, kind, cause)
@@ -326,7 +331,7 @@ impl Client {
     }
 }
 
-/// Tells whether the endpoint is on this machine, where no proxy is asked.
+/// Returns whether the endpoint is on this machine, where no proxy is asked.
 pub(crate) fn is_here(endpoint: &Url) -> bool {
     endpoint
         .host_str()

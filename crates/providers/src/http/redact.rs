@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn words_that_it_happens_to_hold_stay() {
         check(
-            "abcdefg is too short to be told apart: größer",
-            "abcdefg is too short to be told apart: größer",
+            "abcdefg is too short to be distinguished: größer",
+            "abcdefg is too short to be distinguished: größer",
         );
         assert_eq!(redact("nothing is secret", &[String::new()]), "nothing is secret");
     }

@@ -35,7 +35,7 @@ pub enum Knowledge {
 }
 
 impl Knowledge {
-    /// Tells whether a lane that needs KVM may count on it.
+    /// Returns whether a lane that needs KVM may count on it.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Own | Self::Observed | Self::Documented)
     }
@@ -56,7 +56,7 @@ impl Knowledge {
 /// What the KVM gate of a run of ours answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// Who gave the box.
+    /// Who provisioned the box.
     pub provider: String,
     /// Its size.
     pub instance_type: String,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::{
-    cloud::{Life, Sighting},
+    cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     tag_line,
     tags::{self, OURS, Tags},
     time::{Timestamp, between},
@@ -25,7 +25,7 @@ const SETTLED: Duration = Duration::from_secs(180);
 /// How long to wait after too many requests: the limits are for a minute, and the answer says so in its body.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How Latitude.sh tells what went wrong.
+/// How Latitude.sh reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -98,12 +98,12 @@ fn parts(hostname: &str) -> Option<(&str, &str)> {
     (is_part(label) && is_part(run)).then_some((label, run))
 }
 
-/// Tells whether a server is ours and is meant, by its host name alone.
-pub(super) fn is_meant(hostname: &str, which: &Which) -> bool {
-    parts(hostname).is_some_and(|(label, run)| match which {
-        Which::AllOurs => true,
-        Which::Label(name) => label == short(name.as_str()),
-        Which::OfRun(name, id) => label == short(name.as_str()) && run == short(id.as_str()),
+/// Returns whether a server is ours and is meant, by its host name alone.
+pub(super) fn is_meant(hostname: &str, selector: &Selector) -> bool {
+    parts(hostname).is_some_and(|(label, run)| match selector {
+        Selector::AllOurs => true,
+        Selector::Label(name) => label == short(name.as_str()),
+        Selector::OfRun(name, id) => label == short(name.as_str()) && run == short(id.as_str()),
     })
 }
 
@@ -127,42 +127,44 @@ pub(super) fn tags_in(text: &Option<String>) -> Option<Tags> {
 }
 
 /// Returns a server as it stands. `before` is the state that it was last seen in, where it was.
-pub(super) fn sighting(
+pub(super) fn observed(
     server: &Resource<Server>,
     tags: Option<Tags>,
     before: Option<&str>,
     now: Option<Timestamp>,
-) -> Sighting {
-    Sighting {
+) -> ObservedInstance {
+    ObservedInstance {
         listed: listed_server(server, tags),
-        life: life(&server.attributes, before, now),
+        state: state(&server.attributes, before, now),
         host_key: None,
         operation: None,
     }
 }
 
-/// Tells whether a server is billed otherwise than by the hour.
+/// Returns whether a server is billed otherwise than by the hour.
 pub(super) fn is_not_hourly(server: &Server) -> Option<&str> {
     let billing = server.plan.as_ref()?.billing.as_deref()?;
     (billing != "hourly").then_some(billing)
 }
 
-fn life(server: &Server, before: Option<&str>, now: Option<Timestamp>) -> Life {
+fn state(server: &Server, before: Option<&str>, now: Option<Timestamp>) -> InstanceState {
     if let Some(billing) = is_not_hourly(server) {
-        return Life::Failed {
+        return InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: format!("it is billed {billing}, not by the hour"),
         };
     }
     match server.status.as_str() {
         // It may say so before it is installed: believed after another state, or when it has stood a while.
-        "on" if before.is_some_and(|before| before != "on") || has_settled(server, now) => Life::Running,
-        "failed_deployment" | "failed_disk_erasing" => Life::Failed {
+        "on" if before.is_some_and(|before| before != "on") || has_settled(server, now) => {
+            InstanceState::Running
+        }
+        "failed_deployment" | "failed_disk_erasing" => InstanceState::Failed {
             kind: ErrorKind::NoCapacity,
             why: format!("it could not be installed (status {})", server.status),
         },
         // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -196,10 +198,10 @@ pub(super) fn listed_thing(
     kind: ResourceKind,
     id: &str,
     text: &Option<String>,
-    which: &Which,
+    selector: &Selector,
 ) -> Option<Listed> {
     let pairs = tag_line::read(text.as_deref()?)?;
-    tags::is_meant(&pairs, which).then(|| Listed {
+    tags::is_meant(&pairs, selector).then(|| Listed {
         kind,
         id: id.to_owned(),
         region: String::new(),
@@ -210,7 +212,7 @@ pub(super) fn listed_thing(
     })
 }
 
-/// Tells whether an earlier try of the same run made this user-data.
+/// Returns whether an earlier try of the same run made this user-data.
 pub(super) fn is_same_data(found: &UserData, tags: &Tags, content: &str) -> bool {
     let same = |it: &Tags| it.label == tags.label && it.run == tags.run;
     let bare = |text: &str| text.split_whitespace().collect::<String>();
@@ -221,7 +223,7 @@ pub(super) fn is_same_data(found: &UserData, tags: &Tags, content: &str) -> bool
             .is_some_and(|found| bare(found) == content)
 }
 
-/// Tells whether an earlier try of the same run made this key.
+/// Returns whether an earlier try of the same run made this key.
 pub(super) fn is_same_key(found: &Key, tags: &Tags, public_key: &str) -> bool {
     let same = |it: &Tags| it.label == tags.label && it.run == tags.run;
     let body = |key: &str| -> Vec<String> { key.split_whitespace().take(2).map(str::to_owned).collect() };
@@ -244,8 +246,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
-        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+        let reported = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {body}");
     }
 
     fn body(code: &str, detail: &str) -> String {
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_fits_and_tells_label_and_run_apart() {
+    fn a_host_name_fits_and_reports_label_and_run_apart() {
         let name = hostname(&tags(&"a".repeat(40), &"b".repeat(40)));
         assert!(
             name.len() <= 32
@@ -316,20 +318,20 @@ mod tests {
         );
         let name = hostname(&tags("web-1", "r1"));
         let web = Label::new("web-1").unwrap();
-        assert!(is_meant(&name, &Which::AllOurs) && is_meant(&name, &Which::Label(web.clone())));
+        assert!(is_meant(&name, &Selector::AllOurs) && is_meant(&name, &Selector::Label(web.clone())));
         assert!(is_meant(
             &name,
-            &Which::OfRun(web.clone(), RunId::new("r1").unwrap())
+            &Selector::OfRun(web.clone(), RunId::new("r1").unwrap())
         ));
-        assert!(!is_meant(&name, &Which::OfRun(web, RunId::new("r2").unwrap())));
-        assert!(!is_meant(&name, &Which::Label(Label::new("web-2").unwrap())));
+        assert!(!is_meant(&name, &Selector::OfRun(web, RunId::new("r2").unwrap())));
+        assert!(!is_meant(&name, &Selector::Label(Label::new("web-2").unwrap())));
         for foreign in [
             "web-1",
             "mvm-ephemeral",
             "mvm-ephemeral-web-1",
             "mvm-ephemeral-0123456z-01234567",
         ] {
-            assert!(!is_meant(foreign, &Which::AllOurs), "{foreign}");
+            assert!(!is_meant(foreign, &Selector::AllOurs), "{foreign}");
         }
     }
 
@@ -340,16 +342,16 @@ mod tests {
             let server =
                 serde_json::json!({"hostname": "h", "status": status, "created_at": made.to_string()});
             let now = model::time::after(made, Duration::from_secs(seconds));
-            life(&serde_json::from_value(server).unwrap(), before, Some(now))
+            state(&serde_json::from_value(server).unwrap(), before, Some(now))
         };
-        assert_eq!(life_of("on", None, 5), Life::Coming);
-        assert_eq!(life_of("on", Some("on"), 60), Life::Coming);
-        assert_eq!(life_of("on", Some("on"), 200), Life::Running);
-        assert_eq!(life_of("on", Some("deploying"), 20), Life::Running);
-        assert_eq!(life_of("of the future", Some("on"), 20), Life::Coming);
+        assert_eq!(life_of("on", None, 5), InstanceState::Pending);
+        assert_eq!(life_of("on", Some("on"), 60), InstanceState::Pending);
+        assert_eq!(life_of("on", Some("on"), 200), InstanceState::Running);
+        assert_eq!(life_of("on", Some("deploying"), 20), InstanceState::Running);
+        assert_eq!(life_of("of the future", Some("on"), 20), InstanceState::Pending);
         assert!(matches!(
             life_of("failed_deployment", None, 5),
-            Life::Failed { .. }
+            InstanceState::Failed { .. }
         ));
     }
 }

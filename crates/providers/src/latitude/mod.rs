@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join3};
 use model::{
-    cloud::{CloudApi, Life, Prepared, Retag, Sighting},
+    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::ProviderName,
     order::Order,
@@ -77,7 +77,7 @@ pub struct Access {
     pub project: Option<String>,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -300,7 +300,7 @@ impl CloudApi for Latitude {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         vec![(CHEAPEST, ANY)]
     }
 
@@ -312,7 +312,7 @@ impl CloudApi for Latitude {
         })
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
             .to_owned()
     }
@@ -358,7 +358,7 @@ impl CloudApi for Latitude {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let (plan, site) = place.split_once('/').unwrap_or((place, ANY));
         let id = |what: &str| prepared.ids.get(what).map_or("", String::as_str);
         let attributes = CreateServer {
@@ -382,55 +382,55 @@ impl CloudApi for Latitude {
             .json(&body)
             .creates();
         let server = self.client.json::<One<Server>>(&request).await?.data;
-        let seen = convert::sighting(&server, Some(order.tags.clone()), None, self.client.now());
+        let seen = convert::observed(&server, Some(order.tags.clone()), None, self.client.now());
         if let Some(billing) = convert::is_not_hourly(&server.attributes) {
             return Err(self.undo(&seen.listed, billing).await);
         }
         // Whatever the answer says: only what is asked for afterwards is believed.
-        Ok(Sighting {
-            life: Life::Coming,
+        Ok(ObservedInstance {
+            state: InstanceState::Pending,
             ..seen
         })
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let request = Request::get(format!("/servers/{}", sighting.listed.id), "look at a box");
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let request = Request::get(format!("/servers/{}", observed.listed.id), "look at a box");
         let server = match self.client.json::<One<Server>>(&request).await {
             Ok(answer) => answer.data,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let before = Some(sighting.listed.state.as_str());
-        let tags = sighting.listed.tags.clone();
-        Ok(Some(convert::sighting(&server, tags, before, self.client.now())))
+        let before = Some(observed.listed.state.as_str());
+        let tags = observed.listed.tags.clone();
+        Ok(Some(convert::observed(&server, tags, before, self.client.now())))
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         const LOOK: &str = "look for a box";
         let (servers, user_data) = try_join(
             self.all::<Server>("/servers", LOOK),
             self.all::<UserData>("/user_data", LOOK),
         )
         .await?;
-        let which = Which::Label(order.tags.label.clone());
+        let selector = Selector::Label(order.tags.label.clone());
         let own = convert::hostname(&order.tags);
         let seen = |server: &Resource<Server>| {
             let hostname = &server.attributes.hostname;
             // The name says whose it is, even while its user-data is not listed yet.
             let by_name = || (*hostname == own).then(|| order.tags.clone());
             let tags = convert::tags_of(hostname, &user_data).or_else(by_name);
-            convert::sighting(server, tags, None, self.client.now())
+            convert::observed(server, tags, None, self.client.now())
         };
         let found = servers
             .iter()
-            .filter(|server| convert::is_meant(&server.attributes.hostname, &which));
+            .filter(|server| convert::is_meant(&server.attributes.hostname, &selector));
         // Names need not be unique: the box of this run counts before another's.
         Ok(found
             .min_by_key(|server| server.attributes.hostname != own)
             .map(seen))
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const LIST: &str = "list what is ours";
         let (servers, user_data, keys) = try_join3(
             self.all::<Server>("/servers", LIST),
@@ -440,17 +440,22 @@ impl CloudApi for Latitude {
         .await?;
         let servers = servers
             .iter()
-            .filter(|server| convert::is_meant(&server.attributes.hostname, which))
+            .filter(|server| convert::is_meant(&server.attributes.hostname, selector))
             .map(|server| {
                 let tags = convert::tags_of(&server.attributes.hostname, &user_data);
                 convert::listed_server(server, tags)
             });
         let data = user_data.iter().filter_map(|it| {
-            convert::listed_thing(ResourceKind::UserData, &it.id, &it.attributes.description, which)
+            convert::listed_thing(
+                ResourceKind::UserData,
+                &it.id,
+                &it.attributes.description,
+                selector,
+            )
         });
         let keys = keys
             .iter()
-            .filter_map(|it| convert::listed_thing(ResourceKind::Key, &it.id, &it.attributes.name, which));
+            .filter_map(|it| convert::listed_thing(ResourceKind::Key, &it.id, &it.attributes.name, selector));
         Ok(servers.chain(data).chain(keys).collect())
     }
 

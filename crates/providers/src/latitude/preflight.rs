@@ -91,7 +91,7 @@ fn good(what: &str, found: &str) -> Finding {
         what: what.to_owned(),
         is_good: true,
         found: found.to_owned(),
-        mend: None,
+        help: None,
     }
 }
 
@@ -100,6 +100,6 @@ fn bad(what: &str, error: &ProviderError) -> Finding {
         what: what.to_owned(),
         is_good: false,
         found: error.to_string(),
-        mend: error.help.clone(),
+        help: error.help.clone(),
     }
 }

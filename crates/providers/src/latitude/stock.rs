@@ -80,7 +80,7 @@ pub(super) fn choices(plans: &[Plan], systems: &[System], wanted: Wanted<'_>) ->
         .collect()
 }
 
-/// Tells whether a plan can be what is wanted: it takes user-data and keys, and the operating system.
+/// Returns whether a plan can be what is wanted: it takes user-data and keys, and the operating system.
 fn is_fit(plan: &Plan, systems: &[System], wanted: Wanted<'_>) -> bool {
     let is_named = match wanted.plan {
         CHEAPEST => is_plain(plan),
@@ -96,7 +96,7 @@ fn is_fit(plan: &Plan, systems: &[System], wanted: Wanted<'_>) -> bool {
     is_named && has("user_data") && has("ssh") && runs
 }
 
-/// Tells whether a plan is what anybody would take: x86, and no GPU to be paid for.
+/// Returns whether a plan is what anybody would take: x86, and no GPU to be paid for.
 fn is_plain(plan: &Plan) -> bool {
     let has_gpu = plan
         .specs

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
 use super::{
+    error::{LocalError, end_of},
     programs::Programs,
-    trouble::{Trouble, end_of},
 };
 
 const PROBE: &str = include_str!("../../../../ops/ephemeral/kvm-gate.py");
@@ -58,7 +58,7 @@ impl Choice {
         }
     }
 
-    /// Returns what a guest's kernel is told. All emulated CPUs read one and the same time stamp counter (QEMU's
+    /// Returns what a guest's kernel is reported. All emulated CPUs read one and the same time stamp counter (QEMU's
     /// `cpu_get_ticks`), but do not say so; every other clock of the guest costs a way out of it for each look.
     pub(crate) fn kernel_arguments(&self) -> &'static str {
         match self.how {
@@ -94,7 +94,11 @@ struct Answer {
 
 impl Probe {
     /// Chooses, after having probed where that is left to us.
-    pub(crate) async fn choose(&self, wanted: Acceleration, programs: &Programs) -> Result<Choice, Trouble> {
+    pub(crate) async fn choose(
+        &self,
+        wanted: Acceleration,
+        programs: &Programs,
+    ) -> Result<Choice, LocalError> {
         let (is_kvm, why) = match wanted {
             Acceleration::Kvm => (true, "as configured".to_owned()),
             Acceleration::Tcg => (false, "as configured".to_owned()),
@@ -148,7 +152,7 @@ fn reason(answer: &Answer) -> String {
     }
 }
 
-async fn ask(python: &str) -> Result<Answer, Trouble> {
+async fn ask(python: &str) -> Result<Answer, LocalError> {
     let run = async {
         let mut child = Command::new(python)
             .args(["-I", "-", "--limit", "5"])
@@ -165,10 +169,10 @@ async fn ask(python: &str) -> Result<Answer, Trouble> {
     };
     let output = run
         .await
-        .map_err(|e| Trouble::system(format!("probe /dev/kvm with {python}"), e))?;
+        .map_err(|e| LocalError::system(format!("probe /dev/kvm with {python}"), e))?;
     serde_json::from_slice(&output.stdout).map_err(|e| {
         let said = end_of(&String::from_utf8_lossy(&output.stderr), 3);
-        Trouble::invalid(format!("the probe of /dev/kvm gave no answer ({e}): {said}"))
+        LocalError::invalid(format!("the probe of /dev/kvm gave no answer ({e}): {said}"))
             .with_help("set the acceleration to `kvm` or `tcg` to go without the probe")
     })
 }
@@ -200,11 +204,11 @@ mod tests {
     #[tokio::test]
     async fn a_probe_that_cannot_run_is_an_error() {
         for (python3, why) in [("/nonexistent", "/nonexistent"), ("/bin/true", "no answer")] {
-            let trouble = Probe::default()
+            let error = Probe::default()
                 .choose(Acceleration::Auto, &programs("/bin/true", python3))
                 .await
                 .unwrap_err();
-            assert!(trouble.cause.contains(why), "{trouble:?}");
+            assert!(error.cause.contains(why), "{error:?}");
         }
     }
 

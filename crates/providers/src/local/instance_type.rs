@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::trouble::Trouble;
+use super::error::LocalError;
 
 /// The size of an order that names none.
 pub(crate) const DEFAULT: &str = "2x4g";
@@ -16,9 +16,9 @@ pub(crate) struct InstanceType {
 
 impl InstanceType {
     /// Reads `2x4g`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Trouble> {
+    pub(crate) fn parse(text: &str) -> Result<Self, LocalError> {
         let refuse = |why: &str| {
-            Trouble::invalid(format!("`{text}` is not an instance type of `local`: {why}"))
+            LocalError::invalid(format!("`{text}` is not an instance type of `local`: {why}"))
                 .with_help("write vCPUs x GiB of memory, such as `2x4g`")
         };
         let (cpus, memory) = text

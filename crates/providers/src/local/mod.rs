@@ -1,6 +1,7 @@
 //! Boxes on this machine: each is a QEMU process, and a directory that holds all that belongs to it.
 
 mod accel;
+mod error;
 mod image;
 mod instance_type;
 mod preflight;
@@ -11,7 +12,6 @@ mod qmp;
 mod seed;
 mod space;
 mod store;
-mod trouble;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,7 +20,7 @@ use camino::Utf8PathBuf;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, ResourceKind, Which},
+    machine::{Gone, Listed, Machine, ResourceKind, Selector},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
@@ -35,9 +35,9 @@ pub use programs::Programs;
 use instance_type::InstanceType;
 use store::Record;
 
+pub(crate) use error::LocalError;
 pub(crate) use programs::path_of;
 pub(crate) use store::{BoxDir, Lock};
-pub(crate) use trouble::Trouble;
 
 /// The provider's name.
 pub const NAME: &str = "local";
@@ -85,7 +85,7 @@ impl Local {
         }
     }
 
-    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
+    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, LocalError> {
         let size = InstanceType::parse(&order.candidate.instance_type)?;
         check_region(&order.candidate.region)?;
         self.settings.programs.check()?;
@@ -123,16 +123,16 @@ impl Local {
         };
         match start(&vm, &lock, progress).await {
             Ok(record) => Ok(machine_of(&order.tags.label, &record)),
-            Err(trouble) => {
+            Err(error) => {
                 qemu::end(directory.path()).await?;
                 lock.delete()?;
-                Err(trouble)
+                Err(error)
             }
         }
     }
 
     /// Destroys the box of that label; with `run` only if it was made for that run.
-    async fn destroy(&self, label: &Label, run: Option<&RunId>) -> Result<Vec<Gone>, Trouble> {
+    async fn destroy(&self, label: &Label, run: Option<&RunId>) -> Result<Vec<Gone>, LocalError> {
         let directory = BoxDir::of(&self.state_dir, label);
         let Some(lock) = directory.lock().await? else {
             // Somebody has deleted the directory; QEMU may run on without it.
@@ -146,7 +146,7 @@ impl Local {
         let was_box = qemu::end(directory.path()).await? || directory.record().is_some();
         lock.delete()?;
         if directory.is_there() || !process::find(directory.path()).is_empty() {
-            return Err(Trouble::new(
+            return Err(LocalError::new(
                 ErrorKind::Unavailable,
                 format!("{} was destroyed and is still there", directory.path()),
             ));
@@ -161,22 +161,22 @@ impl Local {
         .concat())
     }
 
-    fn directory_of(&self, label: &Label) -> Result<BoxDir, Trouble> {
+    fn directory_of(&self, label: &Label) -> Result<BoxDir, LocalError> {
         let directory = BoxDir::of(&self.state_dir, label);
         if directory.is_there() {
             return Ok(directory);
         }
         Err(
-            Trouble::new(ErrorKind::NotFound, format!("there is no box {label}"))
+            LocalError::new(ErrorKind::NotFound, format!("there is no box {label}"))
                 .with_help("`twolane ls` lists them"),
         )
     }
 
-    async fn set_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), Trouble> {
+    async fn set_deadline(&self, label: &Label, deadline: Deadline) -> Result<(), LocalError> {
         let directory = self.directory_of(label)?;
         let lock = directory.lock().await?;
         let (Some(lock), Some(mut record)) = (lock, directory.record()) else {
-            return Err(Trouble::new(
+            return Err(LocalError::new(
                 ErrorKind::NotFound,
                 format!("there is no box {label}"),
             ));
@@ -204,37 +204,37 @@ impl Provider for Local {
             .map_err(|e| e.during("create a box"))
     }
 
-    async fn down(&self, which: &Which, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        let destroyed = |e: Trouble| e.during("destroy a box");
-        let labels = match which {
-            Which::Label(label) | Which::OfRun(label, _) => vec![label.clone()],
-            Which::AllOurs => {
+    async fn down(&self, selector: &Selector, _progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        let destroyed = |e: LocalError| e.during("destroy a box");
+        let labels = match selector {
+            Selector::Label(label) | Selector::OfRun(label, _) => vec![label.clone()],
+            Selector::AllOurs => {
                 let all = BoxDir::all(&self.state_dir).map_err(destroyed)?;
                 all.into_iter().map(|(label, _)| label).collect()
             }
         };
-        let run = match which {
-            Which::OfRun(_, run) => Some(run),
-            Which::Label(_) | Which::AllOurs => None,
+        let run = match selector {
+            Selector::OfRun(_, run) => Some(run),
+            Selector::Label(_) | Selector::AllOurs => None,
         };
         let mut gone = Vec::new();
         let mut failed = None;
         for label in labels {
             match self.destroy(&label, run).await {
                 Ok(more) => gone.extend(more),
-                Err(trouble) => failed = Some(trouble),
+                Err(error) => failed = Some(error),
             }
         }
         match failed {
-            Some(trouble) => Err(destroyed(trouble)),
+            Some(error) => Err(destroyed(error)),
             None => Ok(gone),
         }
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         let refusal = match InstanceType::parse(instance_type) {
-            Err(trouble) => trouble,
-            Ok(_) if need == KvmNeed::Metal => Trouble::new(
+            Err(error) => error,
+            Ok(_) if need == KvmNeed::Metal => LocalError::new(
                 ErrorKind::NoKvm,
                 "a local box is a virtual machine, and the lane asks for hardware",
             )
@@ -248,7 +248,7 @@ impl Provider for Local {
         false
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "it is a process of this machine and ends with it; if only twolane dies, a watchdog process beside the box's QEMU \
          kills it at the deadline and deletes its disk"
             .to_owned()
@@ -309,7 +309,7 @@ impl Console for Local {
             let file = self.directory_of(label)?.file("console.log");
             match std::fs::read(&file) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-                read => read.map_err(|e| Trouble::system(format!("read {file}"), e)),
+                read => read.map_err(|e| LocalError::system(format!("read {file}"), e)),
             }
         };
         read().map_err(|e| e.during("read the console"))
@@ -326,7 +326,7 @@ impl OwnDeadline for Local {
 }
 
 /// Returns the box that is there already when it is the one that is ordered.
-fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, Trouble> {
+fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, LocalError> {
     let directory = lock.directory();
     let Some(record) = directory.record() else {
         return Ok(None);
@@ -336,7 +336,7 @@ fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, Trouble> {
     if theirs.as_ref().is_none_or(|tags| tags.run != order.tags.run) {
         let owner = theirs.map_or_else(|| "something else".to_owned(), |tags| format!("run {}", tags.run));
         return Err(
-            Trouble::new(ErrorKind::Taken, format!("the label {label} belongs to {owner}")).with_help(
+            LocalError::new(ErrorKind::Taken, format!("the label {label} belongs to {owner}")).with_help(
                 format!("choose another label, or destroy that box: twolane down {label}"),
             ),
         );
@@ -346,7 +346,7 @@ fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, Trouble> {
 }
 
 /// Starts the box in its locked directory. What a killed attempt of the same run left there goes first.
-async fn start(vm: &qemu::Vm<'_>, lock: &Lock, progress: &dyn Progress) -> Result<Record, Trouble> {
+async fn start(vm: &qemu::Vm<'_>, lock: &Lock, progress: &dyn Progress) -> Result<Record, LocalError> {
     qemu::end(lock.directory().path()).await?;
     lock.empty()?;
     let mut record = Record {
@@ -366,10 +366,10 @@ async fn start(vm: &qemu::Vm<'_>, lock: &Lock, progress: &dyn Progress) -> Resul
             Err(qemu::Failed::PortTaken) => {
                 progress.report("the port was taken meanwhile, trying another", None)
             }
-            Err(qemu::Failed::Otherwise(trouble)) => return Err(trouble),
+            Err(qemu::Failed::Otherwise(error)) => return Err(error),
         }
     }
-    Err(Trouble::new(
+    Err(LocalError::new(
         ErrorKind::Unavailable,
         format!("{PORTS_MAX} free ports of 127.0.0.1 in a row were taken by others before QEMU had them"),
     ))
@@ -419,9 +419,9 @@ fn gone(label: &Label, was_box: bool, had_disk: bool, directory: &BoxDir) -> Vec
     machine.into_iter().chain(disk).collect()
 }
 
-fn check_region(region: &str) -> Result<(), Trouble> {
+fn check_region(region: &str) -> Result<(), LocalError> {
     if region == REGION {
         return Ok(());
     }
-    Err(Trouble::invalid(format!("`local` has no region `{region}`")).with_help("leave `region` out"))
+    Err(LocalError::invalid(format!("`local` has no region `{region}`")).with_help("leave `region` out"))
 }

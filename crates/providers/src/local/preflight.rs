@@ -8,10 +8,10 @@ use model::{
 
 use super::{
     Local,
+    error::LocalError,
     image::{self, Image},
     instance_type::InstanceType,
     programs, space,
-    trouble::Trouble,
 };
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl Local {
             None => bad(
                 what,
                 format!("`{program}` is not installed"),
-                programs::mend(package),
+                programs::help(package),
             ),
         };
         needed.into_iter().map(look).collect()
@@ -57,7 +57,7 @@ impl Local {
     fn disk(&self) -> Finding {
         let has_image = image::is_there(&self.cache_dir, &image::default_key(&self.settings));
         let image_bytes = if has_image { 0 } else { space::IMAGE_BYTES };
-        let check = || -> Result<u64, Trouble> {
+        let check = || -> Result<u64, LocalError> {
             let cache = space::disk_free(&self.cache_dir)?;
             space::check_disk(&self.cache_dir, image_bytes, cache, "making a base image")?;
             let state = space::disk_free(&self.state_dir)?;
@@ -94,7 +94,7 @@ fn instance_type_default() -> &'static str {
 }
 
 fn memory(instance_type: &str) -> Finding {
-    let check = || -> Result<u64, Trouble> {
+    let check = || -> Result<u64, LocalError> {
         let size = InstanceType::parse(instance_type)?;
         let available = space::memory_available()?;
         space::check_memory(size, available)?;
@@ -106,14 +106,14 @@ fn memory(instance_type: &str) -> Finding {
     )
 }
 
-fn finding(what: &str, result: Result<String, Trouble>) -> Finding {
+fn finding(what: &str, result: Result<String, LocalError>) -> Finding {
     match result {
         Ok(found) => good(what, found),
-        Err(trouble) => Finding {
+        Err(error) => Finding {
             what: what.to_owned(),
             is_good: false,
-            found: trouble.cause,
-            mend: trouble.help,
+            found: error.cause,
+            help: error.help,
         },
     }
 }
@@ -123,15 +123,15 @@ fn good(what: &str, found: impl Into<String>) -> Finding {
         what: what.to_owned(),
         is_good: true,
         found: found.into(),
-        mend: None,
+        help: None,
     }
 }
 
-fn bad(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Finding {
+fn bad(what: &str, found: impl Into<String>, help: impl Into<String>) -> Finding {
     Finding {
         what: what.to_owned(),
         is_good: false,
         found: found.into(),
-        mend: Some(mend.into()),
+        help: Some(help.into()),
     }
 }

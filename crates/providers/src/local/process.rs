@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use model::error::ErrorKind;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::trouble::Trouble;
+use super::error::LocalError;
 
 /// The file that QEMU writes its pid to. Its full path in a command line marks a process as the box's.
 pub(crate) const PIDFILE: &str = "qemu.pid";
@@ -45,7 +45,7 @@ pub(crate) async fn wait_until_gone(directory: &Utf8Path, patience: Duration) ->
 }
 
 /// Kills the box's processes, those too that appear meanwhile, and returns once there is none.
-pub(crate) async fn kill(directory: &Utf8Path) -> Result<(), Trouble> {
+pub(crate) async fn kill(directory: &Utf8Path) -> Result<(), LocalError> {
     let start = Instant::now();
     loop {
         let alive = find(directory);
@@ -54,7 +54,7 @@ pub(crate) async fn kill(directory: &Utf8Path) -> Result<(), Trouble> {
         }
         if start.elapsed() >= PATIENCE {
             let pids: Vec<_> = alive.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
-            return Err(Trouble::new(
+            return Err(LocalError::new(
                 ErrorKind::Unavailable,
                 format!("the processes of {directory} do not end: {}", pids.join(", ")),
             ));
@@ -71,7 +71,7 @@ fn kill_one(pid: Pid, directory: &Utf8Path) {
     if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
         && is_of(pid, directory)
     {
-        // It may have ended by itself: the next look tells.
+        // It may have ended by itself: the next look reports.
         let _ = pidfd_send_signal(handle, Signal::KILL);
     }
 }
@@ -80,7 +80,7 @@ fn is_of(pid: Pid, directory: &Utf8Path) -> bool {
     fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).is_ok_and(|line| names(&line, directory))
 }
 
-/// Tells whether a command line says `-pidfile DIRECTORY/qemu.pid`.
+/// Returns whether a command line says `-pidfile DIRECTORY/qemu.pid`.
 fn names(command_line: &[u8], directory: &Utf8Path) -> bool {
     let pidfile = directory.join(PIDFILE);
     let arguments: Vec<_> = command_line.split(|byte| *byte == 0).collect();

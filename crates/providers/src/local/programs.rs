@@ -4,7 +4,7 @@ use std::env;
 
 use camino::Utf8PathBuf;
 
-use super::trouble::Trouble;
+use super::error::LocalError;
 
 /// The programs that a box is run with. A bare name is looked for in PATH.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Default for Programs {
 
 impl Programs {
     /// Refuses when one is missing.
-    pub(crate) fn check(&self) -> Result<(), Trouble> {
+    pub(crate) fn check(&self) -> Result<(), LocalError> {
         need(&self.qemu, "qemu-system-x86")?;
         need(&self.qemu_img, "qemu-utils")?;
         need(&self.python3, "python3")
@@ -41,15 +41,15 @@ impl Programs {
 }
 
 /// Refuses when a program is missing, with the package that it comes in.
-pub(crate) fn need(program: &str, package: &str) -> Result<(), Trouble> {
+pub(crate) fn need(program: &str, package: &str) -> Result<(), LocalError> {
     if path_of(program).is_some() {
         return Ok(());
     }
-    Err(Trouble::invalid(format!("`{program}` is not installed")).with_help(mend(package)))
+    Err(LocalError::invalid(format!("`{program}` is not installed")).with_help(help(package)))
 }
 
 /// Returns the command that installs a package.
-pub(crate) fn mend(package: &str) -> String {
+pub(crate) fn help(package: &str) -> String {
     format!("sudo apt-get install --no-install-recommends {package}")
 }
 

@@ -16,12 +16,12 @@ use tokio::process::{Child, Command};
 use super::{
     Programs,
     accel::Choice,
+    error::{LocalError, end_of},
     image::Base,
     instance_type::InstanceType,
     process::{self, PIDFILE},
     qmp, seed,
     store::{BoxDir, Lock},
-    trouble::{Trouble, end_of},
 };
 
 const WATCHDOG: &str = include_str!("watchdog.py");
@@ -52,31 +52,31 @@ pub(crate) struct Vm<'a> {
 pub(crate) enum Failed {
     /// The port belongs to somebody else by now.
     PortTaken,
-    Otherwise(Trouble),
+    Otherwise(LocalError),
 }
 
-impl From<Trouble> for Failed {
-    fn from(trouble: Trouble) -> Self {
-        Self::Otherwise(trouble)
+impl From<LocalError> for Failed {
+    fn from(error: LocalError) -> Self {
+        Self::Otherwise(error)
     }
 }
 
 /// Returns a port of the loopback that is free now.
-pub(crate) fn free_port() -> Result<u16, Trouble> {
+pub(crate) fn free_port() -> Result<u16, LocalError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(|e| Trouble::system("find a free port on 127.0.0.1", e))
+        .map_err(|e| LocalError::system("find a free port on 127.0.0.1", e))
 }
 
 impl Vm<'_> {
     /// Makes the box's disks.
-    pub(crate) async fn make_disks(&self, lock: &Lock) -> Result<(), Trouble> {
+    pub(crate) async fn make_disks(&self, lock: &Lock) -> Result<(), LocalError> {
         let directory = lock.directory();
         let seed = seed::image(&self.order.tags, &self.order.user_data)?;
         write_private(&directory.file("seed.iso"), &seed)
             .and_then(|()| write_private(&directory.file("watchdog.py"), WATCHDOG.as_bytes()))
-            .map_err(|e| Trouble::system(format!("write to {}", directory.path()), e))?;
+            .map_err(|e| LocalError::system(format!("write to {}", directory.path()), e))?;
         let output = Command::new(&self.programs.qemu_img)
             .args(["create", "-q", "-f", "qcow2", "-F", self.base.format(), "-b"])
             .arg(self.base.disk())
@@ -87,10 +87,10 @@ impl Vm<'_> {
             .kill_on_drop(true)
             .output()
             .await
-            .map_err(|e| Trouble::system(format!("run {}", self.programs.qemu_img), e))?;
+            .map_err(|e| LocalError::system(format!("run {}", self.programs.qemu_img), e))?;
         if !output.status.success() {
             let said = end_of(&String::from_utf8_lossy(&output.stderr), 3);
-            return Err(Trouble::invalid(format!(
+            return Err(LocalError::invalid(format!(
                 "qemu-img could not make the box's disk: {said}"
             )));
         }
@@ -101,10 +101,10 @@ impl Vm<'_> {
     pub(crate) async fn start(&self, lock: &Lock, port: u16) -> Result<(), Failed> {
         let directory = lock.directory();
         let log = fs::File::create(directory.file("qemu.log"))
-            .map_err(|e| Trouble::system(format!("write {}", directory.file("qemu.log")), e))?;
+            .map_err(|e| LocalError::system(format!("write {}", directory.file("qemu.log")), e))?;
         let both = log
             .try_clone()
-            .map_err(|e| Trouble::system(format!("write {}", directory.file("qemu.log")), e))?;
+            .map_err(|e| LocalError::system(format!("write {}", directory.file("qemu.log")), e))?;
         let child = Command::new(&self.programs.python3)
             .arg("-I")
             .arg(directory.file("watchdog.py"))
@@ -115,7 +115,7 @@ impl Vm<'_> {
             .stdout(log)
             .stderr(both)
             .spawn()
-            .map_err(|e| Trouble::system(format!("run {}", self.programs.python3), e))?;
+            .map_err(|e| LocalError::system(format!("run {}", self.programs.python3), e))?;
         wait_until_answering(directory, child).await
     }
 
@@ -160,8 +160,8 @@ impl Vm<'_> {
     }
 }
 
-/// Ends whatever of the box runs, and returns once nothing does. Tells whether something ran.
-pub(crate) async fn end(directory: &Utf8Path) -> Result<bool, Trouble> {
+/// Ends whatever of the box runs, and returns once nothing does. Returns whether something ran.
+pub(crate) async fn end(directory: &Utf8Path) -> Result<bool, LocalError> {
     if process::find(directory).is_empty() {
         return Ok(false);
     }
@@ -185,12 +185,12 @@ async fn wait_until_answering(directory: &BoxDir, mut child: Child) -> Result<()
             return Err(if log.contains(PORT_TAKEN) {
                 Failed::PortTaken
             } else {
-                Trouble::invalid(format!("QEMU ended at once: {}", end_of(&log, 5))).into()
+                LocalError::invalid(format!("QEMU ended at once: {}", end_of(&log, 5))).into()
             });
         }
         if start.elapsed() >= START_PATIENCE {
             process::kill(directory.path()).await?;
-            return Err(Trouble::invalid("QEMU did not answer on its control socket within 30 s").into());
+            return Err(LocalError::invalid("QEMU did not answer on its control socket within 30 s").into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -18,7 +18,7 @@ pub(crate) async fn status(directory: &Utf8Path) -> io::Result<String> {
     Ok(format!("{:?}", answer.status))
 }
 
-/// Tells QEMU to end. It may be gone before it has answered.
+/// Reports QEMU to end. It may be gone before it has answered.
 pub(crate) async fn quit(directory: &Utf8Path) -> io::Result<()> {
     run(directory, qmp::quit {}).await.map(drop)
 }

@@ -13,10 +13,10 @@ use hadris_iso::{
 };
 use model::tags::Tags;
 
-use super::trouble::Trouble;
+use super::error::LocalError;
 
 /// Returns the image of the seed disk. It holds the box's private host key.
-pub(crate) fn image(tags: &Tags, user_data: &str) -> Result<Vec<u8>, Trouble> {
+pub(crate) fn image(tags: &Tags, user_data: &str) -> Result<Vec<u8>, LocalError> {
     let meta_data = format!("instance-id: {}\nlocal-hostname: {}\n", tags.token, tags.label);
     let file = |name: &str, contents: &str| File::File {
         name: Arc::new(name.to_owned()),
@@ -28,7 +28,7 @@ pub(crate) fn image(tags: &Tags, user_data: &str) -> Result<Vec<u8>, Trouble> {
     };
     let mut image = Cursor::new(Vec::new());
     IsoImageWriter::create(&mut image, files, options())
-        .map_err(|e| Trouble::system("make the seed disk", format!("{e:?}")))?;
+        .map_err(|e| LocalError::system("make the seed disk", format!("{e:?}")))?;
     Ok(image.into_inner())
 }
 

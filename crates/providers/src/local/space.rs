@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::{instance_type::InstanceType, trouble::Trouble};
+use super::{error::LocalError, instance_type::InstanceType};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -17,12 +17,12 @@ pub(crate) const BOX_BYTES: u64 = 2 * GIB;
 pub(crate) const IMAGE_BYTES: u64 = 4 * GIB;
 
 /// Refuses a box that this machine has no memory for now.
-pub(crate) fn check_memory(size: InstanceType, available: u64) -> Result<(), Trouble> {
+pub(crate) fn check_memory(size: InstanceType, available: u64) -> Result<(), LocalError> {
     let needed = u64::from(size.memory_gb) * GIB + QEMU_BYTES;
     if available >= needed {
         return Ok(());
     }
-    Err(Trouble::invalid(format!(
+    Err(LocalError::invalid(format!(
         "a box of type {size} needs {} of memory, this machine has {} available",
         show(needed),
         show(available)
@@ -31,11 +31,11 @@ pub(crate) fn check_memory(size: InstanceType, available: u64) -> Result<(), Tro
 }
 
 /// Refuses to begin what the disk has no space for.
-pub(crate) fn check_disk(directory: &Utf8Path, needed: u64, free: u64, what: &str) -> Result<(), Trouble> {
+pub(crate) fn check_disk(directory: &Utf8Path, needed: u64, free: u64, what: &str) -> Result<(), LocalError> {
     if free >= needed {
         return Ok(());
     }
-    Err(Trouble::invalid(format!(
+    Err(LocalError::invalid(format!(
         "{what} needs {} of disk space, {directory} has {} free",
         show(needed),
         show(free)
@@ -44,10 +44,10 @@ pub(crate) fn check_disk(directory: &Utf8Path, needed: u64, free: u64, what: &st
 }
 
 /// Returns the memory that a new program could have, in bytes.
-pub(crate) fn memory_available() -> Result<u64, Trouble> {
+pub(crate) fn memory_available() -> Result<u64, LocalError> {
     let text =
-        std::fs::read_to_string("/proc/meminfo").map_err(|e| Trouble::system("read /proc/meminfo", e))?;
-    available_in(&text).ok_or_else(|| Trouble::invalid("/proc/meminfo does not tell the available memory"))
+        std::fs::read_to_string("/proc/meminfo").map_err(|e| LocalError::system("read /proc/meminfo", e))?;
+    available_in(&text).ok_or_else(|| LocalError::invalid("/proc/meminfo does not tell the available memory"))
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {
@@ -60,13 +60,13 @@ fn available_in(meminfo: &str) -> Option<u64> {
 
 /// Returns the bytes that may still be written to the file system of a directory, or of the nearest
 /// parent that is there.
-pub(crate) fn disk_free(directory: &Utf8Path) -> Result<u64, Trouble> {
+pub(crate) fn disk_free(directory: &Utf8Path) -> Result<u64, LocalError> {
     let there = directory
         .ancestors()
         .find(|path| path.is_dir())
         .unwrap_or(Utf8Path::new("/"));
     let stat = rustix::fs::statvfs(there.as_std_path())
-        .map_err(|e| Trouble::system(format!("ask how full {there} is"), e))?;
+        .map_err(|e| LocalError::system(format!("ask how full {there} is"), e))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 

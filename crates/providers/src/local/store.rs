@@ -17,7 +17,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::trouble::Trouble;
+use super::error::LocalError;
 
 /// How often a lock that somebody else holds is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -44,7 +44,7 @@ impl Record {
         is_ours(&self.tags)
     }
 
-    /// Tells whether the box is ours and of that run, if one is named.
+    /// Returns whether the box is ours and of that run, if one is named.
     pub(crate) fn is_meant(&self, run: Option<&RunId>) -> bool {
         let is_of = |run: &RunId| self.tags.get("mvm-run").is_some_and(|it| it == run.as_str());
         self.is_ours() && run.is_none_or(is_of)
@@ -75,12 +75,12 @@ impl BoxDir {
     }
 
     /// Returns those that are there, by label.
-    pub(crate) fn all(state_dir: &Utf8Path) -> Result<Vec<(Label, Self)>, Trouble> {
+    pub(crate) fn all(state_dir: &Utf8Path) -> Result<Vec<(Label, Self)>, LocalError> {
         let boxes = state_dir.join("boxes");
         let entries = match boxes.read_dir_utf8() {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Trouble::system(format!("list {boxes}"), e)),
+            Err(e) => return Err(LocalError::system(format!("list {boxes}"), e)),
         };
         let mut all: Vec<_> = entries
             .filter_map(|entry| Label::new(entry.ok()?.file_name()).ok())
@@ -109,14 +109,14 @@ impl BoxDir {
     }
 
     /// Makes the directory where needed, and locks it.
-    pub(crate) async fn make_and_lock(&self) -> Result<Lock, Trouble> {
+    pub(crate) async fn make_and_lock(&self) -> Result<Lock, LocalError> {
         loop {
             let parent = self.path.parent().unwrap_or(&self.path);
-            make_private(parent).map_err(|e| Trouble::system(format!("make {parent}"), e))?;
+            make_private(parent).map_err(|e| LocalError::system(format!("make {parent}"), e))?;
             match fs::DirBuilder::new().mode(0o700).create(&self.path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Trouble::system(format!("make {}", self.path), e));
+                    return Err(LocalError::system(format!("make {}", self.path), e));
                 }
                 _ => {}
             }
@@ -127,12 +127,12 @@ impl BoxDir {
     }
 
     /// Locks the directory; none when it is not there, or no longer once the lock is had.
-    pub(crate) async fn lock(&self) -> Result<Option<Lock>, Trouble> {
-        let trouble = |e| Trouble::system(format!("lock {}", self.path), e);
+    pub(crate) async fn lock(&self) -> Result<Option<Lock>, LocalError> {
+        let error = |e| LocalError::system(format!("lock {}", self.path), e);
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(trouble(e)),
+            Err(e) => return Err(error(e)),
         };
         let mut waited = Duration::ZERO;
         loop {
@@ -143,15 +143,15 @@ impl BoxDir {
                     waited += LOCK_PAUSE;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Trouble::new(
+                    return Err(LocalError::new(
                         ErrorKind::Unavailable,
                         format!("another process has been working on {} for a minute", self.path),
                     ));
                 }
-                Err(TryLockError::Error(e)) => return Err(trouble(e)),
+                Err(TryLockError::Error(e)) => return Err(error(e)),
             }
         }
-        let ours = file.metadata().map_err(trouble)?.ino();
+        let ours = file.metadata().map_err(error)?.ino();
         let is_current = fs::metadata(&self.path).is_ok_and(|there| there.ino() == ours);
         Ok(is_current.then(|| Lock {
             directory: self.clone(),
@@ -185,18 +185,18 @@ impl Lock {
     }
 
     /// Writes the record, whole or not at all.
-    pub(crate) fn write(&self, record: &impl Serialize) -> Result<(), Trouble> {
+    pub(crate) fn write(&self, record: &impl Serialize) -> Result<(), LocalError> {
         let file = self.directory.file("box.json");
         let new = self.directory.file("box.json.new");
         let text =
-            serde_json::to_vec_pretty(record).map_err(|e| Trouble::system(format!("write {file}"), e))?;
+            serde_json::to_vec_pretty(record).map_err(|e| LocalError::system(format!("write {file}"), e))?;
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &file))
-            .map_err(|e| Trouble::system(format!("write {file}"), e))
+            .map_err(|e| LocalError::system(format!("write {file}"), e))
     }
 
     /// Deletes everything in the directory, and keeps it.
-    pub(crate) fn empty(&self) -> Result<(), Trouble> {
+    pub(crate) fn empty(&self) -> Result<(), LocalError> {
         let path = self.directory.path();
         let delete = || -> io::Result<()> {
             for entry in fs::read_dir(path)? {
@@ -209,15 +209,15 @@ impl Lock {
             }
             Ok(())
         };
-        delete().map_err(|e| Trouble::system(format!("empty {path}"), e))
+        delete().map_err(|e| LocalError::system(format!("empty {path}"), e))
     }
 
     /// Deletes the directory, and its parent when nothing else is in there.
-    pub(crate) fn delete(self) -> Result<(), Trouble> {
+    pub(crate) fn delete(self) -> Result<(), LocalError> {
         let path = self.directory.path();
         match fs::remove_dir_all(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(Trouble::system(format!("delete {path}"), e));
+                return Err(LocalError::system(format!("delete {path}"), e));
             }
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    cloud::{Life, Sighting},
+    cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
     machine::{Listed, ResourceKind},
     tag_line,
@@ -26,7 +26,7 @@ const SOLD_OUT: [&str; 6] = [
     "unavailable flavor",
 ];
 
-/// How OVHcloud tells what went wrong.
+/// How OVHcloud reports what went wrong.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -92,11 +92,11 @@ impl Dialect for Words {
 }
 
 /// Returns an instance of ours as it stands; its type is `known` where the answer does not tell.
-pub(super) fn sighting(instance: &Instance, known: Option<&str>) -> Sighting {
+pub(super) fn observed(instance: &Instance, known: Option<&str>) -> ObservedInstance {
     let pairs = tag_line::read(&instance.name).unwrap_or_default();
     let listed = listed_instance(instance, &pairs);
-    Sighting {
-        life: life(instance),
+    ObservedInstance {
+        state: state(instance),
         host_key: None,
         operation: None,
         listed: Listed {
@@ -106,15 +106,15 @@ pub(super) fn sighting(instance: &Instance, known: Option<&str>) -> Sighting {
     }
 }
 
-/// Tells whether an instance is not billed by the hour.
+/// Returns whether an instance is not billed by the hour.
 pub(super) fn is_monthly(instance: &Instance) -> bool {
     let is_monthly_plan = |code: &String| code.contains("monthly");
     instance.monthly_billing.is_some() || instance.plan_code.as_ref().is_some_and(is_monthly_plan)
 }
 
-fn life(instance: &Instance) -> Life {
+fn state(instance: &Instance) -> InstanceState {
     let status = instance.status.as_str();
-    let failed = |kind, why: String| Life::Failed { kind, why };
+    let failed = |kind, why: String| InstanceState::Failed { kind, why };
     match status {
         _ if is_monthly(instance) => {
             let status = instance
@@ -124,8 +124,8 @@ fn life(instance: &Instance) -> Life {
             let why = format!("it is billed by the month ({})", status.unwrap_or("monthly plan"));
             failed(ErrorKind::Invalid, why)
         }
-        "ACTIVE" => Life::Running,
-        "DELETED" | "DELETING" | "SOFT_DELETED" => Life::Leaving,
+        "ACTIVE" => InstanceState::Running,
+        "DELETED" | "DELETING" | "SOFT_DELETED" => InstanceState::Terminating,
         // A host that has none free, or hardware that does not come up: another may be made elsewhere.
         "ERROR" => failed(
             ErrorKind::NoCapacity,
@@ -138,7 +138,7 @@ fn life(instance: &Instance) -> Life {
             )
         }
         // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -184,8 +184,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, effect: Effect, expected: ErrorKind) {
-        let told = Words.read_error(body.as_bytes()).unwrap_or_default();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {body}");
+        let reported = Words.read_error(body.as_bytes()).unwrap_or_default();
+        assert_eq!(Words.kind(status, &reported, effect), expected, "{status} {body}");
     }
 
     fn body(class: &str, message: &str) -> String {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_trouble_with_keys_is_unauthorized() {
+    fn every_error_about_keys_is_unauthorized() {
         for (status, code) in [
             (400, "INVALID_SIGNATURE"),
             (403, "INVALID_CREDENTIAL"),
@@ -259,11 +259,11 @@ mod tests {
     fn the_action_that_a_policy_forbids_is_named() {
         let body = r#"{"class": "Client::Forbidden", "message": "Forbidden",
             "details": {"unauthorizedActionsByIAM": "publicCloudProject:apiovh:instance/create"}}"#;
-        let told = Words.read_error(body.as_bytes()).unwrap();
-        assert!(told.message.contains("instance/create"));
-        let kind = Words.kind(403, &told, Effect::Creates);
+        let reported = Words.read_error(body.as_bytes()).unwrap();
+        assert!(reported.message.contains("instance/create"));
+        let kind = Words.kind(403, &reported, Effect::Creates);
         assert_eq!(kind, ErrorKind::Unauthorized);
-        assert!(Words.help(&kind, &told).unwrap().contains("IAM"));
+        assert!(Words.help(&kind, &reported).unwrap().contains("IAM"));
     }
 
     #[test]
@@ -272,13 +272,13 @@ mod tests {
             let instance = serde_json::json!({
                 "id": "1", "name": "mvm-ephemeral", "region": "GRA11", "status": status, "planCode": plan,
             });
-            life(&serde_json::from_value(instance).unwrap())
+            state(&serde_json::from_value(instance).unwrap())
         };
-        assert_eq!(life_of("DREAMING", "b3-16.consumption"), Life::Coming);
-        assert_eq!(life_of("ACTIVE", "b3-16.consumption"), Life::Running);
+        assert_eq!(life_of("DREAMING", "b3-16.consumption"), InstanceState::Pending);
+        assert_eq!(life_of("ACTIVE", "b3-16.consumption"), InstanceState::Running);
         assert!(matches!(
             life_of("ACTIVE", "b3-16.monthly.postpaid"),
-            Life::Failed {
+            InstanceState::Failed {
                 kind: ErrorKind::Invalid,
                 ..
             }

@@ -12,10 +12,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::try_join;
 use model::{
-    cloud::{CloudApi, Prepared, Retag, Sighting},
+    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::ProviderName,
     order::Order,
@@ -94,7 +94,7 @@ pub struct Access {
     pub consumer_key: String,
     /// The id of the Public Cloud project: 32 hexadecimal digits.
     pub project: String,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -327,12 +327,12 @@ impl Ovh {
 /// What helps when there is none to be had.
 const OTHER: &str = "add another region or type to `boxes`";
 
-/// Tells whether a type is a machine of its own.
+/// Returns whether a type is a machine of its own.
 fn is_metal(instance_type: &str) -> bool {
     instance_type.starts_with("bm-")
 }
 
-/// Returns what the box is told: it sets up its own firewall, as OVHcloud has none for it.
+/// Returns what the box is reported: it sets up its own firewall, as OVHcloud has none for it.
 fn user_data(order: &Order) -> String {
     with_own_firewall(&order.user_data, &order.allow)
 }
@@ -348,7 +348,7 @@ impl CloudApi for Ovh {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 
@@ -366,7 +366,7 @@ impl CloudApi for Ovh {
         Some(self.error(ErrorKind::NoKvm, "create a box", cause, help))
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
             .to_owned()
     }
@@ -380,7 +380,7 @@ impl CloudApi for Ovh {
         Duration::from_secs(10)
     }
 
-    /// Bare metal takes its time; how much nobody has written down.
+    /// Bare metal takes its time; how much nobody has recorded.
     fn up_max(&self, instance_type: &str) -> Duration {
         let minutes = if is_metal(instance_type) { 30 } else { 10 };
         Duration::from_secs(minutes * 60)
@@ -401,7 +401,7 @@ impl CloudApi for Ovh {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let id = |what: &str| prepared.ids.get(what).map_or("", String::as_str);
         let body = CreateInstance {
             name: &tag_line::write(&order.tags),
@@ -416,44 +416,44 @@ impl CloudApi for Ovh {
             .json(&body)
             .creates();
         let instance: Instance = self.json(&request).await?;
-        let seen = convert::sighting(&instance, Some(&order.candidate.instance_type));
+        let seen = convert::observed(&instance, Some(&order.candidate.instance_type));
         if convert::is_monthly(&instance) {
             return Err(self.undo_monthly(&seen.listed).await);
         }
         Ok(seen)
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let path = self.path(&format!("instance/{}", sighting.listed.id));
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let path = self.path(&format!("instance/{}", observed.listed.id));
         let instance = match self.json::<Instance>(&Request::get(path, "look at a box")).await {
             Ok(instance) => instance,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let known = sighting.listed.instance_type.as_deref();
-        Ok(Some(convert::sighting(&instance, known)))
+        let known = observed.listed.instance_type.as_deref();
+        Ok(Some(convert::observed(&instance, known)))
     }
 
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let request = Request::get(self.path("instance"), "look for a box");
         let instances: Vec<Instance> = self.json(&request).await?;
-        let which = Which::Label(order.tags.label.clone());
+        let selector = Selector::Label(order.tags.label.clone());
         let is_meant = |instance: &&Instance| {
             instance.status != "DELETED"
-                && tag_line::read(&instance.name).is_some_and(|pairs| tags::is_meant(&pairs, &which))
+                && tag_line::read(&instance.name).is_some_and(|pairs| tags::is_meant(&pairs, &selector))
         };
         let found = instances
             .iter()
             .filter(is_meant)
-            .map(|it| convert::sighting(it, None));
+            .map(|it| convert::observed(it, None));
         // Names need not be unique: the box of this run counts before another's.
         Ok(found.min_by_key(|seen| seen.listed.tags.as_ref().map(|tags| &tags.run) != Some(&order.tags.run)))
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let request = Request::get(self.path("instance"), "list what is ours");
         let (instances, keys) = try_join(self.json::<Vec<Instance>>(&request), self.keys()).await?;
-        let meant = |name: &str| tag_line::read(name).filter(|pairs| tags::is_meant(pairs, which));
+        let meant = |name: &str| tag_line::read(name).filter(|pairs| tags::is_meant(pairs, selector));
         let instances = instances
             .iter()
             .filter(|instance| instance.status != "DELETED")

@@ -85,7 +85,7 @@ fn credentials(answer: &Result<Credential, ProviderError>) -> Finding {
             what: "credentials".to_owned(),
             is_good: false,
             found: format!("OVH_CONSUMER_KEY is {}", credential.status),
-            mend: Some(super::CREDENTIALS_HELP.to_owned()),
+            help: Some(super::CREDENTIALS_HELP.to_owned()),
         },
         Err(error) => bad("credentials", error),
     }
@@ -101,7 +101,7 @@ fn project(id: &str, answer: &Result<Project, ProviderError>) -> Finding {
             what: "project".to_owned(),
             is_good: false,
             found: format!("{id} is {}", project.status),
-            mend: Some(
+            help: Some(
                 "see to it in the OVHcloud manager, or set OVH_CLOUD_PROJECT_SERVICE to another".to_owned(),
             ),
         },
@@ -114,7 +114,7 @@ fn good(what: &str, found: String) -> Finding {
         what: what.to_owned(),
         is_good: true,
         found,
-        mend: None,
+        help: None,
     }
 }
 
@@ -123,6 +123,6 @@ fn bad(what: &str, error: &ProviderError) -> Finding {
         what: what.to_owned(),
         is_good: false,
         found: error.to_string(),
-        mend: error.help.clone(),
+        help: error.help.clone(),
     }
 }

@@ -79,7 +79,7 @@ struct Reading {
     /// This machine's time then.
     here: SystemTime,
     /// The same moment by a clock that nobody sets.
-    steady: Instant,
+    monotonic: Instant,
 }
 
 impl ServerClock {
@@ -89,23 +89,23 @@ impl ServerClock {
         Some(reading.server + unix(SystemTime::now()) - unix(reading.here))
     }
 
-    /// Tells whether the API has to be asked: never before, or this machine's clock was set or slept since.
+    /// Returns whether the API has to be asked: never before, or this machine's clock was set or slept since.
     pub(super) fn is_stale(&self) -> bool {
         let Some(reading) = self.reading() else {
             return true;
         };
         let passed = SystemTime::now().duration_since(reading.here);
         passed.map_or(true, |passed| {
-            passed.abs_diff(reading.steady.elapsed()) > STEP_MAX
+            passed.abs_diff(reading.monotonic.elapsed()) > STEP_MAX
         })
     }
 
-    /// Takes the time that the API told now.
+    /// Takes the time that the API reported now.
     pub(super) fn set(&self, server: i64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reading {
             server,
             here: SystemTime::now(),
-            steady: Instant::now(),
+            monotonic: Instant::now(),
         });
     }
 

@@ -108,7 +108,7 @@ pub(super) struct Credential {
     pub(super) expiration: Option<String>,
 }
 
-/// What an answer that tells of a failure holds.
+/// What an answer that reports of a failure holds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Failure {

@@ -65,7 +65,7 @@ fn why_unusable_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// Tells whether this machine has a route to an address. Sends nothing.
+/// Returns whether this machine has a route to an address. Sends nothing.
 pub(crate) fn has_route(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told() {
+    fn what_is_no_address_is_reported() {
         bad("", "no address");
         bad("\n \n", "no address");
         bad("203.0.113.9\nDone.\n", "the last line that it printed is `Done.`");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_reached_is_told() {
+    fn where_nothing_can_be_reached_is_reported() {
         bad("0.0.0.0\n", "no address of a machine");
         bad("255.255.255.255\n", "no address of a machine");
         bad("240.0.0.1\n", "no address of a machine");

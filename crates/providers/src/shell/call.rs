@@ -29,7 +29,7 @@ pub(crate) const STDOUT_MAX: usize = 64 * 1024;
 const LINE_MAX: usize = 500;
 
 /// How many lines of standard error are passed on while it runs, and how many are kept for the error.
-const LINES_TOLD: usize = 1000;
+const LINES_SHOWN: usize = 1000;
 const LINES_KEPT: usize = 5;
 
 /// How long output is waited for when the function has ended, and something that it started holds on to the pipe.
@@ -199,7 +199,7 @@ impl Out {
 struct Words<'a> {
     progress: &'a dyn Progress,
     line: Vec<u8>,
-    told: usize,
+    reported: usize,
     kept: Vec<String>,
 }
 
@@ -208,7 +208,7 @@ impl<'a> Words<'a> {
         Self {
             progress,
             line: Vec::new(),
-            told: 0,
+            reported: 0,
             kept: Vec::new(),
         }
     }
@@ -230,10 +230,10 @@ impl<'a> Words<'a> {
         if line.is_empty() {
             return;
         }
-        self.told += 1;
-        if self.told <= LINES_TOLD {
+        self.reported += 1;
+        if self.reported <= LINES_SHOWN {
             self.progress.report(&line, None);
-        } else if self.told == LINES_TOLD + 1 {
+        } else if self.reported == LINES_SHOWN + 1 {
             self.progress.report("the adapter says more than is shown", None);
         }
         if self.kept.len() == LINES_KEPT {

@@ -23,7 +23,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// The oldest bash that adapters are read with.
 const BASH_MIN: (u32, u32) = (4, 4);
 
-/// How many commands that are tried when a file is read are told.
+/// How many commands that are tried when a file is read are reported.
 const TOLD_MAX: usize = 20;
 
 /// One thing that is wrong with an adapter.
@@ -34,7 +34,7 @@ pub struct Mistake {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub mend: String,
+    pub help: String,
 }
 
 impl std::fmt::Display for Mistake {
@@ -42,7 +42,7 @@ impl std::fmt::Display for Mistake {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        write!(f, "{}: {}", self.what, self.mend)
+        write!(f, "{}: {}", self.what, self.help)
     }
 }
 
@@ -60,7 +60,7 @@ pub struct Checked {
     pub(crate) text: String,
 }
 
-/// Reads an adapter where no program can be run, and tells all that is wrong with it.
+/// Reads an adapter where no program can be run, and reports all that is wrong with it.
 pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let provider = mistakes.keep(name_of(file));
@@ -73,7 +73,7 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
         let lines = text.matches("\r\n").count();
         mistakes.add(
             None,
-            format!("{lines} of its lines end in CR LF, which bash takes for a part of the command"),
+            format!("{lines} of its lines end in CR LF, selector bash takes for a part of the command"),
             format!("run: sed -i 's/\\r$//' \"{file}\""),
         );
     }
@@ -105,7 +105,7 @@ pub fn name_of(file: &Utf8Path) -> Result<ProviderName, Mistake> {
     let refuse = |what: String| Mistake {
         line: None,
         what,
-        mend:
+        help:
             "name it after the provider, such as `acme.sh`: a to z, 0 to 9 and `-`, beginning with a letter"
                 .to_owned(),
     };
@@ -129,11 +129,11 @@ pub fn name_of(file: &Utf8Path) -> Result<ProviderName, Mistake> {
 struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    fn add(&mut self, line: Option<usize>, what: impl Into<String>, mend: impl Into<String>) {
+    fn add(&mut self, line: Option<usize>, what: impl Into<String>, help: impl Into<String>) {
         self.0.push(Mistake {
             line,
             what: what.into(),
-            mend: mend.into(),
+            help: help.into(),
         });
     }
 
@@ -141,7 +141,7 @@ impl Mistakes {
         found.map_err(|mistake| self.0.push(mistake)).ok()
     }
 
-    /// Tells whether bash understands the whole text.
+    /// Returns whether bash understands the whole text.
     fn of_syntax(&mut self, bash: &Utf8Path, text: &str, time_max: Duration) -> bool {
         let before = self.0.len();
         match syntax(bash, text, time_max) {
@@ -169,7 +169,7 @@ impl Mistakes {
         };
         self.of_commands(&reading.tried);
         for complaint in &reading.complaints {
-            // It has been told with its line.
+            // It has been reported with its line.
             if is_whole || !complaint.starts_with("eval: ") {
                 let (line, why) = match numbered(complaint) {
                     Some((line, why)) => (Some(line), why),
@@ -245,10 +245,10 @@ const INTO_A_FUNCTION: &str =
 
 /// Returns the text of an adapter.
 fn read(file: &Utf8Path) -> Result<String, Mistake> {
-    let refuse = |what: String, mend: &str| Mistake {
+    let refuse = |what: String, help: &str| Mistake {
         line: None,
         what,
-        mend: mend.to_owned(),
+        help: help.to_owned(),
     };
     let unreadable = |error: io::Error| refuse(format!("it cannot be read: {error}"), "make it readable");
     let metadata = match fs::metadata(file) {
@@ -284,7 +284,7 @@ pub(crate) fn bash(settings: &ShellSettings) -> Result<camino::Utf8PathBuf, Mist
     let refuse = |what: String| Mistake {
         line: None,
         what,
-        mend: format!(
+        help: format!(
             "install bash {}.{} or newer, or put it first in PATH",
             BASH_MIN.0, BASH_MIN.1
         ),
@@ -351,7 +351,7 @@ fn default(bash: &Utf8Path, text: &str, function: &str, time_max: Duration) -> R
     let refuse = |what: String| Mistake {
         line: None,
         what: format!("{function}: {what}"),
-        mend: "let it echo one word, and run no program".to_owned(),
+        help: "let it echo one word, and run no program".to_owned(),
     };
     let said = dry::call(bash, text, function, time_max)
         .map_err(|error| refuse(format!("bash ({bash}) could not be run: {error}")))?;

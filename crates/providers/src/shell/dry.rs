@@ -79,7 +79,7 @@ pub(crate) fn call(bash: &Utf8Path, text: &str, function: &str, time_max: Durati
     run(&mut command, text, time_max)
 }
 
-/// Tells whether a variable changes what bash itself does.
+/// Returns whether a variable changes what bash itself does.
 pub(crate) fn is_for_bash(name: &str) -> bool {
     const NAMES: [&str; 7] = [
         "ENV",
@@ -97,7 +97,7 @@ pub(crate) fn is_for_bash(name: &str) -> bool {
 const START: &str = "PATH=/dev/null; IFS= read -r -d '' MARK_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
                      2>/dev/null; MARK_end=$'\\036'; MARK_tried=; enable -n OFF; ";
 
-/// Only keywords and assignments: the file may define a function of any other name. A command in a subshell is told on
+/// Only keywords and assignments: the file may define a function of any other name. A command in a subshell is reported on
 /// standard error, since what is assigned there is lost; too many commands end the shell in the same way.
 const TRAP: &str = "set -rT; shopt -s extdebug; trap 'if [[ $BASH_COMMAND == *MARK* || ${MARK_phase-} == 2 ]]; then [[ 1 ]]; \
                     elif [[ $BASH_SUBSHELL == 0 && ${#MARK_tried} -lt 65536 ]]; then \
@@ -222,7 +222,7 @@ fn numbered(command: &str) -> Option<(usize, String)> {
     ))
 }
 
-/// Tells whether a complaint is about our own question after the three names.
+/// Returns whether a complaint is about our own question after the three names.
 fn is_of_asking(line: &str) -> bool {
     ["builtin", "declare", "printf"]
         .iter()

@@ -17,7 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Which},
+    machine::{Gone, Machine, ResourceKind, Selector},
     name::{Label, ProviderName, RunId},
     order::Order,
     world::{Finding, Preflight, Progress, Provider},
@@ -27,7 +27,7 @@ pub use check::{Checked, FUNCTIONS, Mistake, check, name_of};
 pub use record::recorded;
 
 use self::record::{Record, State};
-use crate::local::{BoxDir, Lock, Trouble};
+use crate::local::{BoxDir, LocalError, Lock};
 
 /// What can be chosen about shell adapters.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct ShellSettings {
     pub down_max: Duration,
     /// How long after a failed `provider_up` its box may still turn up.
     pub settling: Duration,
-    /// Tells whether this machine has a route to an address.
+    /// Returns whether this machine has a route to an address.
     pub has_route: fn(IpAddr) -> bool,
 }
 
@@ -51,7 +51,7 @@ impl Default for ShellSettings {
         Self {
             bash: "bash".to_owned(),
             read_max: Duration::from_secs(10),
-            // Less than the engine gives a provider, so that the adapter's own words are told.
+            // Less than the engine gives a provider, so that the adapter's own words are reported.
             up_max: Duration::from_secs(40 * 60),
             down_max: Duration::from_secs(10 * 60),
             settling: Duration::from_secs(30),
@@ -102,7 +102,7 @@ impl Shell {
     }
 
     /// Sees that a file keeps to the contract as it is now.
-    async fn ready(&self, file: &Utf8Path) -> Result<Ready, Trouble> {
+    async fn ready(&self, file: &Utf8Path) -> Result<Ready, LocalError> {
         let known = self.checked.get().and_then(|checked| checked.as_ref().ok());
         let is_known = known.is_some_and(|known| {
             *file == self.file && std::fs::read(file).is_ok_and(|bytes| bytes == known.text.as_bytes())
@@ -115,7 +115,7 @@ impl Shell {
             check::bash(&settings).map_err(|mistake| vec![mistake])
         })
         .await
-        .map_err(|error| Trouble::system("check the adapter", error))?
+        .map_err(|error| LocalError::system("check the adapter", error))?
         .map_err(|mistakes| broken(file, &mistakes))?;
         Ok(Ready {
             bash,
@@ -127,7 +127,7 @@ impl Shell {
         BoxDir::named(&self.state_dir, label, &record::directory(&self.name))
     }
 
-    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, Trouble> {
+    async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, LocalError> {
         let ready = self.ready(&self.file).await?;
         let label = &order.tags.label;
         let lock = self.directory_of(label).make_and_lock().await?;
@@ -154,7 +154,7 @@ impl Shell {
                 lock.write(&record)?;
                 Ok(self.machine(&record, address))
             }
-            Err(trouble) => Err(self.clean_up(&ready, lock, record, trouble, progress).await),
+            Err(error) => Err(self.clean_up(&ready, lock, record, error, progress).await),
         }
     }
 
@@ -165,7 +165,7 @@ impl Shell {
         order: &Order,
         directory: &BoxDir,
         progress: &dyn Progress,
-    ) -> Result<IpAddr, Trouble> {
+    ) -> Result<IpAddr, LocalError> {
         let user_data = directory.file(USER_DATA).into_string();
         let call = call::Call {
             bash: &ready.bash,
@@ -191,25 +191,25 @@ impl Shell {
         let ended = call
             .run(progress)
             .await
-            .map_err(|e| Trouble::system(format!("run {}", ready.bash), e))?;
+            .map_err(|e| LocalError::system(format!("run {}", ready.bash), e))?;
         match ended.status {
-            None => Err(Trouble::new(
+            None => Err(LocalError::new(
                 ErrorKind::Unanswered,
                 format!("{} {}", check::UP, ended.how(call.time_max)),
             )),
-            Some(status) if !status.success() => Err(Trouble::invalid(format!(
+            Some(status) if !status.success() => Err(LocalError::invalid(format!(
                 "{} {}",
                 check::UP,
                 ended.how(call.time_max)
             ))),
-            Some(_) if ended.stdout_bytes > call::STDOUT_MAX => Err(Trouble::invalid(format!(
+            Some(_) if ended.stdout_bytes > call::STDOUT_MAX => Err(LocalError::invalid(format!(
                 "{} wrote {} bytes to standard output, where its box's address is looked for",
                 check::UP,
                 ended.stdout_bytes
             ))
             .with_help("what it has to say otherwise belongs to standard error: `… >&2`")),
             Some(_) => address::address(&ended.stdout, self.settings.has_route)
-                .map_err(|why| Trouble::invalid(format!("{}: {why}", check::UP)).with_help(LAST_LINE)),
+                .map_err(|why| LocalError::invalid(format!("{}: {why}", check::UP)).with_help(LAST_LINE)),
         }
     }
 
@@ -219,22 +219,22 @@ impl Shell {
         ready: &Ready,
         lock: Lock,
         record: Record,
-        trouble: Trouble,
+        error: LocalError,
         progress: &dyn Progress,
-    ) -> Trouble {
+    ) -> LocalError {
         let label = &record.label;
         let cleaned = match self.destroy(ready, label.as_str(), Some(&record), progress).await {
             Ok(()) => self.settle(lock, record),
             Err(failed) => Err(failed),
         };
         match cleaned {
-            Ok(_) => trouble,
-            Err(failed) => Trouble {
+            Ok(_) => error,
+            Err(failed) => LocalError {
                 cause: format!(
                     "{}\nand what it made may still stand: {}",
-                    trouble.cause, failed.cause
+                    error.cause, failed.cause
                 ),
-                ..trouble
+                ..error
             },
         }
     }
@@ -246,7 +246,7 @@ impl Shell {
         label: &str,
         record: Option<&Record>,
         progress: &dyn Progress,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), LocalError> {
         let environment = record.map_or(Vec::new(), |record| {
             vec![
                 ("REGION", record.region.clone()),
@@ -264,7 +264,7 @@ impl Shell {
         let ended = call
             .run(progress)
             .await
-            .map_err(|e| Trouble::system(format!("run {}", ready.bash), e))?;
+            .map_err(|e| LocalError::system(format!("run {}", ready.bash), e))?;
         let kind = match ended.status {
             Some(status) if status.success() => return Ok(()),
             // A program is missing, or cannot be run: trying again does not bring it.
@@ -272,7 +272,7 @@ impl Shell {
             Some(_) => ErrorKind::Unavailable,
             None => ErrorKind::Unanswered,
         };
-        Err(Trouble::new(
+        Err(LocalError::new(
             kind,
             format!("{} {}", check::DOWN, ended.how(call.time_max)),
         ))
@@ -280,7 +280,7 @@ impl Shell {
 
     /// Takes down in the record that `provider_down` has succeeded. Where `provider_up` gave no address, what it asked for
     /// may turn up, or be listed, only now: the record stays until `provider_down` has succeeded a while later too.
-    fn settle(&self, lock: Lock, mut record: Record) -> Result<Vec<Gone>, Trouble> {
+    fn settle(&self, lock: Lock, mut record: Record) -> Result<Vec<Gone>, LocalError> {
         let now = record::now();
         match record.state {
             State::Asked => {
@@ -307,7 +307,7 @@ impl Shell {
         label: &Label,
         run: Option<&RunId>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Gone>, Trouble> {
+    ) -> Result<Vec<Gone>, LocalError> {
         let lock = self.directory_of(label).lock().await?;
         let record = match &lock {
             Some(lock) => Record::of(lock.directory())?,
@@ -336,7 +336,7 @@ impl Shell {
         }
     }
 
-    async fn end_all(&self, progress: &dyn Progress) -> Result<Vec<Gone>, Trouble> {
+    async fn end_all(&self, progress: &dyn Progress) -> Result<Vec<Gone>, LocalError> {
         let ready = self.ready(&self.file).await?;
         let mut known = Vec::new();
         for label in record::labels(&self.state_dir, &self.name)? {
@@ -373,13 +373,13 @@ impl Shell {
         }
     }
 
-    fn during(&self, trouble: Trouble, operation: &str) -> ProviderError {
+    fn during(&self, error: LocalError, operation: &str) -> ProviderError {
         ProviderError {
-            kind: trouble.kind,
+            kind: error.kind,
             provider: self.name.clone(),
             operation: operation.to_owned(),
-            cause: trouble.cause,
-            help: trouble.help,
+            cause: error.cause,
+            help: error.help,
         }
     }
 }
@@ -407,25 +407,25 @@ impl Provider for Shell {
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
         self.make(order, progress)
             .await
-            .map_err(|trouble| self.during(trouble, "create a box"))
+            .map_err(|error| self.during(error, "create a box"))
     }
 
-    async fn down(&self, which: &Which, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        let gone = match which {
-            Which::Label(label) => self.end(label, None, progress).await,
-            Which::OfRun(label, run) => self.end(label, Some(run), progress).await,
-            Which::AllOurs => self.end_all(progress).await,
+    async fn down(&self, selector: &Selector, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
+        let gone = match selector {
+            Selector::Label(label) => self.end(label, None, progress).await,
+            Selector::OfRun(label, run) => self.end(label, Some(run), progress).await,
+            Selector::AllOurs => self.end_all(progress).await,
         };
-        gone.map_err(|trouble| self.during(trouble, "destroy a box"))
+        gone.map_err(|error| self.during(error, "destroy a box"))
     }
 
-    /// What an adapter's boxes can do is not known: the KVM gate tells on the box.
+    /// What an adapter's boxes can do is not known: the KVM gate reports on the box.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         let mistakes = self.checked().err()?;
         Some(self.during(broken(&self.file, mistakes), "be used"))
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "only by its own timer, which powers it off at its deadline; twolane cannot list what an adapter makes, and whether \
          a box that is off still costs something is its provider's word"
             .to_owned()
@@ -445,30 +445,30 @@ impl Provider for Shell {
 impl Preflight for Shell {
     /// Looks at the file only: what it needs of its cloud it alone knows.
     async fn preflight(&self, _instance_type: &str, _region: &str, _need: KvmNeed) -> Vec<Finding> {
-        let trouble = self.ready(&self.file).await.err();
+        let error = self.ready(&self.file).await.err();
         vec![Finding {
             what: format!("adapter {}", self.name),
-            is_good: trouble.is_none(),
-            found: trouble.as_ref().map_or_else(
+            is_good: error.is_none(),
+            found: error.as_ref().map_or_else(
                 || format!("{} keeps to the contract", self.file),
-                |trouble| trouble.cause.clone(),
+                |error| error.cause.clone(),
             ),
-            mend: trouble.and_then(|trouble| trouble.help),
+            help: error.and_then(|error| error.help),
         }]
     }
 }
 
-fn broken(file: &Utf8Path, mistakes: &[Mistake]) -> Trouble {
+fn broken(file: &Utf8Path, mistakes: &[Mistake]) -> LocalError {
     let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     let all = all.join("\n");
-    Trouble::invalid(format!(
+    LocalError::invalid(format!(
         "{file} does not keep to the contract of shell adapters\n{all}"
     ))
     .with_help(format!("see with: twolane providers check {file}"))
 }
 
-fn taken(label: &Label, run: &RunId) -> Trouble {
-    Trouble::new(
+fn taken(label: &Label, run: &RunId) -> LocalError {
+    LocalError::new(
         ErrorKind::Taken,
         format!("the label {label} belongs to run {run}"),
     )
@@ -478,7 +478,7 @@ fn taken(label: &Label, run: &RunId) -> Trouble {
 }
 
 /// Writes the user-data, which holds the box's private host key.
-fn write_private(path: &Utf8Path, text: &str) -> Result<(), Trouble> {
+fn write_private(path: &Utf8Path, text: &str) -> Result<(), LocalError> {
     std::fs::OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -486,5 +486,5 @@ fn write_private(path: &Utf8Path, text: &str) -> Result<(), Trouble> {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|e| Trouble::system(format!("write {path}"), e))
+        .map_err(|e| LocalError::system(format!("write {path}"), e))
 }

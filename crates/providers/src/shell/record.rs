@@ -14,7 +14,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::local::{BoxDir, Trouble};
+use crate::local::{BoxDir, LocalError};
 
 /// Before the adapter's name in the name of a directory.
 const PREFIX: &str = "adapter-";
@@ -68,14 +68,14 @@ impl Record {
     }
 
     /// Returns what is kept of a box; none where nothing was written yet.
-    pub(crate) fn of(directory: &BoxDir) -> Result<Option<Self>, Trouble> {
+    pub(crate) fn of(directory: &BoxDir) -> Result<Option<Self>, LocalError> {
         let file = directory.file("box.json");
         match std::fs::read(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Trouble::system(format!("read {file}"), error)),
+            Err(error) => Err(LocalError::system(format!("read {file}"), error)),
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| Trouble::system(format!("understand {file}"), error)),
+                .map_err(|error| LocalError::system(format!("understand {file}"), error)),
         }
     }
 }
@@ -86,12 +86,12 @@ pub(crate) fn directory(name: &ProviderName) -> String {
 }
 
 /// Returns the labels of the boxes that an adapter was asked for.
-pub(crate) fn labels(state_dir: &Utf8Path, name: &ProviderName) -> Result<Vec<Label>, Trouble> {
+pub(crate) fn labels(state_dir: &Utf8Path, name: &ProviderName) -> Result<Vec<Label>, LocalError> {
     let boxes = state_dir.join("boxes");
     let entries = match boxes.read_dir_utf8() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Trouble::system(format!("list {boxes}"), error)),
+        Err(error) => return Err(LocalError::system(format!("list {boxes}"), error)),
     };
     let mut labels: Vec<Label> = entries
         .filter_map(|entry| Label::new(entry.ok()?.file_name()).ok())

@@ -1,11 +1,11 @@
-//! Tells a declaration from a command that does something, in a command as bash prints it.
+//! Reports a declaration from a command that does something, in a command as bash prints it.
 
 /// Commands that only change the shell that runs them.
 const HARMLESS: [&str; 8] = [
     ":", "true", "set", "shopt", "readonly", "declare", "typeset", "export",
 ];
 
-/// Tells whether a command does nothing but set variables and options of the shell itself.
+/// Returns whether a command does nothing but set variables and options of the shell itself.
 pub(crate) fn is_declaration(command: &str) -> bool {
     match words(command) {
         Some(words) => {
@@ -53,7 +53,7 @@ fn words(command: &str) -> Option<Vec<String>> {
     (quote.is_none() && !words.is_empty()).then_some(words)
 }
 
-/// Tells whether what follows a `$` can run a command: `$(…)` and bash's `${ …; }`, not `${name}`.
+/// Returns whether what follows a `$` can run a command: `$(…)` and bash's `${ …; }`, not `${name}`.
 fn runs(c: char, rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
     let mut rest = rest.clone();
     match (c, rest.next()) {
@@ -63,7 +63,7 @@ fn runs(c: char, rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
     }
 }
 
-/// Tells whether a word is `name=…`, `name+=…` or `name[…]=…`.
+/// Returns whether a word is `name=…`, `name+=…` or `name[…]=…`.
 fn is_assignment(word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else {
         return false;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use model::{
-    cloud::{Life, Sighting},
+    cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
     machine::{Listed, ResourceKind},
     tags::{OURS, Tags},
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
-/// The longest name of a key, or description of a firewall group, that is sent. Vultr tells no limit.
+/// The longest name of a key, or description of a firewall group, that is sent. Vultr reports no limit.
 const TITLE_MAX: usize = 255;
 
-/// How Vultr tells what went wrong: a text, and no code.
+/// How Vultr reports what went wrong: a text, and no code.
 pub(super) struct Words;
 
 impl Dialect for Words {
@@ -94,7 +94,7 @@ fn kind(status: u16, message: &str) -> Option<ErrorKind> {
     says(&["in use", "attached to"]).then_some(ErrorKind::Unavailable)
 }
 
-/// Writes tags as Vultr's plain ones. It tells no set of characters; a colon is what others use.
+/// Writes tags as Vultr's plain ones. It reports no set of characters; a colon is what others use.
 pub(super) fn words(tags: &Tags) -> Vec<String> {
     let pairs = tags.pairs();
     pairs
@@ -133,7 +133,7 @@ pub(super) fn titled(title: &str) -> BTreeMap<String, String> {
     pairs(title.split_whitespace())
 }
 
-/// Tells whether what an earlier try made can be used: it is ours, of the same label and run.
+/// Returns whether what an earlier try made can be used: it is ours, of the same label and run.
 pub(super) fn is_same(title: &str, tags: &Tags) -> bool {
     Tags::parse(&titled(title)).is_some_and(|found| found.label == tags.label && found.run == tags.run)
 }
@@ -142,30 +142,30 @@ pub(super) fn server_pairs(server: &Server) -> BTreeMap<String, String> {
     pairs(server.tags.iter().flatten().map(String::as_str))
 }
 
-pub(super) fn sighting(server: &Server) -> Sighting {
-    Sighting {
+pub(super) fn observed(server: &Server) -> ObservedInstance {
+    ObservedInstance {
         listed: listed_server(server),
-        life: life(server),
+        state: state(server),
         host_key: None,
         operation: None,
     }
 }
 
-fn life(server: &Server) -> Life {
+fn state(server: &Server) -> InstanceState {
     let is_off = server.power_status.as_deref() == Some("stopped");
     let is_installed = server.server_status.as_deref() == Some("ok");
     match server.status.as_str() {
-        "active" if is_off && is_installed => Life::Failed {
+        "active" if is_off && is_installed => InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: "the box of that label is there and is switched off".to_owned(),
         },
-        "active" => Life::Running,
-        "suspended" => Life::Failed {
+        "active" => InstanceState::Running,
+        "suspended" => InstanceState::Failed {
             kind: ErrorKind::QuotaReached,
             why: "Vultr has suspended the box: see its support tickets".to_owned(),
         },
         // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => Life::Coming,
+        _ => InstanceState::Pending,
     }
 }
 
@@ -201,7 +201,7 @@ pub(super) fn listed_thing(kind: ResourceKind, id: &str, title: &str) -> Listed 
 #[cfg(test)]
 mod tests {
     use model::{
-        machine::Which,
+        machine::Selector,
         name::{Label, RunId, Token},
         tags::{Owner, is_meant},
         time::Deadline,
@@ -212,8 +212,12 @@ mod tests {
     #[track_caller]
     fn check(status: u16, message: &str, effect: Effect, expected: ErrorKind) {
         let body = format!(r#"{{"error": "{message}", "status": {status}}}"#);
-        let told = Words.read_error(body.as_bytes()).unwrap();
-        assert_eq!(Words.kind(status, &told, effect), expected, "{status} {message}");
+        let reported = Words.read_error(body.as_bytes()).unwrap();
+        assert_eq!(
+            Words.kind(status, &reported, effect),
+            expected,
+            "{status} {message}"
+        );
     }
 
     #[test]
@@ -302,27 +306,33 @@ mod tests {
     #[test]
     fn somebody_elses_things_are_not_meant() {
         for title in ["", "eve's laptop", "mvm-ephemeral", "mvm-label:box-1"] {
-            assert!(!is_meant(&titled(title), &Which::AllOurs), "{title}");
+            assert!(!is_meant(&titled(title), &Selector::AllOurs), "{title}");
         }
     }
 
-    fn server(status: &str, power: &str, installed: &str) -> Life {
+    fn server(status: &str, power: &str, installed: &str) -> InstanceState {
         let text = format!(
             r#"{{"id": "1", "plan": "p", "status": "{status}", "power_status": "{power}", "server_status": "{installed}"}}"#
         );
-        life(&serde_json::from_str(&text).unwrap())
+        state(&serde_json::from_str(&text).unwrap())
     }
 
     #[test]
     fn a_state_of_the_future_is_still_ours() {
-        assert_eq!(server("pending", "running", "none"), Life::Coming);
-        assert_eq!(server("resizing", "running", "ok"), Life::Coming);
-        assert_eq!(server("active", "running", "installingbooting"), Life::Running);
-        assert_eq!(server("active", "stopped", "locked"), Life::Running);
-        assert!(matches!(server("active", "stopped", "ok"), Life::Failed { .. }));
+        assert_eq!(server("pending", "running", "none"), InstanceState::Pending);
+        assert_eq!(server("resizing", "running", "ok"), InstanceState::Pending);
+        assert_eq!(
+            server("active", "running", "installingbooting"),
+            InstanceState::Running
+        );
+        assert_eq!(server("active", "stopped", "locked"), InstanceState::Running);
+        assert!(matches!(
+            server("active", "stopped", "ok"),
+            InstanceState::Failed { .. }
+        ));
         assert!(matches!(
             server("suspended", "running", "ok"),
-            Life::Failed { .. }
+            InstanceState::Failed { .. }
         ));
     }
 }

@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join_all, try_join3};
 use model::{
-    cloud::{CloudApi, Prepared, Retag, Sighting},
+    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind, Which},
+    machine::{Listed, ResourceKind, Selector},
     money::Money,
     name::ProviderName,
     order::Order,
@@ -70,7 +70,7 @@ pub struct Access {
     pub token: String,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is told of each request.
+    /// Who is notified of each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -197,14 +197,18 @@ impl Vultr {
     }
 
     /// Returns every server with our tag: virtual ones and bare metal.
-    async fn servers(&self, which: &Which, operation: &'static str) -> Result<Vec<Server>, ProviderError> {
+    async fn servers(
+        &self,
+        selector: &Selector,
+        operation: &'static str,
+    ) -> Result<Vec<Server>, ProviderError> {
         let (mut servers, metal) = try_join(
             self.all::<Server>("instances", "instances", operation),
             self.all::<Server>("bare-metals", "bare_metals", operation),
         )
         .await?;
         servers.extend(metal);
-        servers.retain(|server| tags::is_meant(&convert::server_pairs(server), which));
+        servers.retain(|server| tags::is_meant(&convert::server_pairs(server), selector));
         Ok(servers)
     }
 
@@ -319,7 +323,7 @@ impl CloudApi for Vultr {
         &self.name
     }
 
-    fn rungs(&self) -> Vec<(&str, &str)> {
+    fn choices(&self) -> Vec<(&str, &str)> {
         LADDER.to_vec()
     }
 
@@ -328,7 +332,7 @@ impl CloudApi for Vultr {
         Some(self.error(unfit.kind, "create a box", unfit.why, &unfit.help))
     }
 
-    fn dead_man(&self) -> String {
+    fn dead_mans_switch(&self) -> String {
         "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
             .to_owned()
     }
@@ -368,7 +372,7 @@ impl CloudApi for Vultr {
         order: &Order,
         place: &str,
         prepared: &Prepared,
-    ) -> Result<Sighting, ProviderError> {
+    ) -> Result<ObservedInstance, ProviderError> {
         let (plan, name) = (order.candidate.instance_type.as_str(), order.tags.label.as_str());
         let id = |what: &str| prepared.ids.get(what).map(String::as_str);
         let user_data = match plans::is_metal(plan) {
@@ -397,46 +401,46 @@ impl CloudApi for Vultr {
             .json(&body)
             .creates();
         match self.client.json::<OneServer>(&request).await {
-            Ok(created) => Ok(convert::sighting(&created.instance)),
+            Ok(created) => Ok(convert::observed(&created.instance)),
             Err(error) if error.kind == ErrorKind::NoCapacity => Err(self.with_places(error, plan).await),
             Err(error) => Err(error),
         }
     }
 
-    async fn look(&self, sighting: &Sighting) -> Result<Option<Sighting>, ProviderError> {
-        let Some(path) = path_of(&sighting.listed) else {
+    async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        let Some(path) = path_of(&observed.listed) else {
             return Ok(None);
         };
         let request = Request::get(path, "look at a box");
         match self.client.json::<OneServer>(&request).await {
-            Ok(answer) => Ok(Some(convert::sighting(&answer.instance))),
+            Ok(answer) => Ok(Some(convert::observed(&answer.instance))),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Labels are not unique: one of the order's own run counts first.
-    async fn find(&self, order: &Order) -> Result<Option<Sighting>, ProviderError> {
-        let which = Which::Label(order.tags.label.clone());
-        let found = self.servers(&which, "look for a box").await?;
-        let found: Vec<_> = found.iter().map(convert::sighting).collect();
-        let is_own = |sighting: &&Sighting| {
-            let tags = sighting.listed.tags.as_ref();
+    async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
+        let selector = Selector::Label(order.tags.label.clone());
+        let found = self.servers(&selector, "look for a box").await?;
+        let found: Vec<_> = found.iter().map(convert::observed).collect();
+        let is_own = |observed: &&ObservedInstance| {
+            let tags = observed.listed.tags.as_ref();
             tags.is_some_and(|tags| tags.run == order.tags.run)
         };
         Ok(found.iter().find(is_own).or(found.first()).cloned())
     }
 
-    async fn list(&self, which: &Which) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
         let (servers, keys, groups) = try_join3(
-            self.servers(which, WHAT),
+            self.servers(selector, WHAT),
             self.all::<Key>("ssh-keys", "ssh_keys", WHAT),
             self.all::<Group>("firewalls", "firewall_groups", WHAT),
         )
         .await?;
         let thing = |kind, id: &str, title: &str| {
-            tags::is_meant(&convert::titled(title), which).then(|| convert::listed_thing(kind, id, title))
+            tags::is_meant(&convert::titled(title), selector).then(|| convert::listed_thing(kind, id, title))
         };
         let keys = keys
             .iter()

@@ -8,7 +8,7 @@ pub(super) const VIRTUAL: &str = "vx1-g-4c-16g-240s";
 /// The cheapest hardware whose price is known.
 pub(super) const METAL: &str = "vbm-6c-32gb-amd";
 
-/// Tells whether a plan is hardware of its own.
+/// Returns whether a plan is hardware of its own.
 pub(super) fn is_metal(plan: &str) -> bool {
     plan.starts_with("vbm-")
 }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_whose_hosts_differ_is_told_apart_from_one_without() {
+    fn a_plan_whose_hosts_differ_is_distinguished_from_one_without() {
         let why = |plan: &str| why_not(plan, KvmNeed::Required).unwrap().why;
         assert!(why("vhp-4c-8gb-amd").contains("its hosts differ"));
         assert!(why("voc-g-2c-8gb-50s-amd").contains("its hosts differ"));

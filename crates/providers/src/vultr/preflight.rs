@@ -46,16 +46,16 @@ fn good(what: &str, found: String) -> Finding {
         what: what.to_owned(),
         is_good: true,
         found,
-        mend: None,
+        help: None,
     }
 }
 
-fn bad(what: &str, found: String, mend: Option<String>) -> Finding {
+fn bad(what: &str, found: String, help: Option<String>) -> Finding {
     Finding {
         what: what.to_owned(),
         is_good: false,
         found,
-        mend,
+        help,
     }
 }
 
@@ -73,8 +73,8 @@ fn rights(account: &Account) -> Option<Finding> {
         return None;
     }
     let found = format!("the key's user lacks the right to: {}", missing.join(", "));
-    let mend = "grant it in the Vultr console (Account, Users)".to_owned();
-    Some(bad("rights", found, Some(mend)))
+    let help = "grant it in the Vultr console (Account, Users)".to_owned();
+    Some(bad("rights", found, Some(help)))
 }
 
 fn in_stock(
@@ -86,11 +86,11 @@ fn in_stock(
     let plan = match plan {
         Ok(Some(plan)) => plan,
         Ok(None) => {
-            let mend = format!(
+            let help = format!(
                 "the default is {}; `vultr-cli plans list` shows all",
                 plans::VIRTUAL
             );
-            return bad("type", format!("Vultr has no plan {instance_type}"), Some(mend));
+            return bad("type", format!("Vultr has no plan {instance_type}"), Some(help));
         }
         Err(error) => return bad("type", error.to_string(), error.help.clone()),
     };

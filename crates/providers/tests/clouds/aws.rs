@@ -132,7 +132,7 @@ async fn a_nested_box_is_made_as_it_should_be() {
 }
 
 #[tokio::test]
-async fn bare_metal_is_not_told_to_nest() {
+async fn bare_metal_is_not_reported_to_nest() {
     let bench = Bench::new().await;
     bench
         .make(&Order {
@@ -397,7 +397,7 @@ async fn the_console_is_read_even_where_it_is_not_live() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_is_in_the_way() {
+async fn doctor_reports_what_is_in_the_way() {
     let bench = Bench::new().await;
     let preflight = bench.cloud.preflight().unwrap();
     let bad = |findings: Vec<model::world::Finding>| {

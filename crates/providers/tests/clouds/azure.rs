@@ -343,7 +343,7 @@ async fn a_subscription_that_does_not_exist_is_named_and_nothing_counts_as_gone(
 }
 
 #[tokio::test]
-async fn an_identity_that_may_only_read_is_told_its_role() {
+async fn an_identity_that_may_only_read_is_reported_its_role() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.is_readonly = true;
     let refusal = bench.up("box-1").await.unwrap_err();
@@ -500,12 +500,12 @@ async fn the_console_is_read_without_the_token() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_is_in_the_way() {
+async fn doctor_reports_what_is_in_the_way() {
     let bench = Bench::new().await;
     let preflight = bench.cloud.preflight().unwrap();
     let bad = |findings: &[Finding]| -> Vec<String> {
         let bad = findings.iter().filter(|finding| !finding.is_good);
-        bad.map(|finding| format!("{}: {}", finding.what, finding.mend.clone().unwrap_or_default()))
+        bad.map(|finding| format!("{}: {}", finding.what, finding.help.clone().unwrap_or_default()))
             .collect()
     };
     let unregistered = "subscription: run `az provider register --namespace Microsoft.Network`";
@@ -546,7 +546,7 @@ async fn doctor_tells_what_is_in_the_way() {
 }
 
 #[tokio::test]
-async fn the_clouds_own_clock_is_told() {
+async fn the_clouds_own_clock_is_reported() {
     let bench = Bench::new().await;
     let listing = bench.cloud.listing().unwrap();
     listing.list().await.unwrap();

@@ -7,7 +7,7 @@ use model::{
     cloud::CloudApi,
     error::ProviderError,
     lane::KvmNeed,
-    machine::{Gone, Machine, Which},
+    machine::{Gone, Machine, Selector},
     name::{Label, RunId},
     order::Order,
     world::Provider,
@@ -91,13 +91,13 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
     }
 
     pub(crate) async fn down(&self, name: &str) -> Result<Vec<Gone>, ProviderError> {
-        let which = Which::Label(label(name));
-        self.cloud.down(&which, &Reports::default()).await
+        let selector = Selector::Label(label(name));
+        self.cloud.down(&selector, &Reports::default()).await
     }
 
     pub(crate) async fn down_all(&self) -> Vec<Gone> {
         let reports = Reports::default();
-        let gone = self.cloud.down(&Which::AllOurs, &reports).await;
+        let gone = self.cloud.down(&Selector::AllOurs, &reports).await;
         gone.expect("all goes")
     }
 
@@ -105,7 +105,7 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
         self.fake.names()
     }
 
-    /// Brings one box up although one call goes wrong, and down again. The call is told by how its method and path
+    /// Brings one box up although one call goes wrong, and down again. The call is recognised by how its method and path
     /// begin, and by what is in its body. `check` looks at what is there meanwhile.
     pub(crate) async fn survive(self, call: (&str, &str), fault: Fault, check: impl FnOnce(&Self)) -> Self {
         self.fake.fault_in_body(call.0, call.1, fault.clone());

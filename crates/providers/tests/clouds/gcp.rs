@@ -329,7 +329,7 @@ async fn the_console_is_read() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_is_in_the_way() {
+async fn doctor_reports_what_is_in_the_way() {
     let bench = Bench::new().await;
     let preflight = bench.cloud.preflight().unwrap();
     let bad = |findings: Vec<model::world::Finding>| {

@@ -403,7 +403,11 @@ async fn damaged_tags_are_listed_and_not_decided_about() {
         "{listed:?}"
     );
     let refusal = bench.refused().await;
-    assert_eq!(refusal.kind, ErrorKind::Taken, "whose box that is cannot be told");
+    assert_eq!(
+        refusal.kind,
+        ErrorKind::Taken,
+        "whose box that is cannot be determined"
+    );
     bench.down("box-1").await.unwrap();
     assert_eq!(
         bench.names(),
@@ -491,7 +495,7 @@ async fn a_deadline_moves_in_all_tags() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_is_in_the_way() {
+async fn doctor_reports_what_is_in_the_way() {
     let bench = Bench::new().await;
     let preflight = bench.cloud.preflight().unwrap();
     let good = preflight.preflight("cx43", "nbg1", KvmNeed::None).await;
@@ -503,7 +507,7 @@ async fn doctor_tells_what_is_in_the_way() {
     );
     let sold_out = preflight.preflight("cx43", "fsn1", KvmNeed::None).await;
     let found = sold_out.iter().find(|finding| !finding.is_good).unwrap();
-    assert_eq!(found.mend.as_deref(), Some("it can be had in nbg1, hel1"));
+    assert_eq!(found.help.as_deref(), Some("it can be had in nbg1, hel1"));
     let unknown = preflight.preflight("cx99", "nbg1", KvmNeed::Required).await;
     let bad: Vec<_> = unknown
         .iter()
@@ -514,7 +518,7 @@ async fn doctor_tells_what_is_in_the_way() {
 }
 
 #[tokio::test]
-async fn the_clouds_own_clock_is_told() {
+async fn the_clouds_own_clock_is_reported() {
     let bench = Bench::new().await;
     let listing = bench.cloud.listing().unwrap();
     assert_eq!(listing.now(), None, "nothing was answered yet");

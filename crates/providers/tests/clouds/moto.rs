@@ -11,7 +11,7 @@ use std::{
 use engine::cloud::Cloud;
 use model::{
     lane::KvmNeed,
-    machine::{ResourceKind, Which},
+    machine::{ResourceKind, Selector},
     order::Order,
     world::Provider,
 };
@@ -160,12 +160,12 @@ async fn up_and_down(cloud: &Cloud<Aws>, instance_type: &str, need: KvmNeed) {
             .is_empty()
     );
     cloud
-        .down(&Which::Label(label("box-1")), &Reports::default())
+        .down(&Selector::Label(label("box-1")), &Reports::default())
         .await
         .unwrap();
     assert_eq!(cloud.listing().unwrap().list().await.unwrap(), []);
     assert_eq!(
-        cloud.down(&Which::AllOurs, &Reports::default()).await.unwrap(),
+        cloud.down(&Selector::AllOurs, &Reports::default()).await.unwrap(),
         []
     );
 }

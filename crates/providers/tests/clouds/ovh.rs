@@ -326,7 +326,7 @@ async fn too_many_requests_are_waited_out() {
 }
 
 #[tokio::test]
-async fn keys_that_are_wrong_are_told_apart_and_never_shown() {
+async fn keys_that_are_wrong_are_distinguished_and_never_shown() {
     let secret = "a-wrong-secret-a-wrong-secret";
     for (keys, code) in [
         ([KEYS[0], secret, KEYS[2]], "INVALID_SIGNATURE"),
@@ -378,7 +378,11 @@ async fn damaged_tags_are_listed_and_not_decided_about() {
         "{listed:?}"
     );
     let refusal = bench.refused().await;
-    assert_eq!(refusal.kind, ErrorKind::Taken, "whose box that is cannot be told");
+    assert_eq!(
+        refusal.kind,
+        ErrorKind::Taken,
+        "whose box that is cannot be determined"
+    );
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new(), "the label stands");
 }
@@ -447,7 +451,7 @@ async fn doctor_says_what_could_be_had_and_what_ovh_lacks() {
             .collect::<Vec<_>>(),
         ["type", "kvm"]
     );
-    assert!(bad[0].mend.as_ref().unwrap().contains("GRA9"));
+    assert!(bad[0].help.as_ref().unwrap().contains("GRA9"));
 }
 
 #[tokio::test]
@@ -459,7 +463,7 @@ async fn doctor_stops_asking_when_the_keys_are_wrong() {
         .unwrap()
         .preflight("b3-16", "GRA11", KvmNeed::None)
         .await;
-    assert!(!findings[0].is_good && findings[0].mend.is_some(), "{findings:?}");
+    assert!(!findings[0].is_good && findings[0].help.is_some(), "{findings:?}");
     assert_eq!(bench.fake.count("GET"), 2, "the time, and the credentials");
 }
 

@@ -335,8 +335,8 @@ async fn too_many_requests_are_waited_out() {
     let reports = Reports::default();
     bench.cloud.up(&bench.order("box-1"), &reports).await.unwrap();
     bench.assert_one();
-    let is_told = |line: &String| line.contains("Rate limit reached");
-    assert!(reports.all().iter().any(is_told), "{:?}", reports.all());
+    let is_reported = |line: &String| line.contains("Rate limit reached");
+    assert!(reports.all().iter().any(is_reported), "{:?}", reports.all());
     bench.fake.api().behaviour.requests_a_second = 30;
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
@@ -384,7 +384,11 @@ async fn damaged_tags_are_listed_and_not_decided_about() {
     assert_eq!(listed.len(), 2, "the virtual one and the metal one: {listed:?}");
     assert!(listed.iter().all(|listed| listed.tags.is_none()), "{listed:?}");
     let refusal = bench.refused().await;
-    assert_eq!(refusal.kind, ErrorKind::Taken, "whose box that is cannot be told");
+    assert_eq!(
+        refusal.kind,
+        ErrorKind::Taken,
+        "whose box that is cannot be determined"
+    );
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), ["firewalls/box-1", "ssh-keys/box-1"]);
 }
@@ -457,7 +461,7 @@ async fn a_deadline_moves_in_all_tags() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_is_in_the_way() {
+async fn doctor_reports_what_is_in_the_way() {
     let bench = Bench::new().await;
     let preflight = bench.cloud.preflight().unwrap();
     let good = preflight.preflight(VM, "ewr", KvmNeed::Required).await;
@@ -474,11 +478,11 @@ async fn doctor_tells_what_is_in_the_way() {
     let elsewhere = preflight.preflight(VM, "fra", KvmNeed::Required).await;
     let found = elsewhere.iter().find(|finding| !finding.is_good).unwrap();
     let places = "vx1-g-4c-16g-240s can be had in ewr, ams, sao";
-    assert_eq!(found.mend.as_deref(), Some(places));
+    assert_eq!(found.help.as_deref(), Some(places));
     let nowhere = preflight.preflight("vbm-4c-32gb", "ewr", KvmNeed::Metal).await;
     let found = nowhere.iter().find(|finding| !finding.is_good).unwrap();
     assert!(
-        found.mend.as_ref().unwrap().contains("sold out everywhere"),
+        found.help.as_ref().unwrap().contains("sold out everywhere"),
         "{found:?}"
     );
     let unknown = preflight.preflight("vc9", "ewr", KvmNeed::Required).await;
@@ -498,11 +502,11 @@ async fn doctor_names_a_key_that_is_not_accepted() {
     let preflight = bench.cloud.preflight().unwrap();
     let findings = preflight.preflight(VM, "ewr", KvmNeed::Required).await;
     assert_eq!(findings[0].what, "credentials");
-    assert!(!findings[0].is_good && findings[0].mend.as_ref().unwrap().contains("VULTR_API_KEY"));
+    assert!(!findings[0].is_good && findings[0].help.as_ref().unwrap().contains("VULTR_API_KEY"));
 }
 
 #[tokio::test]
-async fn the_clouds_own_clock_is_told() {
+async fn the_clouds_own_clock_is_reported() {
     let bench = Bench::new().await;
     let listing = bench.cloud.listing().unwrap();
     listing.list().await.unwrap();

@@ -568,7 +568,7 @@ fn types(params: &BTreeMap<String, String>) -> Vec<Value> {
         .collect()
 }
 
-/// Tells whether every filter of a call has a value that fits; `*` stands for anything.
+/// Returns whether every filter of a call has a value that fits; `*` stands for anything.
 fn fits(params: &BTreeMap<String, String>, value_of: impl Fn(&str) -> Option<String>) -> bool {
     let names = params
         .iter()

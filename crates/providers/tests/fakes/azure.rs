@@ -74,7 +74,7 @@ pub(crate) struct Azure {
     /// By path, in lower case.
     things: BTreeMap<String, Thing>,
     calls: u32,
-    /// Where it answers, for the addresses that it tells.
+    /// Where it answers, for the addresses that it reports.
     url: String,
     /// The tags of what was made, as its create call had them.
     pub(crate) made_with: Vec<Value>,

@@ -41,7 +41,7 @@ pub(crate) struct Behaviour {
     pub(crate) list_lag: Duration,
     /// How long the operation of an insert takes.
     pub(crate) insert: Duration,
-    /// How long after that the guest has told its host key.
+    /// How long after that the guest has reported its host key.
     pub(crate) boot: Duration,
     /// How long an instance takes to go.
     pub(crate) leave: Duration,
@@ -78,7 +78,7 @@ pub(crate) struct Gcp {
 
 struct Thing {
     value: Value,
-    /// The key that the guest agent tells.
+    /// The key that the guest agent reports.
     host_key: String,
     made: Timestamp,
     gone: Option<Timestamp>,

@@ -152,7 +152,7 @@ impl Latitude {
         }
     }
 
-    /// Tells whether a minute allows another request of that kind.
+    /// Returns whether a minute allows another request of that kind.
     fn count(&mut self, is_read: bool) -> bool {
         let now = self.clock.now();
         let (reads, writes) = self.behaviour.limits;

@@ -1,5 +1,5 @@
 //! A stand-in for OVHcloud's Public Cloud that remembers. Its delays, lags, limits and errors are those of the adapter's
-//! README and of the vendor's description. Every signature is checked, for the time that it tells.
+//! README and of the vendor's description. Every signature is checked, for the time that it reports.
 
 use std::{
     collections::BTreeSet,
@@ -356,8 +356,8 @@ impl Ovh {
         if header("x-ovh-consumer") != KEYS[2] {
             return Some(coded(403, "NOT_CREDENTIAL", "This credential does not exist"));
         }
-        let told: i64 = header("x-ovh-timestamp").parse().unwrap_or_default();
-        let is_off = (told - unix() - AHEAD).abs() > OFF_MAX;
+        let reported: i64 = header("x-ovh-timestamp").parse().unwrap_or_default();
+        let is_off = (reported - unix() - AHEAD).abs() > OFF_MAX;
         if is_off || header("x-ovh-signature") != signature(call, header("x-ovh-timestamp")) {
             return Some(coded(400, "INVALID_SIGNATURE", "Invalid signature"));
         }

@@ -82,7 +82,7 @@ impl Reply {
 
 /// A stand-in for one cloud's API.
 pub(crate) trait Api: Send + 'static {
-    /// Is told where it answers, before the first call comes.
+    /// Is reported where it answers, before the first call comes.
     fn set_url(&mut self, _url: &str) {}
 
     /// Returns the names of all that is there, by kind.
@@ -254,7 +254,7 @@ fn name(call: &Call) -> String {
     format!("{} {}", call.method, call.path)
 }
 
-/// Tells whether method and path of a call begin so, and its body holds that.
+/// Returns whether method and path of a call begin so, and its body holds that.
 fn is_meant(call: &Call, prefix: &str, part: &str) -> bool {
     name(call).starts_with(prefix) && String::from_utf8_lossy(&call.body).contains(part)
 }

@@ -155,14 +155,15 @@ fn a_removal_that_was_killed_is_ended_by_the_next() {
 }
 
 #[test]
-fn the_second_is_told_who_has_it_and_until_when() {
+fn the_second_is_reported_who_has_it_and_until_when() {
     let machine = bare();
     let (answer, _) = machine.call(&["up", &order(&machine, "m1", "r1", 4_102_444_800, "")]);
     assert!(answer.ends_with("ok\n"), "{answer}");
     let standing = machine.everything();
     let (answer, _) = machine.call(&["up", &order(&machine, "m2", "r2", now() + 3600, "")]);
-    let told = "fail busy|it is taken by box m1 of run r1 (user eve, host desk), until 2100-01-01T00:00:00Z|";
-    assert!(answer.starts_with(told), "{answer}");
+    let reported =
+        "fail busy|it is taken by box m1 of run r1 (user eve, host desk), until 2100-01-01T00:00:00Z|";
+    assert!(answer.starts_with(reported), "{answer}");
     let (answer, _) = machine.call(&["up", &order(&machine, "m1", "r2", now() + 3600, "")]);
     assert!(answer.starts_with("fail taken|"), "{answer}");
     down(&machine, "m1", "r2");
@@ -256,8 +257,8 @@ fn a_machine_that_will_not_do_says_why_and_stays_as_it_is() {
             answer.starts_with(&format!("fail {kind}|")) && answer.contains(words),
             "{answer}{errors}"
         );
-        let mend = answer.trim().rsplit('|').next().unwrap();
-        assert!(!mend.is_empty(), "{answer} has no mend");
+        let help = answer.trim().rsplit('|').next().unwrap();
+        assert!(!help.is_empty(), "{answer} has no help");
         assert_eq!(machine.everything(), before);
     };
     check(

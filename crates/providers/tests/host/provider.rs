@@ -7,7 +7,7 @@ use model::{
     candidate::Candidate,
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::Which,
+    machine::Selector,
     name::{Label, ProviderName, RunId, Token},
     order::{Order, Preinstall},
     render::cloud_init::{HostKey, Stage1, System, user_data},
@@ -127,11 +127,11 @@ impl Desk {
     }
 
     async fn down(&self, name: &str) -> Result<Vec<model::machine::Gone>, ProviderError> {
-        let which = Which::OfRun(label(name), run("r1"));
-        self.provider().down(&which, &Reports::default()).await
+        let selector = Selector::OfRun(label(name), run("r1"));
+        self.provider().down(&selector, &Reports::default()).await
     }
 
-    /// Makes nobody remember a box. A machine that cannot be gone into is not asked again.
+    /// Makes nobody remember a box. A machine that cannot be gone into is not retried.
     #[track_caller]
     fn assert_nothing_remembered(&self) {
         let left = std::fs::read_dir(self.state.path().join("hosts"))
@@ -199,7 +199,7 @@ async fn a_box_is_found_again_by_another_process_and_by_its_address() {
     let listed = desk.provider().listing().unwrap().list().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].region, desk.machines[0].address());
-    // Somebody else, who only knows the machine, is told who has it.
+    // Somebody else, who only knows the machine, is reported who has it.
     let other = order(&desk.machines[0].address(), &label("m2"), &run("r2"));
     let refusal = desk.provider().up(&other, &Reports::default()).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoCapacity, "{refusal}");
@@ -236,10 +236,10 @@ async fn a_deadline_is_moved_in_the_lock_and_on_the_machine() {
 async fn each_way_not_in_has_its_kind_and_its_mend() {
     let mut desk = desk!();
     let before = desk.machines[0].everything();
-    let check = async |desk: &Desk, kind: ErrorKind, mend: &str| {
+    let check = async |desk: &Desk, kind: ErrorKind, help: &str| {
         let refusal = desk.up("m1").await.unwrap_err();
         assert_eq!(refusal.kind, kind, "{refusal}");
-        assert!(refusal.help.as_deref().unwrap().contains(mend), "{refusal:?}");
+        assert!(refusal.help.as_deref().unwrap().contains(help), "{refusal:?}");
         desk.assert_nothing_remembered();
     };
     let own = desk.machines[0].read("ssh/host_key.pub");
@@ -286,7 +286,7 @@ async fn a_machine_that_is_off_is_left_for_the_next_candidate() {
 }
 
 #[tokio::test]
-async fn doctor_tells_what_would_stand_in_the_way() {
+async fn doctor_reports_what_would_stand_in_the_way() {
     let desk = desk!();
     let provider = desk.provider();
     let look = async |need| {

@@ -1,4 +1,4 @@
-//! Tells many stories, or one with all that was seen in it: `seeds FIRST COUNT`, `seeds SEED`. `seeds bugs` says which
+//! Reports many scenarios, or one with all that was seen in it: `seeds FIRST COUNT`, `seeds SEED`. `seeds bugs` says which
 //! checker catches each bug that is put in on purpose; `seeds crashes` kills one run at each call of the world.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use sim::{Bug, Story, Told, record::Seen};
+use sim::{Bug, Outcome, Scenario, record::Observation};
 
 fn main() -> io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -28,22 +28,22 @@ fn main() -> io::Result<ExitCode> {
     }
 }
 
-fn tell(seed: u64) -> Told {
-    Story {
+fn play(seed: u64) -> Outcome {
+    Scenario {
         seed,
-        ..Story::default()
+        ..Scenario::default()
     }
-    .tell()
+    .outcome()
 }
 
 /// Shows all that was seen.
 fn one(seed: u64, out: &mut impl Write) -> io::Result<ExitCode> {
-    let told = tell(seed);
-    for line in told.lines() {
+    let outcome = play(seed);
+    for line in outcome.lines() {
         writeln!(out, "{line}")?;
     }
-    report(seed, &told, out)?;
-    Ok(ended(told.wrong.is_empty()))
+    report(seed, &outcome, out)?;
+    Ok(ended(outcome.wrong.is_empty()))
 }
 
 /// Shows only what is wrong.
@@ -51,11 +51,11 @@ fn many(first: u64, count: u64, out: &mut impl Write) -> io::Result<ExitCode> {
     let began = std::time::Instant::now();
     let (mut failed, mut seen, mut processes) = (0, 0, 0);
     for seed in first..first.saturating_add(count) {
-        let told = tell(seed);
-        seen += told.seen.len();
-        processes += processes_in(&told);
-        failed += u64::from(!told.wrong.is_empty());
-        report(seed, &told, out)?;
+        let outcome = play(seed);
+        seen += outcome.seen.len();
+        processes += processes_in(&outcome);
+        failed += u64::from(!outcome.wrong.is_empty());
+        report(seed, &outcome, out)?;
     }
     let seconds = began.elapsed().as_secs_f64();
     writeln!(
@@ -68,9 +68,9 @@ fn many(first: u64, count: u64, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(ended(failed == 0))
 }
 
-fn processes_in(told: &Told) -> usize {
-    let is_process = |(_, seen): &&(_, Seen)| matches!(seen, Seen::Began { .. });
-    told.seen.iter().filter(is_process).count()
+fn processes_in(outcome: &Outcome) -> usize {
+    let is_process = |(_, seen): &&(_, Observation)| matches!(seen, Observation::Began { .. });
+    outcome.seen.iter().filter(is_process).count()
 }
 
 /// Says for each bug which checkers catch it, in how many of 1,000 seeds.
@@ -80,12 +80,12 @@ fn bugs(out: &mut impl Write) -> io::Result<ExitCode> {
         let (mut caught, mut by) = (0, BTreeSet::new());
         for seed in 0..1000 {
             let bug = Some(bug);
-            let wrong = Story {
+            let wrong = Scenario {
                 seed,
                 bug,
-                ..Story::default()
+                ..Scenario::default()
             }
-            .tell()
+            .outcome()
             .wrong;
             caught += u32::from(!wrong.is_empty());
             by.extend(
@@ -104,13 +104,13 @@ fn bugs(out: &mut impl Write) -> io::Result<ExitCode> {
 /// Kills one run at each call of the world in turn.
 fn crashes(out: &mut impl Write) -> io::Result<ExitCode> {
     let calm = |seed, kill_at| {
-        Story {
+        Scenario {
             seed,
             is_calm: true,
             kill_at,
-            ..Story::default()
+            ..Scenario::default()
         }
-        .tell()
+        .outcome()
     };
     let (mut points, mut failed) = (0, 0);
     for seed in 0..10 {
@@ -127,11 +127,11 @@ fn crashes(out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(ended(failed == 0))
 }
 
-fn report(seed: u64, told: &Told, out: &mut impl Write) -> io::Result<()> {
-    for wrong in &told.wrong {
+fn report(seed: u64, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    for wrong in &outcome.wrong {
         writeln!(out, "seed {seed}: {wrong}")?;
     }
-    if !told.wrong.is_empty() {
+    if !outcome.wrong.is_empty() {
         writeln!(out, "    again: cargo run -p sim --bin seeds -- {seed}")?;
     }
     Ok(())

@@ -1,10 +1,10 @@
-//! What is told is true: a check that passed has passed on a box, and a run that says that it destroyed
+//! What is reported is true: a check that passed has passed on a box, and a run that says that it destroyed
 //! everything has left nothing.
 
 use model::{check::Outcome, report::Verdict};
 
 use super::Case;
-use crate::record::{Seen, outcomes};
+use crate::record::{Observation, outcomes};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut wrong = leftovers(case);
@@ -25,7 +25,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
 
 fn leftovers(case: &Case<'_>) -> Vec<String> {
     let ended = case.seen.iter().filter_map(|(_, seen)| match seen {
-        Seen::Ended {
+        Observation::Ended {
             run,
             verdict,
             remains,

@@ -3,11 +3,11 @@
 use model::tags::is_ours;
 
 use super::Case;
-use crate::record::{Seen, TagPairs};
+use crate::record::{Observation, TagPairs};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let touched = case.seen.iter().filter_map(|(_, seen)| match seen {
-        Seen::DestroyAsked { id, tags, .. } if is_foreign(tags) => Some(format!("{id} was destroyed")),
+        Observation::DestroyAsked { id, tags, .. } if is_foreign(tags) => Some(format!("{id} was destroyed")),
         _ => None,
     });
     let now = case.sim.clock.elapsed();

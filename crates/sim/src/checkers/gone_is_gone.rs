@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::journal::Fact;
 
 use super::Case;
-use crate::record::Seen;
+use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let everything = case.sim.clouds.values().flat_map(|cloud| cloud.everything());
@@ -15,7 +15,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         .collect();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
-        let Seen::Wrote {
+        let Observation::Wrote {
             fact:
                 Fact::Gone {
                     label,

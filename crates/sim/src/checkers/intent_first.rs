@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use model::journal::Fact;
 
 use super::Case;
-use crate::record::Seen;
+use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut intended = BTreeSet::new();
     let mut wrong = Vec::new();
     for (_, seen) in case.seen {
         match seen {
-            Seen::Wrote {
+            Observation::Wrote {
                 fact: Fact::Intent { tags, .. },
                 ..
             } => {
                 intended.insert(tags.token.to_string());
             }
-            Seen::CreateAsked {
+            Observation::CreateAsked {
                 kind, tags, provider, ..
             } => {
                 let is_intended = tags

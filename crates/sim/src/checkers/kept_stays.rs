@@ -9,7 +9,7 @@ use model::{
 };
 
 use super::{Case, InForce, Revived, Superseding};
-use crate::{clock::true_moment, record::Seen};
+use crate::{clock::true_moment, record::Observation};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut kept: BTreeMap<(Label, RunId), (u32, BTreeSet<u32>)> = BTreeMap::new();
@@ -24,10 +24,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         revived.take(seen);
         in_force.take(seen);
         match seen {
-            Seen::Began { process, machine } => {
+            Observation::Began { process, machine } => {
                 machines.insert(*process, *machine);
             }
-            Seen::Wrote {
+            Observation::Wrote {
                 process,
                 run,
                 fact: Fact::Kept { label },
@@ -39,7 +39,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 );
             }
             // It was not to be, and the run itself destroys it.
-            Seen::Wrote {
+            Observation::Wrote {
                 process,
                 run,
                 fact: Fact::DownBegan { label },
@@ -50,16 +50,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                     kept.remove(&key);
                 }
             }
-            // The run was taken up again: its box is that run's once more.
-            Seen::Wrote {
+            // The run was resumed: its box is that run's once more.
+            Observation::Wrote {
                 run,
                 fact: Fact::RunBegan { .. },
                 ..
             } => kept.retain(|(_, of), _| of != run),
-            Seen::DownAsked { process } => {
+            Observation::DownAsked { process } => {
                 downs.insert(*process);
             }
-            Seen::DestroyAsked {
+            Observation::DestroyAsked {
                 process,
                 id,
                 tags,

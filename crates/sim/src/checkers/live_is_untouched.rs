@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, InForce, Revived, Superseding};
-use crate::{clock::true_moment, record::Seen};
+use crate::{clock::true_moment, record::Observation};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut holders: BTreeMap<String, u32> = BTreeMap::new();
@@ -19,19 +19,19 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         revived.take(seen);
         in_force.take(seen);
         match seen {
-            Seen::Holds { process, run } => {
+            Observation::Holds { process, run } => {
                 holders.insert(run.to_string(), *process);
             }
-            Seen::Killed { process } | Seen::Over { process } => {
+            Observation::Killed { process } | Observation::Over { process } => {
                 holders.retain(|_, holder| holder != process)
             }
-            Seen::Ended { run, .. } => {
+            Observation::Ended { run, .. } => {
                 holders.remove(run.as_str());
             }
-            Seen::DownAsked { process } => {
+            Observation::DownAsked { process } => {
                 downs.insert(*process);
             }
-            Seen::DestroyAsked {
+            Observation::DestroyAsked {
                 process,
                 id,
                 tags,

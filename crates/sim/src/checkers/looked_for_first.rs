@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::machine::ResourceKind;
 
 use super::Case;
-use crate::record::Seen;
+use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     // By provider, label, run and kind: a create call about which nobody knows anything yet.
@@ -13,7 +13,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (_, seen) in case.seen {
         match seen {
-            Seen::CreateAsked {
+            Observation::CreateAsked {
                 provider,
                 kind,
                 tags,
@@ -29,7 +29,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                 }
                 unknown.insert(key, *is_unanswered);
             }
-            Seen::Looked {
+            Observation::Looked {
                 provider,
                 label,
                 kind,

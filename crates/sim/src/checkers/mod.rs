@@ -23,14 +23,14 @@ use model::{
 
 use crate::{
     clock::Elapsed,
-    record::{Seen, TagPairs},
+    record::{Observation, TagPairs},
     world::Sim,
 };
 
 /// What a checker is given: all that was seen, and the world as it is in the end.
 pub struct Case<'a> {
     /// In order.
-    pub seen: &'a [(Elapsed, Seen)],
+    pub seen: &'a [(Elapsed, Observation)],
     /// The world.
     pub sim: &'a Sim,
     /// Whether nothing went wrong but that processes were killed.
@@ -55,7 +55,7 @@ pub const ALL: [(&str, Checker); 11] = [
 ];
 
 /// Asks all checkers.
-pub fn all(sim: &Sim, seen: &[(Elapsed, Seen)], is_calm: bool) -> Vec<String> {
+pub fn all(sim: &Sim, seen: &[(Elapsed, Observation)], is_calm: bool) -> Vec<String> {
     let case = Case { seen, sim, is_calm };
     let ask = |(name, check): &(&str, Checker)| {
         check(&case)
@@ -75,15 +75,15 @@ struct Revived {
 }
 
 impl Revived {
-    fn take(&mut self, seen: &Seen) {
+    fn take(&mut self, seen: &Observation) {
         match seen {
-            Seen::Began { process, .. } => {
+            Observation::Began { process, .. } => {
                 self.alive.insert(*process);
             }
-            Seen::Killed { process } | Seen::Over { process } => {
+            Observation::Killed { process } | Observation::Over { process } => {
                 self.alive.remove(process);
             }
-            Seen::Revived { tags } => {
+            Observation::Revived { tags } => {
                 let key = (tags.label.clone(), tags.run.clone());
                 self.over_to.entry(key).or_default().extend(&self.alive);
             }
@@ -91,7 +91,7 @@ impl Revived {
         }
     }
 
-    /// Tells whether the deadline may be over as that process knows.
+    /// Returns whether the deadline may be over as that process knows.
     fn is_over_to(&self, process: u32, tags: &Tags) -> bool {
         let over_to = self.over_to.get(&(tags.label.clone(), tags.run.clone()));
         over_to.is_some_and(|over_to| over_to.contains(&process))
@@ -103,8 +103,8 @@ impl Revived {
 struct InForce(BTreeMap<(Label, RunId), Deadline>);
 
 impl InForce {
-    fn take(&mut self, seen: &Seen) {
-        let Seen::Wrote { run, fact, .. } = seen else {
+    fn take(&mut self, seen: &Observation) {
+        let Observation::Wrote { run, fact, .. } = seen else {
             return;
         };
         let (label, deadline) = match fact {
@@ -130,19 +130,19 @@ struct Superseding {
 }
 
 impl Superseding {
-    fn take(&mut self, seen: &Seen) {
+    fn take(&mut self, seen: &Observation) {
         match seen {
-            Seen::Supersedes { process, run } => {
+            Observation::Supersedes { process, run } => {
                 self.runs.insert(*process, run.clone());
             }
-            Seen::Holds { process, run } if self.runs.get(process) == Some(run) => {
+            Observation::Holds { process, run } if self.runs.get(process) == Some(run) => {
                 self.at_work.insert(*process);
             }
             _ => {}
         }
     }
 
-    /// Tells whether what a process destroyed belongs to a run whose place it takes.
+    /// Returns whether what a process destroyed belongs to a run whose place it takes.
     fn may(&self, process: u32, tags: &TagPairs) -> bool {
         let newer = self.runs.get(&process);
         let older = tags.get("mvm-run");

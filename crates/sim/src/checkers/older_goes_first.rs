@@ -1,10 +1,10 @@
 //! What an older run left is gone before a later one creates anything, where that one takes its labels or its place, and
-//! when any later run on the same machine has ended. Only where nothing went wrong: else it is tried, and told.
+//! when any later run on the same machine has ended. Only where nothing went wrong: else it is tried, and reported.
 
 use super::Case;
 use crate::{
     clock::Elapsed,
-    record::{Seen, TagPairs},
+    record::{Observation, TagPairs},
 };
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
@@ -12,18 +12,18 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         return Vec::new();
     }
     let later = case.seen.iter().filter_map(|(_, seen)| match seen {
-        Seen::Follows { run, takes_over } => Some((run.as_str(), *takes_over)),
+        Observation::Follows { run, takes_over } => Some((run.as_str(), *takes_over)),
         _ => None,
     });
     let mut wrong = Vec::new();
     for (run, takes_over) in later {
         let is_wanted = |tags: &TagPairs| is_of(tags, run);
         let first_create = case.seen.iter().find_map(|(at, seen)| match seen {
-            Seen::CreateAsked { tags, .. } if is_wanted(tags) => Some(*at),
+            Observation::CreateAsked { tags, .. } if is_wanted(tags) => Some(*at),
             _ => None,
         });
         let end = case.seen.iter().find_map(|(at, seen)| match seen {
-            Seen::Ended { run: of, .. } if of.as_str() == run => Some(*at),
+            Observation::Ended { run: of, .. } if of.as_str() == run => Some(*at),
             _ => None,
         });
         let Some(end) = end else {

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use model::{journal::Fact, tags::Tags};
 
 use super::Case;
-use crate::record::Seen;
+use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut intended: BTreeMap<String, Tags> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (_, seen) in case.seen {
         match seen {
-            Seen::Wrote {
+            Observation::Wrote {
                 fact: Fact::Intent { tags, .. },
                 ..
             } => {
                 intended.insert(tags.token.to_string(), tags.clone());
             }
-            Seen::CreateAsked {
+            Observation::CreateAsked {
                 kind, tags, provider, ..
             } => match Tags::parse(tags) {
                 None => wrong.push(format!(

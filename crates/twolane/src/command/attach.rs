@@ -1,4 +1,4 @@
-//! `twolane attach`: takes up a run whose client died, while its boxes live.
+//! `twolane attach`: resumes a run whose client died, while its boxes live.
 
 use model::{config, plan::LanePlan, world::Journal};
 
@@ -11,27 +11,27 @@ use crate::{
     world::{block_on, journal},
 };
 
-/// Takes up the run.
+/// Resumes the run.
 pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
     let paths = context.paths()?;
     let run = &args.run;
     let dir = paths.run(run);
     let mut plan = record::read_plan(&dir).map_err(|error| {
-        Problem::usage(format!("could not take up run {run}"))
+        Problem::usage(format!("could not resume run {run}"))
             .because(format!("its plan {}: {error}", dir.join(record::PLAN)))
             .help("twolane ls shows the boxes and their runs")
     })?;
     block_on(async {
         let journal = journal(&paths)?;
         if journal.is_held(run).await? {
-            return Err(Problem::usage(format!("could not take up run {run}"))
+            return Err(Problem::usage(format!("could not resume run {run}"))
                 .because("another twolane carries it out")
                 .help("wait for it, or stop that one first"));
         }
         let holdings = boxes::holdings(&*journal).await?;
         let is_there = |lane: &LanePlan| holdings.boxes_of(run).any(|(label, _)| *label == lane.label);
         if !plan.lanes.iter().any(is_there) {
-            return Err(Problem::usage(format!("could not take up run {run}"))
+            return Err(Problem::usage(format!("could not resume run {run}"))
                 .because("none of its boxes is there any more")
                 .help(format!("twolane report {run} shows what it did")));
         }
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
         };
         plan.lanes.retain(|lane| !has_ended(lane));
         if plan.lanes.is_empty() {
-            return Err(Problem::usage(format!("could not take up run {run}"))
+            return Err(Problem::usage(format!("could not resume run {run}"))
                 .because("its lanes have come to their end, and its boxes were left or kept")
                 .help("twolane ls shows them; twolane down LABEL destroys one"));
         }

@@ -95,7 +95,7 @@ pub(super) async fn notice_unfinished(context: &Context, paths: &Paths, journal:
         } else {
             String::new()
         };
-        context.style.tell(&format!(
+        context.style.message(&format!(
             "note: run {run} was cut off and its boxes may still be there: {}; {attach}twolane down {} destroys, and so \
              do twolane reap and the next twolane run",
             names.join(", "),

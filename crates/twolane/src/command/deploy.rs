@@ -57,18 +57,18 @@ pub(crate) fn run(context: &Context, args: &DeployArgs) -> Result {
 }
 
 async fn deployed(plan: &Plan, lane: &LanePlan, link: &Link, has_new_secret: bool, world: &World) -> Verdict {
-    let tell = |event| world.tell(Some(&lane.name), event);
-    tell(Event::LaneBegan {
+    let emit = |event| world.emit(Some(&lane.name), event);
+    emit(Event::LaneBegan {
         label: lane.label.clone(),
         need: lane.need,
         checks: Vec::new(),
     });
     let on = Lane { plan, lane, world };
     let work = Box::pin(async {
-        tell(Event::StepBegan { step: Step::Sync });
+        emit(Event::StepBegan { step: Step::Sync });
         let synced = sync::sync(&on, link).await;
         let failure = synced.as_ref().err().map(|refusal| refusal.why.clone());
-        tell(Event::StepEnded {
+        emit(Event::StepEnded {
             step: Step::Sync,
             failure,
         });
@@ -84,14 +84,14 @@ async fn deployed(plan: &Plan, lane: &LanePlan, link: &Link, has_new_secret: boo
         Either::Left((Err(refusal), _)) => refused(&on, refusal),
         Either::Right(((), work)) => {
             drop(work);
-            tell(Event::Interrupted);
+            emit(Event::Interrupted);
             if let Err(error) = deploy::stop(&on, link).await {
                 let text = format!("the deploy could not be ended, and may go on: {error}");
-                tell(Event::Notice { text });
+                emit(Event::Notice { text });
             }
             Verdict::Interrupted
         }
     };
-    tell(Event::LaneEnded { verdict });
+    emit(Event::LaneEnded { verdict });
     verdict
 }

@@ -1,4 +1,4 @@
-//! `twolane doctor`: whether a run could work, one line for each thing, with the mend.
+//! `twolane doctor`: whether a run could work, one line for each thing, with what to do.
 
 use std::{collections::BTreeMap, env, fs};
 
@@ -12,7 +12,7 @@ use crate::{
     args::DoctorArgs,
     exit::Exit,
     paths::Paths,
-    planning::{self, Known, Look, Providers},
+    planning::{self, KnownProvider, Look, Providers},
     problem::Result,
     project::{self, Project},
     show::stream::Style,
@@ -38,8 +38,8 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
         }
         Err(problem) => {
             let found = problem.because.first().unwrap_or(&problem.error).clone();
-            let mend = problem.help.as_deref().unwrap_or("twolane plan shows it whole");
-            (None, bad("configuration", &found, mend))
+            let help = problem.help.as_deref().unwrap_or("twolane plan shows it whole");
+            (None, bad("configuration", &found, help))
         }
     };
     let mut lines = vec![line("project", finding), line("machine", state_dir(&paths.state))];
@@ -87,7 +87,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
 /// What a lane would ask a provider for: type, region, KVM.
 type Wish = (String, String, KvmNeed);
 
-/// Returns what the project's lanes would ask each provider for. Of a ladder only the first rung: the others are for when
+/// Returns what the project's lanes would ask each provider for. Of a fallbacks only the first fallback: the others are for when
 /// that one has nothing free.
 fn wishes(
     project: Option<&Project>,
@@ -114,7 +114,7 @@ fn wishes(
                 lane.need,
             );
             let wished = wishes.entry(candidate.provider.clone()).or_default();
-            if !wished.contains(&wish) && !is_later_rung(candidate, providers) {
+            if !wished.contains(&wish) && !is_fallback(candidate, providers) {
                 wished.push(wish);
             }
         }
@@ -122,21 +122,20 @@ fn wishes(
     wishes
 }
 
-fn is_later_rung(candidate: &Candidate, providers: &Providers) -> bool {
-    let ladder = providers
+fn is_fallback(candidate: &Candidate, providers: &Providers) -> bool {
+    let fallbacks = providers
         .get(&candidate.provider)
-        .map(|known| known.provider.ladder());
-    ladder
-        .into_iter()
-        .flatten()
-        .any(|rung| rung.instance_type == candidate.instance_type && rung.region == candidate.region)
+        .map(|known| known.provider.fallbacks());
+    fallbacks.into_iter().flatten().any(|fallback| {
+        fallback.instance_type == candidate.instance_type && fallback.region == candidate.region
+    })
 }
 
 /// Looks at one provider, for each thing that a lane would ask it for, or for its defaults.
-async fn look(name: &ProviderName, known: &Known, wishes: Option<&Vec<Wish>>) -> Vec<Line> {
+async fn look(name: &ProviderName, known: &KnownProvider, wishes: Option<&Vec<Wish>>) -> Vec<Line> {
     if let Some(error) = &known.missing {
-        let mend = error.help.as_deref().unwrap_or_default();
-        return vec![line(name.as_str(), bad("credentials", &error.cause, mend))];
+        let help = error.help.as_deref().unwrap_or_default();
+        return vec![line(name.as_str(), bad("credentials", &error.cause, help))];
     }
     let provider = &known.provider;
     let Some(preflight) = provider.preflight() else {
@@ -163,13 +162,13 @@ fn print(style: Style, lines: &[Line]) {
     }
     for Line { about, finding } in lines {
         let word = if finding.is_good { "ok  " } else { "bad " };
-        let mend = finding
-            .mend
+        let help = finding
+            .help
             .as_ref()
             .filter(|_| !finding.is_good)
-            .map_or(String::new(), |mend| format!("; {mend}"));
+            .map_or(String::new(), |help| format!("; {help}"));
         style.result(&format!(
-            "{word} {about}: {}: {}{mend}",
+            "{word} {about}: {}: {}{help}",
             finding.what, finding.found
         ));
     }
@@ -187,20 +186,20 @@ fn good(what: &str, found: &str) -> Finding {
         what: what.to_owned(),
         is_good: true,
         found: found.to_owned(),
-        mend: None,
+        help: None,
     }
 }
 
-fn bad(what: &str, found: &str, mend: &str) -> Finding {
+fn bad(what: &str, found: &str, help: &str) -> Finding {
     Finding {
         what: what.to_owned(),
         is_good: false,
         found: found.to_owned(),
-        mend: Some(mend.to_owned()),
+        help: Some(help.to_owned()),
     }
 }
 
-/// Tells whether the state directory, or the nearest one above it that is there, can be written.
+/// Returns whether the state directory, or the nearest one above it that is there, can be written.
 fn state_dir(dir: &Utf8Path) -> Finding {
     let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;

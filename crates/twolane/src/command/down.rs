@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::{
-    down::{Departure, down, down_of_run},
+    down::{DestroyOutcome, down, down_of_run},
     reap::{Survey, survey},
 };
 use futures::future::join_all;
@@ -27,7 +27,7 @@ use crate::{
 /// Destroys one box, or all.
 pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
     if args.all && args.label.is_some() {
-        return Err(Problem::usage("could not tell what to destroy")
+        return Err(Problem::usage("could not determine what to destroy")
             .because("a label was given, by argument or by LABEL in the environment, and --all too")
             .help("leave one of them out"));
     }
@@ -48,22 +48,22 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
             None => all(context, &watched.world).await?,
         };
         let world = &watched.world;
-        let departures = found.boxes.iter().map(|(label, run)| async move {
-            let departure = match run {
+        let outcomes = found.boxes.iter().map(|(label, run)| async move {
+            let outcome = match run {
                 Some(run) => down_of_run(label, run, None, world).await,
                 None => down(label, None, world).await,
             };
-            (label, departure)
+            (label, outcome)
         });
         let mut exit = found.exit();
         let mut last = Vec::new();
-        for (label, departure) in join_all(departures).await {
-            match departure {
-                Departure::Gone(resources) if resources.is_empty() => {
+        for (label, outcome) in join_all(outcomes).await {
+            match outcome {
+                DestroyOutcome::Gone(resources) if resources.is_empty() => {
                     last.push(format!("box {label} was not there"))
                 }
-                Departure::Gone(_) => last.push(format!("box {label} is gone")),
-                Departure::Left { .. } => exit = exit.max(Exit::Left),
+                DestroyOutcome::Gone(_) => last.push(format!("box {label} is gone")),
+                DestroyOutcome::Left { .. } => exit = exit.max(Exit::Left),
             }
         }
         watched.finish();
@@ -79,13 +79,13 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
         if !context.style.is_json {
             context.style.result(&last.join("\n"));
         }
-        for provider in &found.unasked {
-            context.style.tell(&format!(
+        for provider in &found.unreachable {
+            context.style.message(&format!(
                 "error: boxes at {provider} may be left, as it could not be asked; when it can: twolane reap --provider {provider}"
             ));
         }
         if let Some(left) = watched.standing.left() {
-            context.style.tell(&left);
+            context.style.message(&left);
         }
         Ok(exit)
     })
@@ -99,12 +99,12 @@ struct Found {
     /// How many boxes were made from other machines.
     others: usize,
     /// Providers that could not be asked.
-    unasked: Vec<ProviderName>,
+    unreachable: Vec<ProviderName>,
 }
 
 impl Found {
     fn exit(&self) -> Exit {
-        match self.unasked.is_empty() {
+        match self.unreachable.is_empty() {
             true => Exit::Passed,
             false => Exit::Left,
         }
@@ -121,8 +121,8 @@ async fn all(context: &Context, world: &World) -> Result<Found> {
     let Survey { listed, failures, .. } = survey(world).await;
     let mut found = Found::default();
     for error in failures {
-        context.style.tell(&format!("warning: {error}"));
-        found.unasked.push(error.provider);
+        context.style.message(&format!("warning: {error}"));
+        found.unreachable.push(error.provider);
     }
     let here = owner::this_host().and_then(|host| format!("host={host}").parse::<OwnerIs>().ok());
     let is_here = |at: &ProviderName, tags: &Tags| {

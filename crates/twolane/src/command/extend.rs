@@ -93,7 +93,7 @@ fn print(context: &Context, document: &Document) -> Exit {
     for Place { place, failure } in &document.places {
         if let Some(why) = failure {
             exit = Exit::Infrastructure;
-            context.style.tell(&format!(
+            context.style.message(&format!(
                 "warning: the old deadline still stands in {place}\n  because: {why}"
             ));
         }

@@ -136,7 +136,7 @@ impl Limit {
         })
     }
 
-    /// Tells whether a price is known and not above. What is free has no currency.
+    /// Returns whether a price is known and not above. What is free has no currency.
     fn holds(&self, price: Option<&Money>) -> bool {
         price.is_some_and(|price| {
             let is_same = self

@@ -102,7 +102,7 @@ async fn add_listed(context: &Context, rows: &mut Vec<Row>, providers: &Provider
             Ok(found) => {
                 listed.insert(name.to_string(), found);
             }
-            Err(error) => context.style.tell(&format!("warning: {error}")),
+            Err(error) => context.style.message(&format!("warning: {error}")),
         }
     }
     for (provider, found) in listed {

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Utf8Path) -> Result<Matrix> {
     serde_json::from_slice(&bytes).map_err(|error| {
         problem()
             .because(error)
-            .help("mend it, or name another file: --matrix FILE")
+            .help("fix it, or name another file: --matrix FILE")
     })
 }
 

@@ -92,7 +92,7 @@ struct Priced<'a> {
     candidate: &'a Candidate,
     price: Price,
     cost: Option<Cost>,
-    dead_man: Option<String>,
+    dead_mans_switch: Option<String>,
 }
 
 impl<'a> Shown<'a> {
@@ -106,9 +106,9 @@ impl<'a> Shown<'a> {
                     candidate,
                     cost: price.cost(USUAL, lane.ttl),
                     price,
-                    dead_man: providers
+                    dead_mans_switch: providers
                         .get(&candidate.provider)
-                        .map(|known| known.provider.dead_man()),
+                        .map(|known| known.provider.dead_mans_switch()),
                 }
             })
         };
@@ -129,7 +129,7 @@ fn let_in(plan: &Plan, providers: &Providers) -> Option<String> {
     }
     reach::is_asked_for(plan, providers).then(|| {
         format!(
-            "this machine, by the address that {} tells then",
+            "this machine, by the address that {} reports then",
             reach::service()
         )
     })
@@ -173,7 +173,7 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
     for (index, refused) in shown.refused.iter().enumerate() {
         let space = if index == 0 { "\n" } else { "" };
         style.result(&format!(
-            "{space}{}: {} falls away: {}",
+            "{space}{}: {} is rejected: {}",
             refused.lane, refused.candidate, refused.why
         ));
     }
@@ -205,10 +205,12 @@ fn lane_text(lane: &LanePlan, shown: &Shown<'_>) -> String {
     )];
     let candidates = shown.candidates.iter().filter(|priced| priced.lane == lane.name);
     let dead_men: BTreeMap<&ProviderName, &String> = candidates
-        .filter_map(|priced| Some((&priced.candidate.provider, priced.dead_man.as_ref()?)))
+        .filter_map(|priced| Some((&priced.candidate.provider, priced.dead_mans_switch.as_ref()?)))
         .collect();
-    for (provider, dead_man) in dead_men {
-        lines.push(format!("  if this machine burns down, at {provider}: {dead_man}"));
+    for (provider, dead_mans_switch) in dead_men {
+        lines.push(format!(
+            "  if this machine is lost, at {provider}: {dead_mans_switch}"
+        ));
     }
     let rows = lane.checks.iter().map(|check| {
         vec![

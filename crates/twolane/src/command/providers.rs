@@ -11,7 +11,7 @@ use crate::{
     adapters::is_adapter,
     args::{ProvidersArgs, ProvidersCommand},
     exit::Exit,
-    planning::Known,
+    planning::KnownProvider,
     problem::{Problem, Result},
     show::table::table,
     world::providers,
@@ -27,12 +27,12 @@ struct Row<'a> {
     prices: bool,
     console: bool,
     own_deadline: bool,
-    dead_man: String,
+    dead_mans_switch: String,
     missing: Option<&'a ProviderError>,
 }
 
 impl<'a> Row<'a> {
-    fn of(name: &'a str, known: &'a Known) -> Self {
+    fn of(name: &'a str, known: &'a KnownProvider) -> Self {
         let provider = &known.provider;
         Self {
             provider: name,
@@ -43,7 +43,7 @@ impl<'a> Row<'a> {
             prices: provider.prices().is_some(),
             console: provider.console().is_some(),
             own_deadline: provider.own_deadline().is_some(),
-            dead_man: provider.dead_man(),
+            dead_mans_switch: provider.dead_mans_switch(),
             missing: known.missing.as_ref(),
         }
     }
@@ -107,8 +107,8 @@ fn print_table(context: &Context) -> Result {
             context.style.result(&format!("{error}; {help}"));
         }
         context.style.result(&format!(
-            "{}: how a box ends if this machine burns down: {}",
-            row.provider, row.dead_man
+            "{}: how a box ends if this machine is lost: {}",
+            row.provider, row.dead_mans_switch
         ));
     }
     Ok(Exit::Passed)

@@ -2,14 +2,14 @@
 //! its last line tells a monitoring system how it went.
 
 use engine::{
-    down::Departure,
-    reap::{destroy, doom},
+    down::DestroyOutcome,
+    reap::{destroy, plan_reap},
 };
 use model::{
     config,
     machine::{Gone, Listed},
     name::ProviderName,
-    reap::{Doomed, Picked},
+    reap::{Picked, ReapTarget},
     report::Report,
 };
 use serde::Serialize;
@@ -34,14 +34,14 @@ struct Reaped {
     /// Why a provider could not be asked.
     failures: Vec<String>,
     /// How many things are ours, and are left alone.
-    spared: usize,
+    kept: usize,
 }
 
 /// One box, or what was left of it.
 #[derive(Debug, Serialize)]
 struct Row {
     #[serde(flatten)]
-    doomed: Doomed,
+    target: ReapTarget,
     #[serde(flatten)]
     end: End,
 }
@@ -51,11 +51,11 @@ struct Row {
 #[serde(tag = "end", rename_all = "kebab-case")]
 enum End {
     /// It was only looked at.
-    Doomed,
+    Expired,
     /// It is gone.
-    Gone { resources: Vec<Gone> },
+    Deleted { resources: Vec<Gone> },
     /// It may still be there.
-    Left { left_because: String },
+    Failed { left_because: String },
 }
 
 /// Finds and destroys.
@@ -72,33 +72,33 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
         if let Some(name) = &args.provider {
             need(&paths, name)?;
         }
-        let (picked, mut failures) = doom(&watched.world, args.dry_run).await?;
+        let (picked, mut failures) = plan_reap(&watched.world, args.dry_run).await?;
         let Picked {
-            mut doomed,
+            mut targets,
             mut unreadable,
-            spared,
+            kept,
         } = picked;
-        doomed.retain(|doomed| args.owner.iter().all(|owner| owner.is_of(&doomed.owner)));
+        targets.retain(|target| args.owner.iter().all(|owner| owner.is_of(&target.owner)));
         if let Some(name) = &args.provider {
-            let is_there = |doomed: &Doomed| doomed.things.iter().any(|(at, _)| at.as_str() == name);
-            doomed.retain(is_there);
+            let is_there = |target: &ReapTarget| target.things.iter().any(|(at, _)| at.as_str() == name);
+            targets.retain(is_there);
             unreadable.retain(|(at, _)| at.as_str() == name);
             failures.retain(|failure| failure.provider.as_str() == name);
         }
         let boxes = if args.dry_run {
-            doomed
+            targets
                 .into_iter()
-                .map(|doomed| Row {
-                    doomed,
-                    end: End::Doomed,
+                .map(|target| Row {
+                    target,
+                    end: End::Expired,
                 })
                 .collect()
         } else {
-            let ended = destroy(doomed, &watched.world).await;
+            let ended = destroy(targets, &watched.world).await;
             ended
                 .into_iter()
-                .map(|(doomed, end)| Row {
-                    doomed,
+                .map(|(target, end)| Row {
+                    target,
                     end: end.into(),
                 })
                 .collect()
@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
             boxes,
             unreadable,
             failures: failures.iter().map(ToString::to_string).collect(),
-            spared,
+            kept,
         };
         show(context, &reaped);
         Ok(reaped.exit())
@@ -128,18 +128,18 @@ fn need(paths: &Paths, name: &str) -> Result<()> {
     }
 }
 
-impl From<Departure> for End {
-    fn from(departure: Departure) -> Self {
-        match departure {
-            Departure::Gone(resources) => Self::Gone { resources },
-            Departure::Left { why } => Self::Left { left_because: why },
+impl From<DestroyOutcome> for End {
+    fn from(outcome: DestroyOutcome) -> Self {
+        match outcome {
+            DestroyOutcome::Gone(resources) => Self::Deleted { resources },
+            DestroyOutcome::Left { why } => Self::Failed { left_because: why },
         }
     }
 }
 
 impl Reaped {
     fn left(&self) -> usize {
-        let is_left = |row: &&Row| matches!(row.end, End::Left { .. });
+        let is_left = |row: &&Row| matches!(row.end, End::Failed { .. });
         self.boxes.iter().filter(is_left).count()
     }
 
@@ -153,20 +153,16 @@ impl Reaped {
 
     /// The last line, for a monitoring system: `key=value` pairs that stay as they are.
     fn summary(&self) -> String {
-        let state = match self.exit() {
-            Exit::Passed => "ok",
-            _ => "failed",
-        };
-        let doomed = |row: &&Row| row.end == End::Doomed;
-        let gone = |row: &&Row| matches!(row.end, End::Gone { .. });
+        let expired = |row: &&Row| row.end == End::Expired;
+        let gone = |row: &&Row| matches!(row.end, End::Deleted { .. });
         format!(
-            "reap {state} doomed={} gone={} left={} unreadable={} spared={} unasked={}",
-            self.boxes.iter().filter(doomed).count(),
+            "reap: expired={} deleted={} failed={} kept={} unreachable={} unreadable={}",
+            self.boxes.iter().filter(expired).count(),
             self.boxes.iter().filter(gone).count(),
             self.left(),
-            self.unreadable.len(),
-            self.spared,
-            self.failures.len()
+            self.kept,
+            self.failures.len(),
+            self.unreadable.len()
         )
     }
 
@@ -186,9 +182,9 @@ impl Reaped {
 
 impl Row {
     fn text(&self) -> String {
-        let Doomed {
+        let ReapTarget {
             label, why, things, ..
-        } = &self.doomed;
+        } = &self.target;
         let what: Vec<String> = things
             .iter()
             .map(|(provider, listed)| format!("{} {} at {provider}", listed.kind, listed.id))
@@ -198,9 +194,9 @@ impl Row {
             false => what.join(", "),
         };
         match &self.end {
-            End::Doomed => format!("{label}: {why}; would destroy: {what}"),
-            End::Gone { .. } => format!("{label}: {why}; gone: {what}"),
-            End::Left { left_because } => format!(
+            End::Expired => format!("{label}: {why}; would destroy: {what}"),
+            End::Deleted { .. } => format!("{label}: {why}; gone: {what}"),
+            End::Failed { left_because } => format!(
                 "{label}: {why}; MAY STILL BE THERE: {what}\n  because: {left_because}\n  help: twolane reap again; \
                  its id is in the line above"
             ),
@@ -224,7 +220,7 @@ mod tests {
 
     fn row(end: End) -> Row {
         Row {
-            doomed: Doomed {
+            target: ReapTarget {
                 label: Label::new("m1").unwrap(),
                 run: RunId::new("a").unwrap(),
                 owner: Owner::default(),
@@ -242,7 +238,7 @@ mod tests {
             boxes,
             unreadable: Vec::new(),
             failures: failures.iter().map(|&failure| failure.to_owned()).collect(),
-            spared: 2,
+            kept: 2,
         };
         assert_eq!(reaped.exit(), exit);
         assert_eq!(reaped.text().lines().last(), Some(last));
@@ -251,22 +247,22 @@ mod tests {
     #[test]
     fn the_last_line_is_for_a_monitoring_system() {
         let gone = || {
-            row(End::Gone {
+            row(End::Deleted {
                 resources: Vec::new(),
             })
         };
         let left = || {
-            row(End::Left {
+            row(End::Failed {
                 left_because: "403".to_owned(),
             })
         };
-        let line = "reap ok doomed=0 gone=0 left=0 unreadable=0 spared=2 unasked=0";
+        let line = "reap: expired=0 deleted=0 failed=0 kept=2 unreachable=0 unreadable=0";
         check(vec![], &[], Exit::Passed, line);
-        let line = "reap ok doomed=1 gone=1 left=0 unreadable=0 spared=2 unasked=0";
-        check(vec![gone(), row(End::Doomed)], &[], Exit::Passed, line);
-        let line = "reap failed doomed=0 gone=1 left=1 unreadable=0 spared=2 unasked=0";
+        let line = "reap: expired=1 deleted=1 failed=0 kept=2 unreachable=0 unreadable=0";
+        check(vec![gone(), row(End::Expired)], &[], Exit::Passed, line);
+        let line = "reap: expired=0 deleted=1 failed=1 kept=2 unreachable=0 unreadable=0";
         check(vec![gone(), left()], &[], Exit::Left, line);
-        let line = "reap failed doomed=0 gone=0 left=0 unreadable=0 spared=2 unasked=1";
+        let line = "reap: expired=0 deleted=0 failed=0 kept=2 unreachable=1 unreadable=0";
         check(vec![], &["aws could not list boxes"], Exit::Left, line);
     }
 }

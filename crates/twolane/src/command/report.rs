@@ -1,4 +1,4 @@
-//! `twolane report`: what a run did, from what was written down of it.
+//! `twolane report`: what a run did, from what was recorded of it.
 
 use std::io;
 
@@ -78,7 +78,7 @@ fn receipt(context: &Context, paths: &Paths, run: &RunId) -> Result {
     Ok(Exit::Passed)
 }
 
-/// Tells what changed from one run to another.
+/// Reports what changed from one run to another.
 fn compare(context: &Context, args: &ReportArgs, paths: &Paths, runs: &[RunId]) -> Result {
     let [first, second] = runs else {
         return Err(Problem::usage("could not compare").because("two runs are needed"));
@@ -102,7 +102,7 @@ pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
         let problem = Problem::usage(format!("could not read run {run}"));
         match error.kind() {
             io::ErrorKind::NotFound => problem
-                .because(format!("nothing is written down of it in {}", paths.runs()))
+                .because(format!("nothing is recorded of it in {}", paths.runs()))
                 .help("twolane report --list shows the runs that are kept"),
             _ => problem.because(format!("{dir}: {error}")),
         }

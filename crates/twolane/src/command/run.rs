@@ -37,17 +37,17 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
     Ok((exit, plan))
 }
 
-/// Plans what is asked for, and tells who falls away.
+/// Plans what is asked for, and reports who is rejected.
 pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Result<Plan> {
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
     let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
     for refused in &planned.refused {
         let text = format!(
-            "note: {}: {} falls away: {}",
+            "note: {}: {} is rejected: {}",
             refused.lane, refused.candidate, refused.why
         );
-        context.style.tell(&text);
+        context.style.message(&text);
     }
     let mut plan = planned.plan;
     reach::settle(&mut plan, &providers)?;
@@ -127,7 +127,7 @@ pub(super) async fn carry_out(
 pub(super) fn cannot_run(error: CannotRun) -> Problem {
     match error {
         CannotRun::Journal(error) => error.into(),
-        CannotRun::Held(run) => Problem::usage(format!("could not take up run {run}"))
+        CannotRun::Held(run) => Problem::usage(format!("could not resume run {run}"))
             .because("another twolane carries it out")
             .help("wait for it, or stop that one first"),
     }
@@ -143,7 +143,7 @@ pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, ver
     if let Some(job) = Job::find() {
         let plan = record::read_plan(dir).ok();
         let source = plan.as_ref().and_then(|plan| plan.sources.first());
-        job.tell(context.style, &report, source.map(|source| &*source.path));
+        job.annotate(context.style, &report, source.map(|source| &*source.path));
     }
     if !context.style.is_json {
         context.style.result(&text::report(&report, dir));
@@ -151,12 +151,12 @@ pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, ver
     match written {
         Ok(_) if context.style.is_json => {}
         Ok(page) => context.style.result(&format!("\nreport: {page}")),
-        Err(error) => context.style.tell(&format!(
+        Err(error) => context.style.message(&format!(
             "warning: could not write the report into {dir}: {error}"
         )),
     }
     if let Some(left) = watched.standing.left() {
-        context.style.tell(&left);
+        context.style.message(&left);
     }
     verdict.into()
 }

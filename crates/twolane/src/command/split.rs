@@ -1,4 +1,4 @@
-//! `twolane split`: runs every test of the suite in the boxes of the lanes, each under the tracer, and tells which half it belongs to.
+//! `twolane split`: runs every test of the suite in the boxes of the lanes, each under the tracer, and reports which half it belongs to.
 
 use camino::Utf8PathBuf;
 use model::{
@@ -89,7 +89,7 @@ fn untraced(run: &RunId) -> Problem {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct Reported<'a> {
     event: &'static str,
     #[serde(flatten)]
     split: &'a Split,
@@ -97,15 +97,15 @@ struct Told<'a> {
 }
 
 fn show(context: &Context, args: &SplitArgs, split: &Split, proposal: &Proposal) {
-    let told = Told {
+    let reported = Reported {
         event: NAME,
         split,
         proposal,
     };
     match &args.from {
         // The events of the run were lines.
-        None if context.style.is_json => context.style.line(&told),
-        Some(_) if context.style.is_json => context.style.document(&told),
+        None if context.style.is_json => context.style.line(&reported),
+        Some(_) if context.style.is_json => context.style.document(&reported),
         None => context.style.result(&skips::halves(split, proposal)),
         Some(_) => {
             let text = skips::text(split) + &skips::halves(split, proposal);
@@ -127,7 +127,7 @@ fn write_baseline(context: &Context, project: &Project, split: &Split) -> Result
     if named.is_none() {
         text += &format!("\n  help: add `baseline = \"{name}\"` to [project]");
     }
-    context.style.tell(&text);
+    context.style.message(&text);
     Ok(())
 }
 
@@ -135,7 +135,7 @@ fn write_baseline(context: &Context, project: &Project, split: &Split) -> Result
 fn judged(context: &Context, split: &Split) -> Exit {
     let failed = split.failed().count();
     if failed > 0 {
-        context.style.tell(&format!(
+        context.style.message(&format!(
             "error: {failed} tests failed in a box that had what they asked for"
         ));
     }
@@ -150,7 +150,7 @@ fn judged(context: &Context, split: &Split) -> Exit {
             [] => String::new(),
             silent => format!("\n  because: nothing was seen of {}", silent.join(", ")),
         };
-        context.style.tell(&format!(
+        context.style.message(&format!(
             "error: the split is not whole{silent}\n  help: see the notes above; twolane report shows how each lane ended"
         ));
     }

@@ -74,8 +74,8 @@ fn chosen(all: &[Check], names: &[String]) -> Result<Vec<Check>> {
 }
 
 async fn check(plan: &Plan, lane: &LanePlan, link: &Link, world: &World) -> Verdict {
-    let tell = |event| world.tell(Some(&lane.name), event);
-    tell(Event::LaneBegan {
+    let emit = |event| world.emit(Some(&lane.name), event);
+    emit(Event::LaneBegan {
         label: lane.label.clone(),
         need: lane.need,
         checks: lane.checks.clone(),
@@ -83,10 +83,10 @@ async fn check(plan: &Plan, lane: &LanePlan, link: &Link, world: &World) -> Verd
     let on = Lane { plan, lane, world };
     let work = Box::pin(async {
         let outcome = async {
-            tell(Event::StepBegan { step: Step::Sync });
+            emit(Event::StepBegan { step: Step::Sync });
             let synced = sync::sync(&on, link).await;
             let failure = synced.as_ref().err().map(|refusal| refusal.why.clone());
-            tell(Event::StepEnded {
+            emit(Event::StepEnded {
                 step: Step::Sync,
                 failure,
             });
@@ -101,12 +101,12 @@ async fn check(plan: &Plan, lane: &LanePlan, link: &Link, world: &World) -> Verd
         Either::Left((verdict, _)) => verdict,
         Either::Right(((), work)) => {
             drop(work);
-            tell(Event::Interrupted);
+            emit(Event::Interrupted);
             stop(plan, lane, link, world).await;
             Verdict::Interrupted
         }
     };
-    tell(Event::LaneEnded { verdict });
+    emit(Event::LaneEnded { verdict });
     verdict
 }
 
@@ -118,7 +118,7 @@ async fn stop(plan: &Plan, lane: &LanePlan, link: &Link, world: &World) {
             .await;
         if let Err(error) = ended {
             let text = format!("check {} could not be ended: {error}", check.name);
-            return world.tell(Some(&lane.name), Event::Notice { text });
+            return world.emit(Some(&lane.name), Event::Notice { text });
         }
     }
 }

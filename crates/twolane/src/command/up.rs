@@ -2,7 +2,7 @@
 
 use engine::{
     Lane, Link,
-    down::{Departure, down_own},
+    down::{DestroyOutcome, down_own},
     reap::beside_leftovers,
     run::{begin, end, refused},
 };
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
         (Some(lane), _) => lane.clone(),
         (None, [one]) => (*one).to_owned(),
         (None, names) => {
-            return Err(Problem::usage("could not tell which lane's box to bring up")
+            return Err(Problem::usage("could not determine which lane's box to bring up")
                 .because(format!("the lanes are: {}", names.join(", ")))
                 .help(format!("name one: twolane up {}", names[0])));
         }
@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
             show(context, &lane.name, &machine, held.tags.deadline, &watched.world);
         }
         if let Some(left) = watched.standing.left() {
-            context.style.tell(&left);
+            context.style.message(&left);
         }
         Ok(Exit::from(verdict))
     })
@@ -94,8 +94,8 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
 
 /// Brings the box up and keeps it, or destroys whatever was made of it.
 async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Option<Machine>) {
-    let tell = |event| world.tell(Some(&lane.name), event);
-    tell(Event::LaneBegan {
+    let emit = |event| world.emit(Some(&lane.name), event);
+    emit(Event::LaneBegan {
         label: lane.label.clone(),
         need: lane.need,
         checks: Vec::new(),
@@ -113,7 +113,7 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
     let upped = match select(upping, world.stop.asked()).await {
         Either::Left((upped, _)) => upped.map_err(|refusal| refused(&on, refusal)),
         Either::Right(((), _)) => {
-            tell(Event::Interrupted);
+            emit(Event::Interrupted);
             Err(Verdict::Interrupted)
         }
     };
@@ -124,9 +124,9 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
             };
             match world.journal.append(&plan.run, kept).await {
                 Ok(()) => (Verdict::Passed, Some(machine)),
-                // What cannot be written down as kept would be taken for left over.
+                // What cannot be recorded as kept would be taken for left over.
                 Err(error) => {
-                    tell(Event::LaneFailed {
+                    emit(Event::LaneFailed {
                         why: error.to_string(),
                         help: None,
                     });
@@ -139,11 +139,11 @@ async fn bring_up(plan: &Plan, lane: &LanePlan, world: &World) -> (Verdict, Opti
     let verdict = match verdict {
         Verdict::Passed => verdict,
         _ => match down_own(&on).await {
-            Departure::Gone(_) => verdict,
-            Departure::Left { .. } => Verdict::Left,
+            DestroyOutcome::Gone(_) => verdict,
+            DestroyOutcome::Left { .. } => Verdict::Left,
         },
     };
-    tell(Event::LaneEnded { verdict });
+    emit(Event::LaneEnded { verdict });
     (verdict, machine)
 }
 
@@ -152,7 +152,7 @@ struct Document<'a> {
     machine: &'a Machine,
     lane: &'a str,
     deadline: Deadline,
-    dead_man: Option<String>,
+    dead_mans_switch: Option<String>,
 }
 
 fn show(context: &Context, lane: &str, machine: &Machine, deadline: Deadline, world: &World) {
@@ -160,18 +160,18 @@ fn show(context: &Context, lane: &str, machine: &Machine, deadline: Deadline, wo
         machine,
         lane,
         deadline,
-        dead_man: world
+        dead_mans_switch: world
             .providers
             .get(&machine.provider)
-            .map(|provider| provider.dead_man()),
+            .map(|provider| provider.dead_mans_switch()),
     };
     if context.style.is_json {
         return context.style.line(&document);
     }
     let label = &machine.label;
-    let dead_man = document.dead_man.unwrap_or_default();
+    let dead_mans_switch = document.dead_mans_switch.unwrap_or_default();
     context.style.result(&format!(
-        "box {label} is up at {} port {}, until {}: {dead_man}\n\
+        "box {label} is up at {} port {}, until {}: {dead_mans_switch}\n\
          \x20 twolane test {label}    copies the source and runs the checks\n\
          \x20 twolane ssh {label}     logs in\n\
          \x20 twolane down {label}    destroys it",

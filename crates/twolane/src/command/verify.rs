@@ -23,7 +23,7 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result {
     let project = project::find(&context.dir)?;
     let path = project.dir.join(&args.matrix.path);
-    // A matrix that cannot be read is told before anything is spent.
+    // A matrix that cannot be read is reported before anything is spent.
     let mut records = matrix::read(&path)?;
     let lane = match &args.lane {
         Some(lane) => Some(lane.clone()),
@@ -40,13 +40,13 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result {
     let Some(record) = record(&plan, &report) else {
         context
             .style
-            .tell("note: no box was ever asked for, so there is nothing to record");
+            .message("note: no box was ever asked for, so there is nothing to record");
         return Ok(exit);
     };
     let status = record.status().words();
     context
         .style
-        .tell(&format!("{} {}: {status}", record.provider, record.instance_type));
+        .message(&format!("{} {}: {status}", record.provider, record.instance_type));
     records.records.push(record);
     let mut text = serde_json::to_vec_pretty(&records)
         .map_err(|error| Problem::usage("could not write the record").because(error))?;
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result {
             .because(error)
             .help("make it writable, or name another file: --matrix FILE")
     })?;
-    context.style.tell(&format!("recorded in {path}"));
+    context.style.message(&format!("recorded in {path}"));
     Ok(exit)
 }
 

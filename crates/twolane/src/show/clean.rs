@@ -77,7 +77,7 @@ pub(crate) fn clean(line: &[u8]) -> String {
     text
 }
 
-/// Copies a control sequence when it is a plain colour; tells whether it was.
+/// Copies a control sequence when it is a plain colour; says whether it was.
 fn take_csi(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut String) -> bool {
     let mut parameters = String::new();
     while let Some(c) = chars.next_if(|c| ('\x20'..='\x7e').contains(c)) {
@@ -110,7 +110,7 @@ fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Tells whether a character changes the direction of what follows, and so can make a line show what it does not say.
+/// Returns whether a character changes the direction of what follows, and so can make a line show what it does not say.
 fn is_reordering(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }

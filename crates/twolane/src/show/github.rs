@@ -31,12 +31,12 @@ impl Job {
     }
 
     /// Writes the annotations and the summary. `source` is where the first source tree is on this machine.
-    pub(crate) fn tell(&self, style: Style, report: &Report, source: Option<&Utf8Path>) {
+    pub(crate) fn annotate(&self, style: Style, report: &Report, source: Option<&Utf8Path>) {
         let prefix = source
             .zip(self.workspace.as_deref())
             .and_then(|(source, workspace)| source.strip_prefix(workspace).ok());
         for annotation in annotations(report, prefix.unwrap_or(Utf8Path::new(""))) {
-            style.tell(&annotation);
+            style.message(&annotation);
         }
         let Some(path) = &self.summary else { return };
         let written = OpenOptions::new()
@@ -45,7 +45,7 @@ impl Job {
             .open(path)
             .and_then(|mut file| file.write_all(markdown(report).as_bytes()));
         if let Err(error) = written {
-            style.tell(&format!(
+            style.message(&format!(
                 "warning: could not write the step's summary {path}: {error}"
             ));
         }

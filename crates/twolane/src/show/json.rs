@@ -1,7 +1,7 @@
 //! Every event as one line of JSON on standard output.
 
 use model::{
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     world::Events,
 };
 use serde_json::Value;
@@ -16,8 +16,8 @@ impl Json {
     /// Starts the writer.
     pub(crate) fn start(style: Style) -> Self {
         Self(Mailbox::start("json", move |inbox| {
-            for happening in inbox {
-                style.line(&line(&happening));
+            for record in inbox {
+                style.line(&line(&record));
             }
         }))
     }
@@ -29,15 +29,15 @@ impl Json {
 }
 
 impl Events for Json {
-    fn tell(&self, happening: Happening) {
-        self.0.send(happening);
+    fn emit(&self, record: EventRecord) {
+        self.0.send(record);
     }
 }
 
 /// Returns the event with what a check wrote as text, which its written form leaves out.
-fn line(happening: &Happening) -> Value {
-    let mut line = serde_json::to_value(happening).unwrap_or(Value::Null);
-    if let (Event::CheckOutput { bytes, .. }, Some(fields)) = (&happening.event, line.as_object_mut()) {
+fn line(record: &EventRecord) -> Value {
+    let mut line = serde_json::to_value(record).unwrap_or(Value::Null);
+    if let (Event::CheckOutput { bytes, .. }, Some(fields)) = (&record.event, line.as_object_mut()) {
         let text: Vec<String> = bytes.split(|byte| *byte == b'\n').map(clean::clean).collect();
         fields.insert("text".to_owned(), clean::plain(&text.join("\n")).into());
     }

@@ -20,15 +20,15 @@ pub(crate) mod written;
 
 use std::sync::Arc;
 
-use model::{event::Happening, world::Events};
+use model::{event::EventRecord, world::Events};
 
 /// Hands every event to every reader.
 pub(crate) struct Fan(pub(crate) Vec<Arc<dyn Events>>);
 
 impl Events for Fan {
-    fn tell(&self, happening: Happening) {
+    fn emit(&self, record: EventRecord) {
         for reader in &self.0 {
-            reader.tell(happening.clone());
+            reader.emit(record.clone());
         }
     }
 }

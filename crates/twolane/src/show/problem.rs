@@ -1,4 +1,4 @@
-//! Problems, as they are told: text on standard error, and the document where one was asked for.
+//! Problems, as they are reported: text on standard error, and the document where one was asked for.
 
 use anstream::ColorChoice;
 use anstyle::AnsiColor;
@@ -7,8 +7,8 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use super::stream::Style;
 use crate::{exit::Exit, problem::Problem};
 
-/// Tells a problem, and returns the exit code that it becomes.
-pub(crate) fn tell(style: Style, problem: &Problem) -> Exit {
+/// Reports a problem, and returns the exit code that it becomes.
+pub(crate) fn show(style: Style, problem: &Problem) -> Exit {
     let text = if problem.drawn.is_empty() {
         problem.text()
     } else {
@@ -21,7 +21,7 @@ pub(crate) fn tell(style: Style, problem: &Problem) -> Exit {
     };
     let red = AnsiColor::Red.on_default().bold();
     let text = text.replacen("error", &format!("{red}error{red:#}"), 1);
-    style.tell(text.trim_end());
+    style.message(text.trim_end());
     if style.is_json {
         // One line: it may come after events.
         style.line(problem);

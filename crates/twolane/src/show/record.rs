@@ -1,5 +1,5 @@
 //! The recording of a run: its events, and what its checks wrote, in the run's directory.
-//! A disk that is full is told of once and stops nothing.
+//! A full disk is reported once and stops nothing.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     name::RunId,
     plan::Plan,
     report::Report,
@@ -64,9 +64,9 @@ impl Record {
         })
     }
 
-    fn write(&self, happening: &Happening) -> io::Result<()> {
+    fn write(&self, record: &EventRecord) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match (&happening.event, &happening.lane) {
+        match (&record.event, &record.lane) {
             (Event::CheckOutput { check, offset, bytes }, Some(lane)) => {
                 let key = (lane.clone(), check.clone());
                 if !open.logs.contains_key(&key) {
@@ -78,7 +78,7 @@ impl Record {
             }
             (Event::CheckOutput { .. }, None) => Ok(()),
             _ => {
-                let mut line = serde_json::to_vec(happening)?;
+                let mut line = serde_json::to_vec(record)?;
                 line.push(b'\n');
                 open.events.write_all(&line)
             }
@@ -87,14 +87,14 @@ impl Record {
 }
 
 impl Events for Record {
-    fn tell(&self, happening: Happening) {
-        let Err(error) = self.write(&happening) else {
+    fn emit(&self, record: EventRecord) {
+        let Err(error) = self.write(&record) else {
             return;
         };
         let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !std::mem::replace(&mut open.is_broken, true) {
-            self.style.tell(&format!(
-                "warning: could not write down all of the run in {}\n  because: {error}\n  help: the run goes on; \
+            self.style.message(&format!(
+                "warning: could not record all of the run in {}\n  because: {error}\n  help: the run goes on; \
                  its report will not be complete",
                 self.dir
             ));
@@ -120,8 +120,8 @@ pub(crate) fn read_plan(run_dir: &Utf8Path) -> io::Result<Plan> {
 /// Reads the report of a run from its events. A line that was cut off, or is of a newer version, is left out.
 pub(crate) fn read_report(run_dir: &Utf8Path) -> io::Result<Report> {
     let mut report = Report::default();
-    for happening in read_happenings(run_dir)? {
-        report.take(&happening);
+    for record in read_event_records(run_dir)? {
+        report.take(&record);
     }
     Ok(report)
 }
@@ -140,7 +140,7 @@ pub(crate) fn runs(paths: &Paths) -> Vec<RunId> {
 }
 
 /// Reads the events of a run, in the same way.
-pub(crate) fn read_happenings(run_dir: &Utf8Path) -> io::Result<Vec<Happening>> {
+pub(crate) fn read_event_records(run_dir: &Utf8Path) -> io::Result<Vec<EventRecord>> {
     let events = fs::read(run_dir.join(EVENTS))?;
     let lines = events.split(|byte| *byte == b'\n');
     Ok(lines
@@ -179,12 +179,12 @@ mod tests {
         color: ColorChoice::Never,
     };
 
-    fn happening(lane: Option<&str>, event: Event) -> Happening {
-        Happening::new("2026-01-02T03:04:05Z".parse().unwrap(), lane, event)
+    fn event_record(lane: Option<&str>, event: Event) -> EventRecord {
+        EventRecord::new("2026-01-02T03:04:05Z".parse().unwrap(), lane, event)
     }
 
-    fn output(offset: u64, bytes: &[u8]) -> Happening {
-        happening(
+    fn output(offset: u64, bytes: &[u8]) -> EventRecord {
+        event_record(
             Some("no-kvm"),
             Event::CheckOutput {
                 check: "test".into(),
@@ -199,10 +199,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(temp.path()).unwrap();
         let record = Record::open(dir, STYLE).unwrap();
-        record.tell(output(0, b"one "));
-        record.tell(output(4, b"two"));
+        record.emit(output(0, b"one "));
+        record.emit(output(4, b"two"));
         let again = Record::open(dir, STYLE).unwrap();
-        again.tell(output(0, b"one two \xff"));
+        again.emit(output(0, b"one two \xff"));
         assert_eq!(
             fs::read(log_path(dir, "no-kvm", "test")).unwrap(),
             b"one two \xff"
@@ -215,7 +215,7 @@ mod tests {
         let dir = Utf8Path::from_path(temp.path()).unwrap();
         fs::write(dir.join(EVENTS), "{\"v\":1,\"at\":\"2026-01").unwrap();
         let record = Record::open(dir, STYLE).unwrap();
-        record.tell(happening(
+        record.emit(event_record(
             None,
             Event::RunEnded {
                 verdict: Verdict::Passed,

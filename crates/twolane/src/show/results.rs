@@ -67,7 +67,7 @@ fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckRep
                 from_file.tests.iter_mut().for_each(make_harmless);
                 results.take_junit(from_file);
             }
-            Err(why) => results.troubles.push(format!(
+            Err(why) => results.problems.push(format!(
                 "its JUnit file {junit} can not be used: {}",
                 one_line(&why)
             )),

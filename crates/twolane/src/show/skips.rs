@@ -125,7 +125,7 @@ fn read(path: &Utf8PathBuf) -> Result<Record, String> {
     Ok(record)
 }
 
-/// Returns what is told of the tests of any run.
+/// Returns what is reported of the tests of any run.
 pub(crate) fn text(split: &Split) -> String {
     let mut text = String::new();
     if split.lanes.values().any(|lane| !lane.counts.is_empty()) {

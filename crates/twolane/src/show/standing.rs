@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     name::Label,
     time::Deadline,
     world::Events,
@@ -21,29 +21,29 @@ pub(crate) struct Standing(Mutex<Boxes>);
 #[derive(Default)]
 struct Boxes {
     labels: BTreeMap<String, Label>,
-    standing: BTreeMap<Label, Stands>,
+    standing: BTreeMap<Label, BoxStatus>,
     left: BTreeMap<Label, String>,
 }
 
-struct Stands {
+struct BoxStatus {
     at: String,
     deadline: Deadline,
-    dead_man: String,
+    dead_mans_switch: String,
 }
 
 impl Standing {
-    /// Returns what to tell the user who leaves at once; none when nothing stands.
+    /// Returns what to tell the user who leaves at once; none when nothing status.
     pub(crate) fn text(&self) -> Option<String> {
         let boxes = self.boxes();
         let lines: Vec<String> = boxes
             .standing
             .iter()
-            .map(|(label, stands)| {
+            .map(|(label, status)| {
                 format!(
                     "box {label} at {} may still be there; it must be gone by {}: {}\n  help: twolane down {label}",
-                    stands.at,
-                    stands.deadline.moment(),
-                    stands.dead_man
+                    status.at,
+                    status.deadline.moment(),
+                    status.dead_mans_switch
                 )
             })
             .collect();
@@ -63,9 +63,9 @@ impl Standing {
 }
 
 impl Events for Standing {
-    fn tell(&self, happening: Happening) {
+    fn emit(&self, record: EventRecord) {
         let mut boxes = self.boxes();
-        match (happening.event, happening.lane) {
+        match (record.event, record.lane) {
             (Event::LaneBegan { label, .. }, Some(lane)) => {
                 boxes.labels.insert(lane, label);
             }
@@ -73,18 +73,18 @@ impl Events for Standing {
                 Event::CandidateTried {
                     candidate,
                     deadline,
-                    dead_man,
+                    dead_mans_switch,
                     ..
                 },
                 Some(lane),
             ) => {
                 if let Some(label) = boxes.labels.get(&lane).cloned() {
-                    let stands = Stands {
+                    let status = BoxStatus {
                         at: candidate.provider.to_string(),
                         deadline,
-                        dead_man,
+                        dead_mans_switch,
                     };
-                    boxes.standing.insert(label, stands);
+                    boxes.standing.insert(label, status);
                 }
             }
             (Event::MachineGone { label, .. }, _) => {
@@ -118,20 +118,20 @@ mod tests {
     fn a_box_stands_from_the_first_try_until_it_is_confirmed_gone() {
         let standing = Standing::default();
         let label = Label::new("a-live-1").unwrap();
-        let tell = |event| {
-            standing.tell(Happening::new(
+        let emit = |event| {
+            standing.emit(EventRecord::new(
                 "2026-01-02T03:04:05Z".parse().unwrap(),
                 Some("live"),
                 event,
             ));
         };
-        tell(Event::LaneBegan {
+        emit(Event::LaneBegan {
             label: label.clone(),
             need: KvmNeed::None,
             checks: vec![],
         });
         assert_eq!(standing.text(), None);
-        tell(Event::CandidateTried {
+        emit(Event::CandidateTried {
             candidate: Candidate {
                 provider: ProviderName::new("local").unwrap(),
                 region: "here".into(),
@@ -140,7 +140,7 @@ mod tests {
                 disk_gb: None,
             },
             deadline: Deadline::at_unix(1_800_000_000),
-            dead_man: "its timer powers it off".into(),
+            dead_mans_switch: "its timer powers it off".into(),
             price: Price::Unknown,
         });
         let text = standing.text().unwrap();
@@ -149,7 +149,7 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("twolane down a-live-1"), "{text}");
-        tell(Event::MachineGone {
+        emit(Event::MachineGone {
             label,
             resources: vec![],
         });

@@ -14,9 +14,9 @@ use serde::Serialize;
 pub(crate) struct Style {
     /// One JSON document, or one event a line, instead of text.
     pub(crate) is_json: bool,
-    /// How much more than usual is told.
+    /// How much more than usual is reported.
     pub(crate) verbosity: u8,
-    /// Only problems are told.
+    /// Only problems are reported.
     pub(crate) is_quiet: bool,
     /// Whether colours are used.
     pub(crate) color: ColorChoice,
@@ -35,7 +35,7 @@ impl Style {
     pub(crate) fn document(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => write_out(io::stdout(), &text),
-            Err(error) => self.tell(&format!("error: could not write the result as JSON: {error}")),
+            Err(error) => self.message(&format!("error: could not write the result as JSON: {error}")),
         }
     }
 
@@ -48,16 +48,16 @@ impl Style {
 
     /// Writes bytes as they are.
     pub(crate) fn raw(self, bytes: &[u8]) {
-        note_loss(io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()));
+        record_loss(io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()));
     }
 
     /// Writes one thing that the user should know now. A closed terminal is no reason to stop.
-    pub(crate) fn tell(self, text: &str) {
+    pub(crate) fn message(self, text: &str) {
         let mut stream = AutoStream::new(io::stderr(), self.color);
         let _ = stream.write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Tells whether colours are used on standard error.
+    /// Returns whether colours are used on standard error.
     pub(crate) fn has_color_on_stderr(self) -> bool {
         match self.color {
             ColorChoice::Auto => AutoStream::choice(&io::stderr()) != ColorChoice::Never,
@@ -66,7 +66,7 @@ impl Style {
         }
     }
 
-    /// Tells whether lines on standard error can be redrawn.
+    /// Returns whether lines on standard error can be redrawn.
     pub(crate) fn can_redraw(self) -> bool {
         !self.is_quiet
             && io::stderr().is_terminal()
@@ -80,21 +80,21 @@ pub(crate) fn lost() -> Option<&'static io::Error> {
         .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
-/// Tells whether nobody reads standard output any more.
+/// Returns whether nobody reads standard output any more.
 pub(crate) fn is_closed() -> bool {
     LOST.get().is_some()
 }
 
 fn write_out(mut stream: impl Write, text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    note_loss(
+    record_loss(
         stream
             .write_all(format!("{text}{end}").as_bytes())
             .and_then(|()| stream.flush()),
     );
 }
 
-fn note_loss(written: io::Result<()>) {
+fn record_loss(written: io::Result<()>) {
     if let Err(error) = written {
         let _ = LOST.set(error);
     }

@@ -14,7 +14,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{
-    event::{Event, Happening},
+    event::{Event, EventRecord},
     report::Report,
     time::{Timestamp, between},
     world::Events,
@@ -36,16 +36,16 @@ const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 /// How long the end of a run waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Events on their way to a thread of their own: whoever tells them never waits.
+/// Events on their way to a thread of their own: whoever reports them never waits.
 pub(crate) struct Mailbox {
-    sender: Mutex<Option<Sender<Happening>>>,
+    sender: Mutex<Option<Sender<EventRecord>>>,
     queued: Arc<AtomicUsize>,
     done: Mutex<Receiver<()>>,
 }
 
 /// The other end of a mailbox; ends when the mailbox is finished.
 pub(crate) struct Inbox {
-    receiver: Receiver<Happening>,
+    receiver: Receiver<EventRecord>,
     queued: Arc<AtomicUsize>,
 }
 
@@ -53,7 +53,7 @@ impl Mailbox {
     /// Starts the thread that reads.
     pub(crate) fn start(name: &str, read: impl FnOnce(Inbox) + Send + 'static) -> Self {
         let (sender, receiver) = channel();
-        let (tell_done, done) = channel();
+        let (emit_done, done) = channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let inbox = Inbox {
             receiver,
@@ -61,7 +61,7 @@ impl Mailbox {
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
             read(inbox);
-            let _ = tell_done.send(());
+            let _ = emit_done.send(());
         });
         Self {
             // Without a thread nothing is shown, and the run goes on.
@@ -72,8 +72,8 @@ impl Mailbox {
     }
 
     /// Sends an event. What a check wrote is left out when too much of it waits already.
-    pub(crate) fn send(&self, happening: Happening) {
-        let size = size(&happening);
+    pub(crate) fn send(&self, record: EventRecord) {
+        let size = size(&record);
         if size > 0 && self.queued.fetch_add(size, Ordering::Relaxed) > QUEUED_MAX {
             self.queued.fetch_sub(size, Ordering::Relaxed);
             return;
@@ -81,7 +81,7 @@ impl Mailbox {
         if let Ok(sender) = self.sender.lock()
             && let Some(sender) = sender.as_ref()
         {
-            let _ = sender.send(happening);
+            let _ = sender.send(record);
         }
     }
 
@@ -97,17 +97,17 @@ impl Mailbox {
 }
 
 impl Iterator for Inbox {
-    type Item = Happening;
+    type Item = EventRecord;
 
-    fn next(&mut self) -> Option<Happening> {
-        let happening = self.receiver.recv().ok()?;
-        self.queued.fetch_sub(size(&happening), Ordering::Relaxed);
-        Some(happening)
+    fn next(&mut self) -> Option<EventRecord> {
+        let record = self.receiver.recv().ok()?;
+        self.queued.fetch_sub(size(&record), Ordering::Relaxed);
+        Some(record)
     }
 }
 
-fn size(happening: &Happening) -> usize {
-    match &happening.event {
+fn size(record: &EventRecord) -> usize {
+    match &record.event {
         Event::CheckOutput { bytes, .. } => bytes.len(),
         _ => 0,
     }
@@ -122,8 +122,8 @@ impl Terminal {
         let run_dir = run_dir.to_owned();
         Self(Mailbox::start("terminal", move |inbox| {
             let mut view = View::new(style, run_dir);
-            for happening in inbox {
-                view.take(&happening);
+            for record in inbox {
+                view.take(&record);
             }
             view.clear();
         }))
@@ -136,8 +136,8 @@ impl Terminal {
 }
 
 impl Events for Terminal {
-    fn tell(&self, happening: Happening) {
-        self.0.send(happening);
+    fn emit(&self, record: EventRecord) {
+        self.0.send(record);
     }
 }
 
@@ -146,7 +146,7 @@ struct View {
     run_dir: Utf8PathBuf,
     report: Report,
     output: BTreeMap<(String, String), Tail>,
-    /// When progress of a lane was last told in a line, and what it was.
+    /// When progress of a lane was last reported in a line, and what it was.
     progress: BTreeMap<String, (Timestamp, String)>,
     bars: Option<Bars>,
 }
@@ -179,21 +179,21 @@ impl View {
         }
     }
 
-    fn take(&mut self, happening: &Happening) {
-        if let (Event::CheckOutput { check, bytes, .. }, Some(lane)) = (&happening.event, &happening.lane) {
+    fn take(&mut self, record: &EventRecord) {
+        if let (Event::CheckOutput { check, bytes, .. }, Some(lane)) = (&record.event, &record.lane) {
             return self.take_output(lane, check, bytes);
         }
-        self.report.take(happening);
-        if let Some(line) = text::line(happening, &self.report)
-            && (self.is_told(line.weight) || self.is_news(happening))
+        self.report.take(record);
+        if let Some(line) = text::line(record, &self.report)
+            && (self.is_reported(line.weight) || self.is_news(record))
         {
             self.print(&line.text);
         }
-        if let (Event::CheckEnded { check, outcome, .. }, Some(lane)) = (&happening.event, &happening.lane) {
+        if let (Event::CheckEnded { check, outcome, .. }, Some(lane)) = (&record.event, &record.lane) {
             self.end_output(lane, check, outcome.is_failure());
         }
-        if let (Some(bars), Some(lane)) = (&mut self.bars, &happening.lane) {
-            bars.take(lane, happening, &self.report);
+        if let (Some(bars), Some(lane)) = (&mut self.bars, &record.lane) {
+            bars.take(lane, record, &self.report);
         }
     }
 
@@ -235,7 +235,7 @@ impl View {
         self.print(&text.join("\n"));
     }
 
-    fn is_told(&self, weight: Weight) -> bool {
+    fn is_reported(&self, weight: Weight) -> bool {
         match weight {
             Weight::Problem => true,
             Weight::Usual => !self.style.is_quiet,
@@ -243,29 +243,29 @@ impl View {
         }
     }
 
-    /// Tells whether progress is to be told in a line, where no line is redrawn: when it is new, and now and then.
-    fn is_news(&mut self, happening: &Happening) -> bool {
-        let Event::StepProgress { message, .. } = &happening.event else {
+    /// Returns whether progress is to be reported in a line, where no line is redrawn: when it is new, and now and then.
+    fn is_news(&mut self, record: &EventRecord) -> bool {
+        let Event::StepProgress { message, .. } = &record.event else {
             return false;
         };
         if self.bars.is_some() || self.style.is_quiet {
             return false;
         }
-        let lane = happening.lane.clone().unwrap_or_default();
+        let lane = record.lane.clone().unwrap_or_default();
         let is_news = self
             .progress
             .get(&lane)
-            .is_none_or(|(at, last)| last != message && between(*at, happening.at) >= PROGRESS_PAUSE);
+            .is_none_or(|(at, last)| last != message && between(*at, record.at) >= PROGRESS_PAUSE);
         if is_news {
-            self.progress.insert(lane, (happening.at, message.clone()));
+            self.progress.insert(lane, (record.at, message.clone()));
         }
         is_news
     }
 
     fn print(&self, text: &str) {
         match &self.bars {
-            Some(bars) => bars.all.suspend(|| self.style.tell(text)),
-            None => self.style.tell(text),
+            Some(bars) => bars.all.suspend(|| self.style.message(text)),
+            None => self.style.message(text),
         }
     }
 
@@ -277,8 +277,8 @@ impl View {
 }
 
 impl Bars {
-    fn take(&mut self, lane: &str, happening: &Happening, report: &Report) {
-        if let Event::LaneEnded { .. } = happening.event {
+    fn take(&mut self, lane: &str, record: &EventRecord, report: &Report) {
+        if let Event::LaneEnded { .. } = record.event {
             if let Some(bar) = self.lanes.remove(lane) {
                 bar.finish_and_clear();
                 self.all.remove(&bar);
@@ -288,7 +288,7 @@ impl Bars {
         let Some(text) = report
             .lanes
             .get(lane)
-            .and_then(|lane| text::progress(&happening.event, lane, happening.at))
+            .and_then(|lane| text::progress(&record.event, lane, record.at))
         else {
             return;
         };
@@ -316,28 +316,28 @@ mod tests {
 
     use super::*;
 
-    fn piece(offset: u64) -> Happening {
+    fn piece(offset: u64) -> EventRecord {
         let event = Event::CheckOutput {
             check: "test".to_owned(),
             offset,
             bytes: b"a line of no meaning\n".repeat(50_000),
         };
-        Happening::new("2026-01-02T03:04:05Z".parse().unwrap(), Some("fast"), event)
+        EventRecord::new("2026-01-02T03:04:05Z".parse().unwrap(), Some("fast"), event)
     }
 
     #[test]
     fn a_reader_that_does_not_read_is_kept_little_for() {
         let (go_on, wait) = channel::<()>();
-        let (tell, told) = channel();
+        let (tell, reported) = channel();
         let mailbox = Mailbox::start("test", move |inbox| {
             let _ = wait.recv();
-            let _ = tell.send(inbox.map(|happening| size(&happening)).sum::<usize>());
+            let _ = tell.send(inbox.map(|record| size(&record)).sum::<usize>());
         });
         (0..100).for_each(|number| mailbox.send(piece(number)));
         drop(go_on);
         mailbox.finish();
         let most = QUEUED_MAX + size(&piece(0));
-        let kept = told.recv().unwrap();
+        let kept = reported.recv().unwrap();
         assert!((QUEUED_MAX..=most).contains(&kept), "{kept}");
     }
 

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use camino::Utf8Path;
 use model::{
     check::Outcome,
-    event::{Event, Happening, Step},
+    event::{Event, EventRecord, Step},
     machine::Gone,
     plan::Price,
     report::{Changes, CheckReport, LaneReport, Report, Verdict},
@@ -33,7 +33,7 @@ const ODD: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 
-/// Who is told of a line.
+/// Who is reported of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
     /// Everybody.
@@ -47,17 +47,17 @@ pub(crate) enum Weight {
 /// One thing to tell.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Who is told.
+    /// Who is reported.
     pub(crate) weight: Weight,
     /// The words, with colours; may be more than one line.
     pub(crate) text: String,
 }
 
 /// Returns what to tell of an event; `so_far` has taken it already.
-pub(crate) fn line(happening: &Happening, so_far: &Report) -> Option<Line> {
-    let lane = happening.lane.as_deref();
+pub(crate) fn line(record: &EventRecord, so_far: &Report) -> Option<Line> {
+    let lane = record.lane.as_deref();
     let report = lane.and_then(|lane| so_far.lanes.get(lane));
-    let (weight, text) = words(&happening.event, report)?;
+    let (weight, text) = words(&record.event, report)?;
     let text = match lane {
         Some(lane) => format!("{DIM}[{lane}]{DIM:#} {text}"),
         None => text,
@@ -93,7 +93,7 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
         Event::CandidateTried {
             candidate,
             deadline,
-            dead_man,
+            dead_mans_switch,
             price,
         } => (
             Usual,
@@ -101,12 +101,13 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
                 "asks for {candidate}, {}; gone by {} at the latest: {}",
                 show_price(price),
                 deadline.moment(),
-                safe(dead_man)
+                safe(dead_mans_switch)
             ),
         ),
-        Event::CandidateFell { candidate, why } => {
-            (Usual, format!("{candidate} {ODD}fell away{ODD:#}: {}", safe(why)))
-        }
+        Event::CandidateRejected { candidate, why } => (
+            Usual,
+            format!("{candidate} {ODD}was rejected{ODD:#}: {}", safe(why)),
+        ),
         Event::MachineUp { machine } => {
             let note = machine
                 .note
@@ -177,13 +178,13 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
         Event::MachineKept {
             label,
             deadline,
-            dead_man,
+            dead_mans_switch,
         } => (
             Problem,
             format!(
                 "box {label} is {ODD}kept{ODD:#} until {}: {}\n  help: twolane ssh {label}, twolane down {label}",
                 deadline.moment(),
-                safe(dead_man)
+                safe(dead_mans_switch)
             ),
         ),
         Event::MachineLeft {
@@ -414,7 +415,7 @@ fn lane_text(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &U
         lines.push(format!("  cost: {cost}"));
     }
     for (candidate, why) in &lane.fell {
-        lines.push(format!("  fell away: {candidate}: {}", safe(why)));
+        lines.push(format!("  was rejected: {candidate}: {}", safe(why)));
     }
     if let Some(gate) = &lane.gate {
         lines.push(format!("  kvm gate: {}", safe(&gate.sentence)));
@@ -619,7 +620,7 @@ pub(crate) fn show_seconds(seconds: f64) -> String {
     show_length(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// Tells what a copy did.
+/// Reports what a copy did.
 pub(crate) fn copied(synced: &Synced) -> String {
     format!(
         "{} files, {} sent, {} deleted, {}",

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Stands in for the programs that post-deploy.sh has do things to the system; called by their names. What units do is told
-# by files under $FAKE, and every order is written down in $FAKE/orders.
+# Stands in for the programs that post-deploy.sh has do things to the system; called by their names. What units do is reported
+# by files under $FAKE, and every order is recorded in $FAKE/orders.
 set -euo pipefail
 name=${0##*/}
 units=()

@@ -1,4 +1,4 @@
-//! The worked example of a shell adapter, end to end: `samples/adapters/qemu.sh` gives the box of a whole run.
+//! The worked example of a shell adapter, end to end: `samples/adapters/qemu.sh` provisions the box of a whole run.
 
 use std::{
     fs,
@@ -67,21 +67,21 @@ checks = [{ name = "hello", run = "cat hello.txt && id -un" }]
     fs::copy(example, providers.join("qemu.sh")).unwrap();
 
     let (status, events) = bench.start_with(&["run"], &variables).finish();
-    let told = |kind: &str| events.iter().find(|event| is(event, kind));
+    let reported = |kind: &str| events.iter().find(|event| is(event, kind));
     assert_eq!(
         status.code(),
         Some(0),
         "{events:#?}\n{}",
         bench.output(&["report"]).1
     );
-    let machine = &told("machine-up").expect("a box")["machine"];
+    let machine = &reported("machine-up").expect("a box")["machine"];
     assert_eq!(machine["provider"], "qemu");
     assert!(
         machine["address"].as_str().unwrap().starts_with("127.0.54."),
         "{machine}"
     );
     assert_eq!(
-        told("check-ended").expect("a check")["outcome"]["outcome"],
+        reported("check-ended").expect("a check")["outcome"]["outcome"],
         "passed"
     );
     let output = fs::read_to_string(&bench.files_ending("checks/hello.log")[0]).unwrap();

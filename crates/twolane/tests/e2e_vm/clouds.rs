@@ -337,7 +337,7 @@ fn a_run_goes_from_one_cloud_to_the_next_until_one_has_a_box() {
     let bench = lead_to::<Hetzner>(bench, &cloud.fake);
     let (events, receipt) = check_run(&cloud, bench);
 
-    let fell = events.iter().filter(|event| is(event, "candidate-fell"));
+    let fell = events.iter().filter(|event| is(event, "candidate-rejected"));
     let fell: Vec<_> = fell.map(|event| &event["candidate"]["provider"]).collect();
     assert_eq!(fell, ["aws", "azure", "gcp", "latitude", "ovh", "vultr"]);
     let asked = receipt["boxes"][0]["asked"].as_array().unwrap();

@@ -97,8 +97,8 @@ fn plug(bench: &Bench, is_up: bool) {
 }
 
 fn why(events: &[Value]) -> String {
-    let told = events
+    let reported = events
         .iter()
         .filter(|event| is(event, "lane-failed") || is(event, "notice") || is(event, "check-ended"));
-    told.map(Value::to_string).collect::<Vec<_>>().join("\n")
+    reported.map(Value::to_string).collect::<Vec<_>>().join("\n")
 }

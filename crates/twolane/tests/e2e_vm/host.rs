@@ -40,7 +40,7 @@ rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
 echo "deb [trusted=yes] file:/srv/repo ./" >/etc/apt/sources.list.d/e2e.list
 "##;
 
-/// Tells everything that has to be as it was: each file with owner and mode, what the files of `/etc` and of the homes hold,
+/// Reports everything that has to be as it was: each file with owner and mode, what the files of `/etc` and of the homes hold,
 /// users, groups, packages, units, mounts and what `/dev/kvm` lets in.
 const EVERYTHING: &str = r#"set -eu
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \) -prune \

@@ -21,8 +21,8 @@ checks = [{ name = "check", run = "true" }]
 
 /// When twolane is killed.
 enum Moment {
-    /// As soon as it tells that.
-    Told(&'static str),
+    /// As soon as it reports that.
+    Reported(&'static str),
     /// As soon as a file or directory of its box is there.
     There(&'static str),
     /// As soon as QEMU has been started: the journal does not know yet.
@@ -30,18 +30,18 @@ enum Moment {
 }
 
 const MOMENTS: [Moment; 12] = [
-    Moment::Told("run-began"),
-    Moment::Told("lane-began"),
-    Moment::Told("step-began"),
-    Moment::Told("candidate-tried"),
+    Moment::Reported("run-began"),
+    Moment::Reported("lane-began"),
+    Moment::Reported("step-began"),
+    Moment::Reported("candidate-tried"),
     Moment::There(""),
     Moment::There("vm"),
     Moment::There("vm/box.json"),
     Moment::There("vm/overlay.qcow2"),
     Moment::Qemu,
-    Moment::Told("machine-up"),
-    Moment::Told("step-ended"),
-    Moment::Told("stage1"),
+    Moment::Reported("machine-up"),
+    Moment::Reported("step-ended"),
+    Moment::Reported("stage1"),
 ];
 
 #[test]
@@ -61,7 +61,7 @@ fn a_killed_twolane_leaves_nothing_that_reap_does_not_find() {
     }
 }
 
-/// Moments in the life of one box, in order: an event, and the step that it belongs to.
+/// Moments in the state of one box, in order: an event, and the step that it belongs to.
 const LATER: [(&str, &str); 8] = [
     ("step-ended", "connect"),
     ("step-ended", "stage1"),
@@ -107,14 +107,14 @@ fn assert_reaped(bench: &Bench, moment: &str) {
     }
     let (code, output) = bench.output(&["reap", "--dry-run"]);
     assert_eq!(code, 0, "{output}");
-    assert!(output.contains("doomed=0"), "{moment}: {output}");
+    assert!(output.contains("targets=0"), "{moment}: {output}");
     assert_eq!(temporary(bench), Vec::<PathBuf>::new(), "{moment}");
 }
 
 /// Waits for the moment, as closely as can be.
 fn reach(moment: &Moment, bench: &Bench, run: &mut Running) {
     match moment {
-        Moment::Told(kind) => {
+        Moment::Reported(kind) => {
             run.until(kind, |event| is(event, kind));
         }
         Moment::There(path) => at_once(|| box_dirs(bench).iter().any(|dir| dir.join(path).exists())),

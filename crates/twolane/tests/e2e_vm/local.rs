@@ -63,7 +63,7 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
 
 /// One box, one check of each ending; and the connection is cut in the middle of one.
 #[test]
-fn every_ending_of_a_check_is_told_as_it_was() {
+fn every_ending_of_a_check_is_reported_as_it_was() {
     let bench = Bench::new(
         r#"
 [lanes.all]

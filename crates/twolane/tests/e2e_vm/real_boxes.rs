@@ -14,7 +14,7 @@ use camino::Utf8PathBuf;
 use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
-    machine::Which,
+    machine::Selector,
     name::{Label, ProviderName, Token},
     order::{Order, Preinstall},
     plan::Plan,
@@ -91,7 +91,7 @@ impl<A> Drop for RealCloud<A> {
     fn drop(&mut self) {
         let _ = self
             .runtime
-            .block_on(self.boxes.local.down(&Which::AllOurs, &Silent));
+            .block_on(self.boxes.local.down(&Selector::AllOurs, &Silent));
     }
 }
 
@@ -100,10 +100,10 @@ struct RealBoxes {
     local: Arc<Local>,
     /// Where the plan is that says what the boxes are for.
     runs: OnceLock<PathBuf>,
-    made: Mutex<BTreeMap<String, Made>>,
+    made: Mutex<BTreeMap<String, RealBox>>,
 }
 
-struct Made {
+struct RealBox {
     label: Label,
     forward: JoinHandle<()>,
     boot: JoinHandle<()>,
@@ -180,13 +180,13 @@ impl Boxes for RealBoxes {
         let (address, listener) = listen().unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (told, port) = watch::channel(None);
+        let (reported, port) = watch::channel(None);
         let local = self.local.clone();
         let boot = async move {
             let machine = local.up(&order, &Silent).await.expect("a box on this machine");
-            told.send_replace(Some(machine.port));
+            reported.send_replace(Some(machine.port));
         };
-        let made = Made {
+        let made = RealBox {
             label,
             forward: tokio::spawn(forward(listener, port)),
             boot: tokio::spawn(boot),
@@ -204,8 +204,8 @@ impl Boxes for RealBoxes {
             made.forward.abort();
             // A box that is half made is made whole first, so that none of it turns up later.
             let _ = made.boot.await;
-            let which = Which::Label(made.label);
-            local.down(&which, &Silent).await.expect("it goes");
+            let selector = Selector::Label(made.label);
+            local.down(&selector, &Silent).await.expect("it goes");
         });
     }
 }

@@ -225,7 +225,7 @@ impl Bench {
 }
 
 impl Drop for Bench {
-    /// A test that fails leaves no VM behind either, and tells what the VM said last.
+    /// A test that fails leaves no VM behind either, and reports what the VM said last.
     fn drop(&mut self) {
         let has_failed = std::thread::panicking();
         if has_failed {
@@ -288,7 +288,7 @@ impl Running {
     }
 }
 
-/// Tells whether an event is of that kind.
+/// Returns whether an event is of that kind.
 pub(crate) fn is(event: &Value, kind: &str) -> bool {
     event["event"] == kind
 }
@@ -305,7 +305,7 @@ pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     panic!("never came true: {what}");
 }
 
-/// Tells whether a variable changes what is asked for, or leads to clouds of the tester's: no test may touch a box there.
+/// Returns whether a variable changes what is asked for, or leads to clouds of the tester's: no test may touch a box there.
 fn is_testers(name: &str) -> bool {
     let clouds = [
         "ARM_",

@@ -12,7 +12,7 @@ pub(super) struct Rule<T> {
     pub(super) read: fn(&str) -> Result<T, String>,
 }
 
-/// Shortest and longest life of a box.
+/// Shortest and longest state of a box.
 const TTL_BOUNDS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(48 * 3600));
 /// Longest name of a project or a lane: two of them and four digits make a label.
 const NAME_MAX: usize = 20;

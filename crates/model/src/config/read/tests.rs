@@ -61,7 +61,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let mistakes = read(WRONG, &around()).unwrap_err();
     insta::assert_snapshot!(shown(WRONG, &mistakes));
 }
@@ -262,7 +262,7 @@ fn a_ttl_has_bounds_and_holds_its_checks() {
 }
 
 #[test]
-fn names_that_are_wrong_are_told_with_the_nearest() {
+fn names_that_are_wrong_are_reported_with_the_nearest() {
     check(
         "[lanes.a]\nboxes = [\"hetzer\"]\nchecks = \"rust\"",
         "did you mean `hetzner`?",

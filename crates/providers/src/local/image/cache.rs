@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::world::Progress;
 use sha2::{Digest, Sha256};
 
-use crate::local::trouble::Trouble;
+use crate::local::error::LocalError;
 
 /// How often a lock that somebody else holds is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(crate) fn key(kind: &str, parts: &[&str]) -> String {
     format!("{kind}-{}", &hex::encode(hash.finalize())[..16])
 }
 
-/// Tells whether something is there under that key.
+/// Returns whether something is there under that key.
 pub(crate) fn is_there(cache_dir: &Utf8Path, key: &str) -> bool {
     directory(cache_dir, key).is_dir()
 }
@@ -51,13 +51,17 @@ pub(crate) enum Found {
 }
 
 /// Looks for what belongs under a key; waits while another process is making it.
-pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progress) -> Result<Found, Trouble> {
+pub(crate) async fn find(
+    cache_dir: &Utf8Path,
+    key: &str,
+    progress: &dyn Progress,
+) -> Result<Found, LocalError> {
     let done = directory(cache_dir, key);
     if done.is_dir() {
         return Ok(Found::There(done));
     }
     let images = cache_dir.join("images");
-    fs::create_dir_all(&images).map_err(|e| Trouble::system(format!("make {images}"), e))?;
+    fs::create_dir_all(&images).map_err(|e| LocalError::system(format!("make {images}"), e))?;
     let lock_path = images.join(format!("{key}.lock"));
     let lock = lock(&lock_path, progress).await?;
     if done.is_dir() {
@@ -68,7 +72,7 @@ pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progres
     let part = images.join(format!("{key}.part"));
     sweep(&part)?;
     sweep_others(&images);
-    fs::create_dir(&part).map_err(|e| Trouble::system(format!("make {part}"), e))?;
+    fs::create_dir(&part).map_err(|e| LocalError::system(format!("make {part}"), e))?;
     Ok(Found::ToBeMade(Making {
         done,
         part,
@@ -79,16 +83,16 @@ pub(crate) async fn find(cache_dir: &Utf8Path, key: &str, progress: &dyn Progres
 
 impl Making {
     /// Returns a copy of the lock for a program that makes it.
-    pub(crate) fn share(&self) -> Result<File, Trouble> {
+    pub(crate) fn share(&self) -> Result<File, LocalError> {
         self.lock
             .try_clone()
-            .map_err(|e| Trouble::system("share a lock", e))
+            .map_err(|e| LocalError::system("share a lock", e))
     }
 
     /// Gives it its name, now that it is whole.
-    pub(crate) fn finish(self) -> Result<Utf8PathBuf, Trouble> {
+    pub(crate) fn finish(self) -> Result<Utf8PathBuf, LocalError> {
         fs::rename(&self.part, &self.done)
-            .map_err(|e| Trouble::system(format!("rename {} to {}", self.part, self.done), e))?;
+            .map_err(|e| LocalError::system(format!("rename {} to {}", self.part, self.done), e))?;
         Ok(self.done.clone())
     }
 }
@@ -103,27 +107,27 @@ impl Drop for Making {
     }
 }
 
-async fn lock(path: &Utf8Path, progress: &dyn Progress) -> Result<File, Trouble> {
-    let trouble = |e: io::Error| Trouble::system(format!("lock {path}"), e);
-    let mut told = false;
+async fn lock(path: &Utf8Path, progress: &dyn Progress) -> Result<File, LocalError> {
+    let error = |e: io::Error| LocalError::system(format!("lock {path}"), e);
+    let mut reported = false;
     loop {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path)
-            .map_err(trouble)?;
+            .map_err(error)?;
         match file.try_lock() {
             Ok(()) if is_same(&file, path) => return Ok(file),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                if !told {
+                if !reported {
                     progress.report("waiting: another process is making the base image", None);
-                    told = true;
+                    reported = true;
                 }
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
-            Err(TryLockError::Error(e)) => return Err(trouble(e)),
+            Err(TryLockError::Error(e)) => return Err(error(e)),
         }
     }
 }
@@ -137,9 +141,9 @@ fn is_same(file: &File, path: &Utf8Path) -> bool {
 }
 
 /// Deletes what a killed making has left.
-fn sweep(part: &Utf8Path) -> Result<(), Trouble> {
+fn sweep(part: &Utf8Path) -> Result<(), LocalError> {
     if mounts_below(part) {
-        return Err(Trouble::invalid(format!(
+        return Err(LocalError::invalid(format!(
             "something is mounted in {part}, left by a build that was killed"
         ))
         .with_help(format!(
@@ -147,7 +151,7 @@ fn sweep(part: &Utf8Path) -> Result<(), Trouble> {
         )));
     }
     match fs::remove_dir_all(part) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Trouble::system(format!("delete {part}"), e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(LocalError::system(format!("delete {part}"), e)),
         _ => Ok(()),
     }
 }

@@ -12,11 +12,11 @@ use super::{
     cache::{self, Found},
 };
 use crate::local::{
+    error::{LocalError, end_of},
     programs,
-    trouble::{Trouble, end_of},
 };
 
-/// How often a download that was cut off is taken up again.
+/// How often a download that was cut off is resumed.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// What curl says when the server cannot send the rest of a file.
@@ -36,7 +36,7 @@ pub(crate) async fn ensure(
     url: &str,
     sha256: &str,
     progress: &dyn Progress,
-) -> Result<Base, Trouble> {
+) -> Result<Base, LocalError> {
     let directory = match cache::find(cache_dir, &key(sha256), progress).await? {
         Found::There(directory) => directory,
         Found::ToBeMade(making) => {
@@ -47,7 +47,7 @@ pub(crate) async fn ensure(
         }
     };
     let disk = directory.join("disk");
-    let format = format_of(&disk).map_err(|e| Trouble::system(format!("read {disk}"), e))?;
+    let format = format_of(&disk).map_err(|e| LocalError::system(format!("read {disk}"), e))?;
     Ok(Base::Cloud { disk, format })
 }
 
@@ -59,7 +59,7 @@ fn format_of(disk: &Utf8Path) -> io::Result<&'static str> {
     Ok(if start == b"QFI\xfb" { "qcow2" } else { "raw" })
 }
 
-async fn download(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result<(), Trouble> {
+async fn download(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result<(), LocalError> {
     programs::need("curl", "curl")?;
     let mut last = String::new();
     for _ in 0..ATTEMPTS_MAX {
@@ -79,13 +79,17 @@ async fn download(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result
         last = said;
     }
     Err(
-        Trouble::invalid(format!("could not download {url}: {last}")).with_help(
+        LocalError::invalid(format!("could not download {url}: {last}")).with_help(
             "check the address of the image and the network, or use the image `debian`, which is made here",
         ),
     )
 }
 
-async fn curl(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result<(Option<i32>, String), Trouble> {
+async fn curl(
+    url: &str,
+    file: &Utf8Path,
+    progress: &dyn Progress,
+) -> Result<(Option<i32>, String), LocalError> {
     let child = Command::new("curl")
         .args([
             "--fail",
@@ -113,10 +117,10 @@ async fn curl(url: &str, file: &Utf8Path, progress: &dyn Progress) -> Result<(Op
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| Trouble::system("run curl", e))?;
+        .map_err(|e| LocalError::system("run curl", e))?;
     let output = watch(child, url, file, progress)
         .await
-        .map_err(|e| Trouble::system("run curl", e))?;
+        .map_err(|e| LocalError::system("run curl", e))?;
     Ok((
         output.status.code(),
         end_of(&String::from_utf8_lossy(&output.stderr), 2),
@@ -143,19 +147,19 @@ fn size_of(file: &Utf8Path) -> u64 {
     fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
-async fn check(file: &Utf8Path, wanted: &str, url: &str) -> Result<(), Trouble> {
+async fn check(file: &Utf8Path, wanted: &str, url: &str) -> Result<(), LocalError> {
     let path = file.to_owned();
     let hashed = tokio::task::spawn_blocking(move || sha256_of(&path)).await;
     let got = hashed
         .map_err(io::Error::other)
         .and_then(|hash| hash)
-        .map_err(|e| Trouble::system(format!("read {file}"), e))?;
+        .map_err(|e| LocalError::system(format!("read {file}"), e))?;
     if got.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
     Err(
-        Trouble::invalid(format!("{url} has the wrong checksum: sha256 {got}, not {wanted}"))
-            .with_help("the image behind the address has changed, or somebody has changed it: pin another, or mend the checksum"),
+        LocalError::invalid(format!("{url} has the wrong checksum: sha256 {got}, not {wanted}"))
+            .with_help("the image behind the address has changed, or somebody has changed it: pin another, or help the checksum"),
     )
 }
 

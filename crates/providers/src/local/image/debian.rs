@@ -11,8 +11,9 @@ use tokio::{
 
 use super::cache::{self, Found, Making};
 use crate::local::{
-    LocalSettings, programs, space,
-    trouble::{Trouble, end_of},
+    LocalSettings,
+    error::{LocalError, end_of},
+    programs, space,
 };
 
 const RECIPE: &str = include_str!("../debian.sh");
@@ -58,7 +59,7 @@ pub(crate) async fn ensure(
     settings: &LocalSettings,
     packages: &[String],
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, Trouble> {
+) -> Result<Utf8PathBuf, LocalError> {
     let key = key(settings, packages);
     match cache::find(cache_dir, &key, progress).await? {
         Found::There(directory) => Ok(directory),
@@ -66,7 +67,7 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Returns what QEMU is told to boot it.
+/// Returns QEMU's arguments to boot it.
 pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>, kernel: &str) -> Vec<String> {
     let mut append =
         format!("root=/dev/vda rw console=ttyS0 random.trust_cpu=on systemd.show_status=no audit=0{kernel}");
@@ -108,7 +109,7 @@ async fn make(
     settings: &LocalSettings,
     packages: &[String],
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, Trouble> {
+) -> Result<Utf8PathBuf, LocalError> {
     programs::need("mmdebstrap", "mmdebstrap")?;
     programs::need("mke2fs", "e2fsprogs")?;
     space::check_disk(
@@ -123,25 +124,25 @@ async fn make(
     );
     let mut child = command(&making, settings, packages)?
         .spawn()
-        .map_err(|e| Trouble::system("run sh", e))?;
+        .map_err(|e| LocalError::system("run sh", e))?;
     let log = follow(child.stderr.take(), progress).await;
     let status = child
         .wait()
         .await
-        .map_err(|e| Trouble::system("wait for mmdebstrap", e))?;
+        .map_err(|e| LocalError::system("wait for mmdebstrap", e))?;
     if status.success() {
         return making.finish();
     }
-    Err(Trouble::invalid(format!(
+    Err(LocalError::invalid(format!(
         "mmdebstrap could not make the base image:\n{}",
         end_of(&log, 12)
     ))
-    .with_help(mend(&log)))
+    .with_help(help(&log)))
 }
 
-fn command(making: &Making, settings: &LocalSettings, packages: &[String]) -> Result<Command, Trouble> {
+fn command(making: &Making, settings: &LocalSettings, packages: &[String]) -> Result<Command, LocalError> {
     let recipe = making.part.join("debian.sh");
-    std::fs::write(&recipe, RECIPE).map_err(|e| Trouble::system(format!("write {recipe}"), e))?;
+    std::fs::write(&recipe, RECIPE).map_err(|e| LocalError::system(format!("write {recipe}"), e))?;
     let mut command = Command::new("sh");
     command
         .arg(recipe)
@@ -181,13 +182,13 @@ async fn follow(output: Option<tokio::process::ChildStderr>, progress: &dyn Prog
 }
 
 /// Returns what helps against the usual failures.
-fn mend(log: &str) -> &'static str {
+fn help(log: &str) -> &'static str {
     let has = |words: &str| log.contains(words);
     if has("Unable to locate package")
         || has("Couldn't find any package")
         || has("has no installation candidate")
     {
-        "a package of `[system] packages` does not exist in Debian 12: mend its name"
+        "a package of `[system] packages` does not exist in Debian 12: help its name"
     } else if has("Temporary failure resolving") || has("Could not connect") || has("Could not resolve") {
         "the Debian mirror cannot be reached: check the network, or set a mirror that can"
     } else if has("No space left on device") {
@@ -223,9 +224,9 @@ mod tests {
 
     #[test]
     fn usual_failures_have_a_mend() {
-        assert!(mend("E: Unable to locate package gccc").contains("packages"));
-        assert!(mend("Temporary failure resolving 'deb.debian.org'").contains("mirror"));
-        assert!(mend("cp: No space left on device").contains("disk space"));
+        assert!(help("E: Unable to locate package gccc").contains("packages"));
+        assert!(help("Temporary failure resolving 'deb.debian.org'").contains("mirror"));
+        assert!(help("cp: No space left on device").contains("disk space"));
     }
 
     #[test]

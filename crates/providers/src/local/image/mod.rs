@@ -10,7 +10,7 @@ use model::{order::Preinstall, world::Progress};
 
 pub(crate) use cache::is_there;
 
-use super::{LocalSettings, trouble::Trouble};
+use super::{LocalSettings, error::LocalError};
 
 /// Where the operating system of a box comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Base {
         }
     }
 
-    /// Returns what QEMU is told beside the disk.
+    /// Returns what QEMU is reported beside the disk.
     pub(crate) fn arguments(&self, kernel: &str) -> Vec<String> {
         match self {
             Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref(), kernel),
@@ -71,7 +71,7 @@ pub(crate) async fn ensure(
     settings: &LocalSettings,
     preinstall: &Preinstall,
     progress: &dyn Progress,
-) -> Result<Base, Trouble> {
+) -> Result<Base, LocalError> {
     match &settings.image {
         Image::Cloud { url, sha256 } => cloud::ensure(cache_dir, url, sha256, progress).await,
         Image::Debian => {

@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use super::cache::{self, Found, Making};
 use crate::local::{
+    error::{LocalError, end_of},
     programs, space,
-    trouble::{Trouble, end_of},
 };
 
 /// What a toolchain needs of its directory; the rest is documentation.
@@ -20,7 +20,7 @@ pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     toolchain: &OperatorToolchain,
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, Trouble> {
+) -> Result<Utf8PathBuf, LocalError> {
     let programs: Vec<_> = toolchain.programs.iter().map(|path| path.as_str()).collect();
     let key = cache::key("toolchain", &["1", &toolchain.key, &programs.join("\0")]);
     match cache::find(cache_dir, &key, progress).await? {
@@ -33,9 +33,9 @@ async fn make(
     making: Making,
     toolchain: &OperatorToolchain,
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, Trouble> {
+) -> Result<Utf8PathBuf, LocalError> {
     if !is_file_name(&toolchain.key) {
-        return Err(Trouble::invalid(format!(
+        return Err(LocalError::invalid(format!(
             "`{}` is not a toolchain's key",
             toolchain.key
         )));
@@ -48,10 +48,10 @@ async fn make(
         tokio::task::spawn_blocking(move || copy(&toolchain, &tree)).await
     };
     let bytes = copied
-        .map_err(|e| Trouble::system("copy the toolchain", e))?
-        .map_err(|e| Trouble::system(format!("copy the toolchain {}", toolchain.sysroot), e))?;
+        .map_err(|e| LocalError::system("copy the toolchain", e))?
+        .map_err(|e| LocalError::system(format!("copy the toolchain {}", toolchain.sysroot), e))?;
     make_disk(&making, bytes).await?;
-    fs::remove_dir_all(&tree).map_err(|e| Trouble::system(format!("delete {tree}"), e))?;
+    fs::remove_dir_all(&tree).map_err(|e| LocalError::system(format!("delete {tree}"), e))?;
     making.finish()
 }
 
@@ -63,7 +63,7 @@ fn is_file_name(key: &str) -> bool {
         && !key.starts_with('.')
 }
 
-async fn make_disk(making: &Making, bytes: u64) -> Result<(), Trouble> {
+async fn make_disk(making: &Making, bytes: u64) -> Result<(), LocalError> {
     space::check_disk(
         &making.part,
         bytes,
@@ -81,12 +81,12 @@ async fn make_disk(making: &Making, bytes: u64) -> Result<(), Trouble> {
         .kill_on_drop(true)
         .output()
         .await
-        .map_err(|e| Trouble::system("run mke2fs", e))?;
+        .map_err(|e| LocalError::system("run mke2fs", e))?;
     if output.status.success() {
         return Ok(());
     }
     let said = end_of(&String::from_utf8_lossy(&output.stderr), 5);
-    Err(Trouble::invalid(format!(
+    Err(LocalError::invalid(format!(
         "mke2fs could not make the toolchain's disk: {said}"
     )))
 }

@@ -9,26 +9,25 @@ use model::{
 };
 
 use super::{
-    findings, line, outcome,
-    room::{Room, escaped_length, output},
-    text,
+    budget::{Budget, escaped_length, output},
+    findings, line, outcome, text,
 };
 use crate::show::text::show_seconds;
 
 /// Shows all checks.
-pub(super) fn checks(report: &Report, room: &mut Room) -> Markup {
+pub(super) fn checks(report: &Report, budget: &mut Budget) -> Markup {
     markup! {
         section aria-labelledby="checks" {
             h2 id="checks" { "Checks" }
             @for (name, lane) in &report.lanes {
                 h3 { (line(name)) }
-                @for check in &lane.checks { (one(check, room)) }
+                @for check in &lane.checks { (one(check, budget)) }
             }
         }
     }
 }
 
-fn one(check: &CheckReport, room: &mut Room) -> Markup {
+fn one(check: &CheckReport, budget: &mut Budget) -> Markup {
     let results = &check.results;
     markup! {
         details {
@@ -39,19 +38,19 @@ fn one(check: &CheckReport, room: &mut Room) -> Markup {
             }
             p { code { (line(&check.run)) } }
             @if !results.notes.is_empty() { ul { @for note in &results.notes { li { (text(note)) } } } }
-            (findings(&results.findings, Severity::Warning, room))
+            (findings(&results.findings, Severity::Warning, budget))
             @if !results.last_lines.is_empty() {
                 @if results.earlier_lines > 0 {
                     p.dim { "The last " (results.last_lines.len()) " of " (results.earlier_lines + results.last_lines.len() as u64) " lines:" }
                 }
-                (output("output of the check", &results.last_lines.join("\n"), room))
+                (output("output of the check", &results.last_lines.join("\n"), budget))
             }
-            (suites(results, room))
+            (suites(results, budget))
         }
     }
 }
 
-fn suites(results: &CheckResults, room: &mut Room) -> Markup {
+fn suites(results: &CheckResults, budget: &mut Budget) -> Markup {
     let mut suites: BTreeMap<&str, Vec<&TestResult>> = BTreeMap::new();
     for test in &results.tests {
         suites.entry(&test.suite).or_default().push(test);
@@ -59,7 +58,7 @@ fn suites(results: &CheckResults, room: &mut Room) -> Markup {
     let number = suites.len();
     let shown: Vec<Markup> = suites
         .into_iter()
-        .map_while(|(name, tests)| suite(name, &tests, room))
+        .map_while(|(name, tests)| suite(name, &tests, budget))
         .collect();
     markup! {
         @for suite in &shown { (suite) }
@@ -70,7 +69,7 @@ fn suites(results: &CheckResults, room: &mut Room) -> Markup {
     }
 }
 
-fn suite(name: &str, tests: &[&TestResult], room: &mut Room) -> Option<Markup> {
+fn suite(name: &str, tests: &[&TestResult], budget: &mut Budget) -> Option<Markup> {
     let mut tally = Tally::default();
     tests.iter().for_each(|test| tally.add(test.outcome));
     let mut sorted = tests.to_vec();
@@ -79,11 +78,11 @@ fn suite(name: &str, tests: &[&TestResult], room: &mut Room) -> Option<Markup> {
     let shown = lines.join("\n");
     let name = line(name);
     let frame = 300 + 2 * escaped_length(&name);
-    room.take(frame).then(|| {
+    budget.take(frame).then(|| {
         markup! {
             details {
                 summary { @if name.is_empty() { "tests" } @else { (name) } ": " (tally.words()) }
-                @if room.take(escaped_length(&shown)) {
+                @if budget.take(escaped_length(&shown)) {
                     pre tabindex="0" role="region" aria-label={ "tests of " (name) } { (shown) }
                 } @else {
                     p.dim { "Left out, as the page would be too big; report.json has them all." }

@@ -66,7 +66,7 @@ fn machine(lane: &LaneReport) -> Markup {
 
 fn gate_answer(gate: &GateAnswer) -> Markup {
     let facts = &gate.facts;
-    let told = [
+    let reported = [
         ("CPU", &facts.cpu_model),
         ("vendor", &facts.cpu_vendor),
         ("extension", &facts.virtualization),
@@ -92,7 +92,7 @@ fn gate_answer(gate: &GateAnswer) -> Markup {
                 }
             }
             dl {
-                @for (name, value) in told {
+                @for (name, value) in reported {
                     @if let Some(value) = value { dt { (name) } dd { (line(value)) } }
                 }
                 @for (module, parameters) in &facts.modules {
@@ -118,9 +118,9 @@ fn end(lane: &LaneReport) -> Markup {
             }
             (None, None) => {}
         }
-        @if let Some((deadline, dead_man)) = &lane.dead_man {
+        @if let Some((deadline, dead_mans_switch)) = &lane.dead_mans_switch {
             dt { "otherwise" }
-            dd { "by " (deadline.moment()) " at the latest: " (text(dead_man)) }
+            dd { "by " (deadline.moment()) " at the latest: " (text(dead_mans_switch)) }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A report as one page that needs nothing beside it: no script, no outside resource.
 //! Whatever a box wrote stands escaped; how much of it the page holds is bounded.
 
+mod budget;
 mod checks;
 mod lanes;
-mod room;
 mod skips;
 mod timeline;
 
@@ -14,7 +14,7 @@ use model::{
     results::{Finding, Severity, TestResult},
 };
 
-use self::room::{Room, output};
+use self::budget::{Budget, output};
 use super::{
     clean::{clean, plain},
     text::show_seconds,
@@ -32,7 +32,7 @@ const OPEN_MAX: usize = 5;
 pub(crate) fn html(report: &Report) -> String {
     let run = report.run.as_ref().map_or("?", |run| run.as_str());
     let verdict = report.verdict.map_or("not ended", |verdict| verdict.words());
-    let mut room = Room::default();
+    let mut budget = Budget::default();
     markup! {
         (DOCTYPE)
         html lang="en" {
@@ -50,11 +50,11 @@ pub(crate) fn html(report: &Report) -> String {
                 a.skip href="#main" { "Skip to the report" }
                 (head(report, run))
                 main id="main" {
-                    (failures(report, &mut room))
-                    (skips::skips(report, &mut room))
+                    (failures(report, &mut budget))
+                    (skips::skips(report, &mut budget))
                     (lanes::lanes(report))
                     (timeline::timeline(report))
-                    (checks::checks(report, &mut room))
+                    (checks::checks(report, &mut budget))
                 }
                 footer { p.dim { "Made by twolane " (line(&report.version)) "." } }
             }
@@ -84,11 +84,11 @@ fn head(report: &Report, run: &str) -> Markup {
 }
 
 /// What failed, with why: the first thing that people look for.
-fn failures(report: &Report, room: &mut Room) -> Markup {
+fn failures(report: &Report, budget: &mut Budget) -> Markup {
     let parts: Vec<Markup> = report
         .lanes
         .iter()
-        .filter_map(|(name, lane)| lane_failures(name, lane, room))
+        .filter_map(|(name, lane)| lane_failures(name, lane, budget))
         .collect();
     markup! {
         @if !parts.is_empty() {
@@ -100,7 +100,7 @@ fn failures(report: &Report, room: &mut Room) -> Markup {
     }
 }
 
-fn lane_failures(name: &str, lane: &LaneReport, room: &mut Room) -> Option<Markup> {
+fn lane_failures(name: &str, lane: &LaneReport, budget: &mut Budget) -> Option<Markup> {
     let failed: Vec<_> = lane
         .checks
         .iter()
@@ -125,18 +125,18 @@ fn lane_failures(name: &str, lane: &LaneReport, room: &mut Room) -> Option<Marku
                 @if let Some(words) = check.results.words() { span.dim { ": " (words) } }
             }
             @for (at, test) in check.results.bad_tests().take(TESTS_MAX).enumerate() {
-                (failed_test(test, at < OPEN_MAX, room))
+                (failed_test(test, at < OPEN_MAX, budget))
             }
             (more(check.results.bad_tests().count(), TESTS_MAX, "tests"))
-            (findings(&check.results.findings, Severity::Error, room))
+            (findings(&check.results.findings, Severity::Error, budget))
             @if check.results.words().is_none() {
-                (output("output of the check", &check.results.last_lines.join("\n"), room))
+                (output("output of the check", &check.results.last_lines.join("\n"), budget))
             }
         }
     })
 }
 
-fn failed_test(test: &TestResult, is_open: bool, room: &mut Room) -> Markup {
+fn failed_test(test: &TestResult, is_open: bool, budget: &mut Budget) -> Markup {
     markup! {
         details open[is_open] {
             summary {
@@ -144,20 +144,20 @@ fn failed_test(test: &TestResult, is_open: bool, room: &mut Room) -> Markup {
                 @if let Some(place) = &test.place { " at " code { (line(&place.to_string())) } }
                 @if let Some(message) = &test.message { br; (line(message)) }
             }
-            (output("output of the test", &test.output, room))
+            (output("output of the test", &test.output, budget))
         }
     }
 }
 
 /// Shows the findings of a severity.
-fn findings(all: &[Finding], severity: Severity, room: &mut Room) -> Markup {
+fn findings(all: &[Finding], severity: Severity, budget: &mut Budget) -> Markup {
     let class = match severity {
         Severity::Error => "bad",
         Severity::Warning => "odd",
     };
     markup! {
         @for finding in all.iter().filter(|finding| finding.severity == severity) {
-            @if room.take(finding.detail.len() + finding.message.len() + 300) {
+            @if budget.take(finding.detail.len() + finding.message.len() + 300) {
                 details {
                     summary {
                         span class=(class) { (severity.word()) }
@@ -165,7 +165,7 @@ fn findings(all: &[Finding], severity: Severity, room: &mut Room) -> Markup {
                         @if let Some(place) = &finding.place { " at " code { (line(&place.to_string())) } }
                         ": " (line(&finding.message))
                     }
-                    (output("the whole finding", &finding.detail, room))
+                    (output("the whole finding", &finding.detail, budget))
                 }
             }
         }

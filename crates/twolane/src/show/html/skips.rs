@@ -4,16 +4,16 @@ use maud::{Markup, html as markup};
 use model::{report::Report, split::Split};
 
 use super::{
+    budget::{Budget, output},
     line, more,
-    room::{Room, output},
 };
 use crate::show::skips::{notes, rows};
 
 /// Tests that are listed one by one.
 const TESTS_MAX: usize = 500;
 
-/// Shows what the tracer told, if anything.
-pub(super) fn skips(report: &Report, room: &mut Room) -> Markup {
+/// Shows what the tracer reported, if anything.
+pub(super) fn skips(report: &Report, budget: &mut Budget) -> Markup {
     let Some(split) = &report.split else {
         return markup! {};
     };
@@ -36,7 +36,7 @@ pub(super) fn skips(report: &Report, room: &mut Room) -> Markup {
                     }
                 }
             }
-            (asked(split, room))
+            (asked(split, budget))
         }
     }
 }
@@ -57,7 +57,7 @@ fn skipped(split: &Split) -> Markup {
     }
 }
 
-fn asked(split: &Split, room: &mut Room) -> Markup {
+fn asked(split: &Split, budget: &mut Budget) -> Markup {
     let lines: Vec<String> = split
         .tests
         .iter()
@@ -68,7 +68,7 @@ fn asked(split: &Split, room: &mut Room) -> Markup {
         @if !lines.is_empty() {
             details {
                 summary { "What asked for a device: " (lines.len()) }
-                (output("tests that asked for a device", &lines.join("\n"), room))
+                (output("tests that asked for a device", &lines.join("\n"), budget))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::signature::Secret;
 
-/// What the gateway is told.
+/// What the gateway is reported.
 pub struct GatewayConfig {
     /// Where it listens.
     pub listen: String,
@@ -16,7 +16,7 @@ pub struct GatewayConfig {
     pub secret: Secret,
 }
 
-/// What the coordinator is told.
+/// What the coordinator is reported.
 pub struct CoordinatorConfig {
     /// Where it listens.
     pub listen: String,

@@ -27,7 +27,7 @@ use crate::{
     checkers,
     clock::{Elapsed, Ending},
     faults::{Bug, Faults},
-    record::Seen,
+    record::Observation,
     world::Sim,
 };
 
@@ -39,7 +39,7 @@ const REAPS_MAX: usize = 8;
 
 /// What one simulation is.
 #[derive(Debug, Clone, Default)]
-pub struct Story {
+pub struct Scenario {
     /// Where every choice comes from.
     pub seed: u64,
     /// Whether nothing goes wrong but what `kill_at` says.
@@ -67,16 +67,16 @@ pub enum Next {
 
 /// How a simulation went.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct Outcome {
     /// What was seen and must never be, if anything.
     pub wrong: Vec<String>,
     /// How many calls of the world the first process made.
     pub calls: u64,
     /// All that was seen.
-    pub seen: Vec<(Elapsed, Seen)>,
+    pub seen: Vec<(Elapsed, Observation)>,
 }
 
-impl Told {
+impl Outcome {
     /// Returns all that was seen, a line each, for whoever looks into a seed.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.seen
@@ -87,7 +87,7 @@ impl Told {
 
 /// What one process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum Action {
     /// Carries out the plan, or takes it up again.
     Run,
     /// Another run with the same labels, beside the first.
@@ -112,7 +112,7 @@ enum Act {
     ReapElsewhere,
 }
 
-impl Act {
+impl Action {
     const ALL: [Self; 12] = [
         Self::Run,
         Self::Run,
@@ -143,9 +143,9 @@ impl Act {
     }
 }
 
-impl Story {
-    /// Tells the story.
-    pub fn tell(&self) -> Told {
+impl Scenario {
+    /// Reports the scenario.
+    pub fn outcome(&self) -> Outcome {
         let sim = Sim::new(self.seed, self.bug);
         if !self.is_calm {
             let faults = self.faults.clone();
@@ -162,12 +162,19 @@ impl Story {
         quieten(&sim, is_burnt, &mut wrong);
         let seen = sim.record.take();
         wrong.extend(checkers::all(&sim, &seen, self.is_calm));
-        Told { wrong, calls, seen }
+        Outcome { wrong, calls, seen }
     }
 
     /// The first part: lives that are cut short. Returns how many calls the first one made.
     fn live(&self, sim: &Sim, plan: &Plan, wrong: &mut Vec<String>) -> u64 {
-        let calls = one_life(sim, plan, Act::Run, self.first_kill(sim), self.stop(sim), wrong);
+        let calls = one_life(
+            sim,
+            plan,
+            Action::Run,
+            self.first_kill(sim),
+            self.stop(sim),
+            wrong,
+        );
         if self.is_calm {
             if let Some(next) = self.next {
                 sim.clock.skip(Duration::from_secs(600));
@@ -179,7 +186,7 @@ impl Story {
             sim.clock
                 .skip(sim.clock.length(Duration::ZERO, Duration::from_secs(1800)));
             sim.maybe_jump();
-            let act = Act::ALL[sim.clock.below(Act::ALL.len() as u64) as usize];
+            let act = Action::ALL[sim.clock.below(Action::ALL.len() as u64) as usize];
             let kill_at = sim.clock.happens(600).then(|| 1 + sim.clock.below(150));
             one_life(sim, plan, act, kill_at, self.stop(sim), wrong);
         }
@@ -203,47 +210,47 @@ impl Story {
 fn one_life(
     sim: &Sim,
     plan: &Plan,
-    act: Act,
+    act: Action,
     kill_at: Option<u64>,
     stop: Option<Duration>,
     wrong: &mut Vec<String>,
 ) -> u64 {
     let (process, world) = sim.process(0, stop);
     let (second, beside) = sim.process(act.beside(), None);
-    let life = async {
+    let state = async {
         match act {
-            Act::Run => note_end(sim, plan, run(plan, &world).await),
-            Act::Rival | Act::Stranger => {
+            Action::Run => record_end(sim, plan, run(plan, &world).await),
+            Action::Rival | Action::Stranger => {
                 let other = rival(sim, plan);
-                let first = async { note_end(sim, plan, run(plan, &world).await) };
-                let second = async { note_end(sim, &other, run(&other, &beside).await) };
+                let first = async { record_end(sim, plan, run(plan, &world).await) };
+                let second = async { record_end(sim, &other, run(&other, &beside).await) };
                 futures::join!(first, second);
             }
-            Act::Newer | Act::NewerElsewhere => {
+            Action::Newer | Action::NewerElsewhere => {
                 let other = newer(sim, plan);
                 let run_of_other = other.run.clone();
-                sim.record.note(Seen::Supersedes {
+                sim.record.record(Observation::Supersedes {
                     process: second,
                     run: run_of_other,
                 });
                 let first = async {
                     if sim.clock.happens(500) {
-                        note_end(sim, plan, run(plan, &world).await);
+                        record_end(sim, plan, run(plan, &world).await);
                     }
                 };
                 let second = async {
                     let some = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
                     sim.clock.pass(some).await;
-                    note_end(sim, &other, run(&other, &beside).await);
+                    record_end(sim, &other, run(&other, &beside).await);
                 };
                 futures::join!(first, second);
             }
-            Act::Extend => extend_all(sim, plan, &world).await,
-            Act::Down => {
-                sim.record.note(Seen::DownAsked { process });
+            Action::Extend => extend_all(sim, plan, &world).await,
+            Action::Down => {
+                sim.record.record(Observation::DownAsked { process });
                 futures::join!(reap_once(&beside), down_all(plan, &world));
             }
-            Act::RunAndReap | Act::RunAndReapElsewhere => {
+            Action::RunAndReap | Action::RunAndReapElsewhere => {
                 // A reap that is at work already when the run begins, or comes later.
                 let soon = sim.clock.length(Duration::ZERO, Duration::from_secs(3));
                 let late = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
@@ -253,7 +260,7 @@ fn one_life(
                 };
                 let first = async {
                     sim.clock.pass(to_run).await;
-                    note_end(sim, plan, run(plan, &world).await);
+                    record_end(sim, plan, run(plan, &world).await);
                 };
                 let reaping = async {
                     sim.clock.pass(to_reap).await;
@@ -261,10 +268,10 @@ fn one_life(
                 };
                 futures::join!(first, reaping);
             }
-            Act::Reap | Act::ReapElsewhere => reap_once(&beside).await,
+            Action::Reap | Action::ReapElsewhere => reap_once(&beside).await,
         }
     };
-    let ending = sim.clock.drive(kill_at, life);
+    let ending = sim.clock.drive(kill_at, state);
     if ending == Ending::Stuck {
         wrong.push(format!("{act:?} goes on for ever"));
     }
@@ -283,19 +290,19 @@ fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
     };
     let (process, world) = sim.process(machine, None);
     let run_of_next = plan.run.clone();
-    sim.record.note(Seen::Follows {
+    sim.record.record(Observation::Follows {
         run: run_of_next.clone(),
         takes_over: next != Next::OtherLabels,
     });
     if next == Next::Newer {
-        sim.record.note(Seen::Supersedes {
+        sim.record.record(Observation::Supersedes {
             process,
             run: run_of_next,
         });
     }
     let ending = sim
         .clock
-        .drive(None, async { note_end(sim, &plan, run(&plan, &world).await) });
+        .drive(None, async { record_end(sim, &plan, run(&plan, &world).await) });
     if ending == Ending::Stuck {
         wrong.push(format!("{next:?} goes on for ever"));
     }
@@ -328,7 +335,7 @@ fn rival(sim: &Sim, plan: &Plan) -> Plan {
     Plan { run, ..plan.clone() }
 }
 
-fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
+fn record_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
     // A run that could not begin made nothing; that is for `nothing_left` to see.
     let Ok(verdict) = ending else { return };
     let kept = sim.machines.each_ref().map(|machine| machine.disk.holdings());
@@ -344,7 +351,7 @@ fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
             .flat_map(|cloud| cloud.remains(label, Some(&plan.run)))
     });
     let remains = remains.collect();
-    sim.record.note(Seen::Ended {
+    sim.record.record(Observation::Ended {
         run: plan.run.clone(),
         verdict,
         remains,
@@ -352,8 +359,8 @@ fn note_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
 }
 
 async fn reap_once(world: &World) {
-    if let Ok((picked, _)) = reap::doom(world, false).await {
-        reap::destroy(picked.doomed, world).await;
+    if let Ok((picked, _)) = reap::plan_reap(world, false).await {
+        reap::destroy(picked.targets, world).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why something could not be done on a machine that is already there, with the mend.
+//! Why something could not be done on a machine that is already there, with what to do.
 
 use model::error::{ErrorKind, ProviderError};
 
@@ -11,16 +11,16 @@ pub(crate) enum Class {
     Unsure,
 }
 
-/// What went wrong, and the mend where we know one.
+/// What went wrong, and what to do where we know one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct HostError {
     pub(crate) kind: ErrorKind,
     pub(crate) class: Class,
     pub(crate) cause: String,
     pub(crate) help: Option<String>,
 }
 
-impl Trouble {
+impl HostError {
     /// Makes one of a call that changed nothing.
     pub(crate) fn new(kind: ErrorKind, cause: impl Into<String>) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Trouble {
         }
     }
 
-    /// Makes one that no repetition mends.
+    /// Makes one that no repetition fixes.
     pub(crate) fn invalid(cause: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, cause)
     }

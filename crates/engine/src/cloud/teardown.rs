@@ -16,8 +16,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// All that was seen of what is to be destroyed.
 #[derive(Debug, Default)]
-pub(super) struct Departing {
-    seen: BTreeMap<Key, Parting>,
+pub(super) struct Teardown {
+    seen: BTreeMap<Key, TeardownItem>,
 }
 
 /// The kind, where it is, and its id: some providers' ids are names, unique in one place only.
@@ -28,16 +28,16 @@ fn key(listed: &Listed) -> Key {
 }
 
 #[derive(Debug)]
-struct Parting {
+struct TeardownItem {
     listed: Listed,
     is_listed: bool,
-    /// When the provider last took the order to destroy it, by the clock that nobody sets.
+    /// When the provider last took the order to destroy it, by the monotonic clock.
     taken: Option<Duration>,
     /// Why the provider will not destroy it.
     refusal: Option<ProviderError>,
 }
 
-impl Parting {
+impl TeardownItem {
     fn is_machine(&self) -> bool {
         self.listed.kind == ResourceKind::Machine
     }
@@ -58,21 +58,21 @@ impl Parting {
     }
 }
 
-impl Departing {
+impl Teardown {
     /// Takes what the provider lists now.
     pub(super) fn see(&mut self, listed: Vec<Listed>) {
-        for parting in self.seen.values_mut() {
-            parting.is_listed = false;
+        for item in self.seen.values_mut() {
+            item.is_listed = false;
         }
         for listed in listed {
             match self.seen.entry(key(&listed)) {
                 Entry::Occupied(mut entry) => {
-                    let parting = entry.get_mut();
-                    parting.is_listed = true;
-                    parting.listed = listed;
+                    let item = entry.get_mut();
+                    item.is_listed = true;
+                    item.listed = listed;
                 }
                 Entry::Vacant(entry) => {
-                    entry.insert(Parting {
+                    entry.insert(TeardownItem {
                         listed,
                         is_listed: true,
                         taken: None,
@@ -88,16 +88,16 @@ impl Departing {
         let machines: Vec<_> = self
             .seen
             .values()
-            .filter(|parting| parting.is_machine() && parting.is_listed)
+            .filter(|item| item.is_machine() && item.is_listed)
             .collect();
         let labels: BTreeSet<_> = machines.iter().filter_map(|machine| machine.label()).collect();
-        let is_free = |parting: &Parting| match parting.label() {
+        let is_free = |item: &TeardownItem| match item.label() {
             Some(label) => !labels.contains(label),
             None => machines.is_empty(),
         };
-        let due = self.seen.values().filter(|parting| parting.is_due(now));
-        due.filter(|parting| parting.is_machine() || is_free(parting))
-            .map(|parting| parting.listed.clone())
+        let due = self.seen.values().filter(|item| item.is_due(now));
+        due.filter(|item| item.is_machine() || is_free(item))
+            .map(|item| item.listed.clone())
             .collect()
     }
 
@@ -108,13 +108,13 @@ impl Departing {
         now: Duration,
         answer: Result<(), ProviderError>,
     ) -> Option<Duration> {
-        let parting = self.seen.get_mut(&key(listed))?;
+        let item = self.seen.get_mut(&key(listed))?;
         let Err(error) = answer else {
-            parting.taken = Some(now);
+            item.taken = Some(now);
             return None;
         };
         match error.kind {
-            ErrorKind::NotFound => parting.taken = Some(now),
+            ErrorKind::NotFound => item.taken = Some(now),
             ErrorKind::RateLimited { retry_after } => return retry_after,
             ErrorKind::Unavailable | ErrorKind::Unanswered => {}
             ErrorKind::NoCapacity
@@ -122,36 +122,36 @@ impl Departing {
             | ErrorKind::Unauthorized
             | ErrorKind::Invalid
             | ErrorKind::NoKvm
-            | ErrorKind::Taken => parting.refusal = Some(error),
+            | ErrorKind::Taken => item.refusal = Some(error),
         }
         None
     }
 
-    /// Tells whether a box was among what was seen.
+    /// Returns whether a box was among what was seen.
     pub(super) fn has_machine(&self) -> bool {
-        self.seen.values().any(Parting::is_machine)
+        self.seen.values().any(TeardownItem::is_machine)
     }
 
-    /// Tells whether all that was seen is gone.
+    /// Returns whether all that was seen is gone.
     pub(super) fn is_over(&self) -> bool {
-        self.seen.values().all(Parting::is_gone)
+        self.seen.values().all(TeardownItem::is_gone)
     }
 
-    /// Tells whether the provider refuses to destroy all that is left.
+    /// Returns whether the provider refuses to destroy all that is left.
     pub(super) fn is_stuck(&self) -> bool {
         let mut left = self.left().peekable();
-        left.peek().is_some() && left.all(|parting| parting.refusal.is_some())
+        left.peek().is_some() && left.all(|item| item.refusal.is_some())
     }
 
     /// Returns all that is gone.
     pub(super) fn gone(&self) -> Vec<Gone> {
-        let gone = |parting: &Parting| Gone {
-            kind: parting.listed.kind,
-            id: parting.listed.id.clone(),
+        let gone = |item: &TeardownItem| Gone {
+            kind: item.listed.kind,
+            id: item.listed.id.clone(),
         };
         self.seen
             .values()
-            .filter(|parting| parting.is_gone())
+            .filter(|item| item.is_gone())
             .map(gone)
             .collect()
     }
@@ -160,24 +160,24 @@ impl Departing {
     pub(super) fn remaining(&self) -> (ErrorKind, String) {
         let kind = self
             .left()
-            .find_map(|parting| parting.refusal.as_ref())
+            .find_map(|item| item.refusal.as_ref())
             .map(|error| error.kind.clone());
-        let name = |parting: &Parting| {
-            let why = match &parting.refusal {
+        let name = |item: &TeardownItem| {
+            let why = match &item.refusal {
                 Some(error) => error.cause.clone(),
-                None => format!("still listed as {}", parting.listed.state),
+                None => format!("still listed as {}", item.listed.state),
             };
             format!(
                 "{} {} in {}: {why}",
-                parting.listed.kind, parting.listed.id, parting.listed.region
+                item.listed.kind, item.listed.id, item.listed.region
             )
         };
         let names: Vec<_> = self.left().map(name).collect();
         (kind.unwrap_or(ErrorKind::Unavailable), names.join("; "))
     }
 
-    fn left(&self) -> impl Iterator<Item = &Parting> {
-        self.seen.values().filter(|parting| !parting.is_gone())
+    fn left(&self) -> impl Iterator<Item = &TeardownItem> {
+        self.seen.values().filter(|item| !item.is_gone())
     }
 }
 
@@ -246,21 +246,21 @@ mod tests {
 
     /// After each listing in turn, all that is due is destroyed without objection; then `due` is due.
     #[track_caller]
-    fn check(listings: &[&str], due: &str) -> Departing {
-        let mut departing = Departing::default();
+    fn check(listings: &[&str], due: &str) -> Teardown {
+        let mut teardown = Teardown::default();
         for listing in &listings[..listings.len() - 1] {
-            departing.see(words(listing));
-            for listed in departing.due(at(0)) {
-                departing.answered(&listed, at(0), Ok(()));
+            teardown.see(words(listing));
+            for listed in teardown.due(at(0)) {
+                teardown.answered(&listed, at(0), Ok(()));
             }
         }
-        departing.see(words(listings[listings.len() - 1]));
-        let found: Vec<_> = departing.due(at(1)).into_iter().map(|listed| listed.id).collect();
+        teardown.see(words(listings[listings.len() - 1]));
+        let found: Vec<_> = teardown.due(at(1)).into_iter().map(|listed| listed.id).collect();
         assert_eq!(
             found,
             words(due).into_iter().map(|listed| listed.id).collect::<Vec<_>>()
         );
-        departing
+        teardown
     }
 
     #[test]
@@ -278,31 +278,31 @@ mod tests {
 
     #[test]
     fn what_was_listed_through_its_box_is_destroyed_too() {
-        let departing = check(&["m1@web a1@web", ""], "a1");
-        assert!(!departing.is_over());
-        let departing = check(&["m1@web a1@web", "", ""], "");
-        assert!(departing.is_over());
-        assert_eq!(departing.gone().len(), 2);
+        let teardown = check(&["m1@web a1@web", ""], "a1");
+        assert!(!teardown.is_over());
+        let teardown = check(&["m1@web a1@web", "", ""], "");
+        assert!(teardown.is_over());
+        assert_eq!(teardown.gone().len(), 2);
     }
 
     #[test]
     fn an_order_that_was_taken_is_not_the_end() {
-        let departing = check(&["m1@web", "m1@web"], "");
-        assert!(!departing.is_over());
-        let due = departing.due(at(60));
+        let teardown = check(&["m1@web", "m1@web"], "");
+        assert!(!teardown.is_over());
+        let due = teardown.due(at(60));
         assert_eq!(due.len(), 1, "it is asked for again after a while");
     }
 
     #[test]
     fn what_the_provider_refuses_is_named_and_the_rest_still_goes() {
-        let mut departing = Departing::default();
-        departing.see(words("m1@web m2@web"));
-        departing.answered(&listed("m1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
-        departing.answered(&listed("m2@web"), at(0), Err(error(ErrorKind::Unavailable)));
-        assert!(!departing.is_stuck());
-        departing.see(words("m1@web"));
-        assert!(departing.is_stuck());
-        let (kind, names) = departing.remaining();
+        let mut teardown = Teardown::default();
+        teardown.see(words("m1@web m2@web"));
+        teardown.answered(&listed("m1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
+        teardown.answered(&listed("m2@web"), at(0), Err(error(ErrorKind::Unavailable)));
+        assert!(!teardown.is_stuck());
+        teardown.see(words("m1@web"));
+        assert!(teardown.is_stuck());
+        let (kind, names) = teardown.remaining();
         assert_eq!(kind, ErrorKind::Unauthorized);
         assert!(names.contains("box m1") && !names.contains("m2"), "{names}");
     }

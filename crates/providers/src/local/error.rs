@@ -7,15 +7,15 @@ use model::{
     name::ProviderName,
 };
 
-/// What went wrong, and the mend where we know one.
+/// What went wrong, and what to do where we know one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct LocalError {
     pub(crate) kind: ErrorKind,
     pub(crate) cause: String,
     pub(crate) help: Option<String>,
 }
 
-impl Trouble {
+impl LocalError {
     pub(crate) fn new(kind: ErrorKind, cause: impl Into<String>) -> Self {
         Self {
             kind,
@@ -24,7 +24,7 @@ impl Trouble {
         }
     }
 
-    /// Makes one that no repetition mends.
+    /// Makes one that no repetition fixes.
     pub(crate) fn invalid(cause: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, cause)
     }

@@ -9,16 +9,16 @@ const ROOM: usize = 14 << 20;
 /// The most that it holds of one output.
 const OUTPUT_MAX: usize = 64 << 10;
 
-/// What is left of the page's room.
-pub(super) struct Room(usize);
+/// What is left of the page's budget.
+pub(super) struct Budget(usize);
 
-impl Default for Room {
+impl Default for Budget {
     fn default() -> Self {
         Self(ROOM)
     }
 }
 
-impl Room {
+impl Budget {
     /// Takes so many bytes, if they are left.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let left = self.0.checked_sub(bytes);
@@ -28,14 +28,14 @@ impl Room {
 }
 
 /// Shows what a program wrote: its end, when it is long.
-pub(super) fn output(name: &str, text: &str, room: &mut Room) -> Markup {
+pub(super) fn output(name: &str, text: &str, budget: &mut Budget) -> Markup {
     if text.trim().is_empty() {
         return markup! { p.dim { "It wrote nothing." } };
     }
     let cut = text.len().saturating_sub(OUTPUT_MAX);
     let lines: Vec<String> = text[text.ceil_char_boundary(cut)..].lines().map(line).collect();
     let shown = lines.join("\n");
-    if !room.take(escaped_length(&shown)) {
+    if !budget.take(escaped_length(&shown)) {
         return markup! { p.dim { "Left out, as the page would be too big; the run's directory has it." } };
     }
     markup! {
