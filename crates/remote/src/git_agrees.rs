@@ -22,7 +22,7 @@ use model::{
 };
 use proptest::prelude::*;
 
-use crate::{selection::COMPARISONS_MAX, shell::Shell, ssh::Layout, sync::sync_within};
+use crate::{layout::Layout, selection::COMPARISONS_MAX, shell::Shell, sync::sync_within};
 
 /// Runs everything here, through a script that takes the place of ssh.
 struct Here {

@@ -1,6 +1,7 @@
 //! The way to the boxes: keys, one OpenSSH connection for each box, rsync over it. Knows nothing of runs,
 //! providers or checks, and touches neither the user's `~/.ssh` nor the system's SSH configuration.
 
+mod blocking;
 mod control;
 mod copy;
 mod failure;
@@ -9,6 +10,7 @@ mod git;
 #[cfg(test)]
 mod git_agrees;
 mod keys;
+mod layout;
 mod manifest;
 mod probe;
 mod quote;
@@ -18,5 +20,6 @@ mod shell;
 mod ssh;
 mod sync;
 
+pub use layout::Layout;
 pub use manifest::{LEFT_OUT, Left, Why, left_behind};
-pub use ssh::{Layout, Ssh};
+pub use ssh::Ssh;

@@ -11,7 +11,7 @@ use model::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::{copy, failure, fetch, quote, shell::Shell, ssh::Layout, sync};
+use crate::{copy, failure, fetch, layout::Layout, quote, shell::Shell, sync};
 
 /// What OpenSSH exits with when it is the connection that failed.
 const SSH_FAILED: i32 = 255;

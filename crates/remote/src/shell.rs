@@ -6,7 +6,7 @@ use model::{
     world::{Command, Output},
 };
 
-/// Runs commands in a place, and reports rsync how to do the same.
+/// Runs commands in a place, and says how rsync reaches it.
 #[async_trait]
 pub(crate) trait Shell: Send + Sync {
     /// Runs a command to its end.

@@ -11,8 +11,10 @@ use model::{
 };
 
 use crate::{
+    blocking::blocking,
     control, failure,
     keys::KeyDir,
+    layout::Layout,
     probe,
     session::{Link, SshSession},
 };
@@ -25,27 +27,6 @@ const LEFT_OVER: Duration = Duration::from_secs(600);
 
 /// How long ssh may take once the server has greeted: an emulated box that is busy needs half a minute for the ciphers.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-
-/// Where things go on the box.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    /// The directory that holds the directory of each source.
-    pub home: String,
-    /// Who owns the sources, when that is not the user who logs in.
-    pub user: Option<String>,
-    /// The directory that holds the manifest of each source.
-    pub manifests: String,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Self {
-            home: "/home/mvm".to_owned(),
-            user: Some("mvm".to_owned()),
-            manifests: "/var/lib/twolane/manifest".to_owned(),
-        }
-    }
-}
 
 /// The way to all boxes of one state directory.
 #[derive(Debug, Clone)]
@@ -204,14 +185,4 @@ fn options(config: &Utf8Path, target: &Target) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec()
-}
-
-/// Does what waits for files or programs, where it holds up nobody.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RemoteError> + Send + 'static,
-) -> Result<T, RemoteError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RemoteError::Here(format!("a task of twolane broke off: {error}"))),
-    }
 }

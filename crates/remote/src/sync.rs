@@ -8,13 +8,14 @@ use model::{
 };
 
 use crate::{
+    blocking::blocking,
     copy::{self, Copied},
     failure,
+    layout::Layout,
     manifest::Manifest,
     quote,
     selection::{COMPARISONS_MAX, Selection},
     shell::{Shell, script},
-    ssh::{Layout, blocking},
 };
 
 /// What the box says when its list is another one.
