@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sets up what a fresh Debian 12 or Ubuntu 24.04 lacks. Sourced by quickstart.sh and test.sh from the repository's root.
-# Every part looks first, says what it installs and why, and touches nothing that is there already.
+# Every part looks first, says what it installs and why, and touches nothing that exists already.
 
 RUST_VERSION=1.95.0
 RUSTUP_VERSION=1.29.0

@@ -131,7 +131,7 @@ claim() { # KIND WHAT…
         # What is in the home of the checks goes with it.
         [[ $path != "$HOMES"/* ]] || return 0
         if [ -e "$path" ] || [ -L "$path" ]; then
-            is_noted "$kind" "$1" || { echo "$path is there already and is not twolane's: it stays as it is" >&2 && exit 1; }
+            is_noted "$kind" "$1" || { echo "$path exists already and is not twolane's: it stays as it is" >&2 && exit 1; }
         fi
         note "$kind" "$1"
         ;;
@@ -243,7 +243,7 @@ check_space() {
 check_foreign() { # what lies where a box keeps its own
     local path
     for path in "$STATE" "$ETC" "$LIB" "$OPT" "$SYSTEMD/twolane-deadline.service"; do
-        [ ! -e "$path" ] || fail invalid "$path is there already, and is no lock's: it may be a box of twolane itself" \
+        [ ! -e "$path" ] || fail invalid "$path exists already, and is no lock's: it may be a box of twolane itself" \
             "name another machine; or delete $path there, if nobody needs it"
     done
 }

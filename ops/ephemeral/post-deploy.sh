@@ -120,7 +120,7 @@ step_accounts() {
     done
 }
 
-step_space() { # a disk that runs full in the middle of a build is reported late, and in other words
+step_space() { # a disk that runs full in the middle of a build fails late, and with a misleading error
     local path free
     for path in "$WORK_HOME" "$BIN" "$STATE"; do
         free=$(df --output=avail -k "$path" | tail -n 1)

@@ -7,7 +7,7 @@
 #   stage1.sh deadman     powers the box off at its deadline, never returns
 #
 # Everything that is downloaded is pinned, its checksum verified, and it is run as a file.
-# It can be run again: what is there already is left alone.
+# It can be run again: what exists already is left alone.
 set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
 

@@ -151,7 +151,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 
     async fn adopt_or_make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
         if let Some(found) = self.find(order, progress).await? {
-            progress.report(&format!("box {} is there already", found.listed.id), None);
+            progress.report(&format!("box {} exists already", found.listed.id), None);
             return self.wait(order, found, progress).await;
         }
         let prepared = self.ask(progress, || self.api.prepare(order)).await?;

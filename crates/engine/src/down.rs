@@ -174,7 +174,7 @@ async fn destroy(
             .values()
             .any(|provider| provider.can_turn_up_late())
     {
-        let why = "the journal cannot be read, so that nobody knows whether a create call was left without an answer";
+        let why = "the journal cannot be read, so an unanswered create call may go unnoticed";
         failures.push(why.to_owned());
     }
     let outcome = match failures.is_empty() {

@@ -73,7 +73,7 @@ impl Lane<'_> {
         self.emit(Event::Notice { text: text.into() });
     }
 
-    /// Reports that a step begins, carries it out, and reports how it ended.
+    /// Emits that a step begins, runs it, and emits how it ended.
     pub(crate) async fn step<T>(
         &self,
         step: Step,

@@ -29,7 +29,7 @@ use crate::{
     up::up,
 };
 
-/// How long a box that is there already is called.
+/// How long a box that exists already is called.
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// A run could not begin. Nothing was created.
@@ -95,7 +95,7 @@ pub async fn end(plan: &Plan, world: &World, verdict: Verdict) {
     world.emit(None, Event::RunEnded { verdict });
 }
 
-/// Runs a lane's checks on a box that is there already, after its copies of the sources are made equal to what is here.
+/// Runs a lane's checks on a box that exists already, after its copies of the sources are made equal to what is here.
 /// The box stays.
 pub async fn test(
     plan: &Plan,

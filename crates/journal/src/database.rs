@@ -168,7 +168,7 @@ fn make(path: &Utf8Path) -> Result<(), DatabaseError> {
     let wal = beside(path, "-wal");
     if wal.try_exists()? {
         return Err(DatabaseError::Damaged(format!(
-            "it is missing, and a part of it, {wal}, is there"
+            "it is missing, but a part of it, {wal}, exists"
         )));
     }
     let draft = beside(path, ".new");

@@ -38,7 +38,7 @@ pub struct Check {
 impl Check {
     /// Returns where the tracer records what it sees, relative to the source's directory; none without it.
     pub fn record(&self) -> Option<String> {
-        // What a reboot cuts off reports nothing.
+        // A record that a reboot cuts off is worthless.
         (self.trace && !self.reboot).then(|| format!("target/twolane/{}.jsonl", self.slug))
     }
 }

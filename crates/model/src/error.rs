@@ -52,7 +52,7 @@ pub struct ProviderError {
     pub help: Option<String>,
 }
 
-/// A box could not be reached, or did not do what it was reported.
+/// A box could not be reached, or did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RemoteError {
     /// Nothing answers at the address yet, or any more.

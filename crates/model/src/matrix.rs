@@ -137,7 +137,7 @@ impl Record {
     /// Makes the record of a lane of a run. None: no candidate was ever tried, so that there is nothing to record.
     pub fn of(report: &Report, plan: &LanePlan, around: Around) -> Option<Self> {
         let lane = report.lanes.get(&plan.name)?;
-        let (provider, instance_type, region) = match (&lane.machine, lane.fell.last()) {
+        let (provider, instance_type, region) = match (&lane.machine, lane.rejected.last()) {
             (Some(machine), _) => (&machine.provider, &machine.instance_type, &machine.region),
             (None, Some((candidate, _))) => {
                 (&candidate.provider, &candidate.instance_type, &candidate.region)

@@ -1,4 +1,4 @@
-//! Stage 1 as the box reports of it: its status lines, and cloud-init's own word at the end.
+//! Stage 1 as the box reports it: its status lines, and cloud-init's own word at the end.
 //! Keeps out: asking the box, and what the steps do (`ops/ephemeral/stage1.sh`).
 
 use std::fmt;
@@ -57,7 +57,7 @@ impl StatusLine {
         Some(Self { box_time, said })
     }
 
-    /// Returns the event that reports of this line; none for the end of the whole.
+    /// Returns this line's event; `None` for the line that ends stage 1.
     pub fn event(&self) -> Option<Event> {
         let (step, what, message) = match &self.said {
             Said::Begin(step) => (step, "begin", None),

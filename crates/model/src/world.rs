@@ -33,7 +33,7 @@ pub struct World {
     pub journal: Arc<dyn Journal>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
-    /// Where everything that happens is reported.
+    /// Where events go.
     pub events: Arc<dyn Events>,
     /// Whether the user wants to stop.
     pub stop: Arc<dyn Stop>,
@@ -367,7 +367,7 @@ pub trait Clock: Send + Sync {
     fn random(&self) -> u64;
 }
 
-/// Where everything that happens is reported. Never blocks and never fails.
+/// Takes every event. Never blocks and never fails.
 pub trait Events: Send + Sync {
     /// Takes one thing that happened.
     fn emit(&self, record: EventRecord);

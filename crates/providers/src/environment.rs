@@ -49,9 +49,9 @@ pub struct CloudAccess {
 pub struct Environment<'a> {
     /// Returns a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// What machine this is, as [`this_machine`] reports: one of a cloud may have a role there.
+    /// Maker and product of this machine, from [`this_machine`]: an instance of a cloud may have a role there.
     pub machine: Option<String>,
-    /// Who is notified of each request.
+    /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
 }
 

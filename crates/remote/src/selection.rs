@@ -8,7 +8,7 @@ use crate::manifest::Manifest;
 /// rsync compares each file with each name to pass by: more comparisons than these take longer than the list.
 pub(crate) const COMPARISONS_MAX: u64 = 20_000_000;
 
-/// What rsync is reported.
+/// The file list that rsync reads.
 pub(crate) struct Selection {
     pub(crate) args: &'static [&'static str],
     pub(crate) stdin: Vec<u8>,

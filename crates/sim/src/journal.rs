@@ -64,7 +64,7 @@ pub struct MemoryJournal {
     pub process: u32,
     /// The time.
     pub clock: SimClock,
-    /// Where facts are reported to the checkers, with what is there when they are written.
+    /// Hands facts to the checkers, with what exists when they are written.
     pub record: Record,
     /// The providers, to see what is there.
     pub clouds: Clouds,

@@ -88,7 +88,7 @@ impl Outcome {
 /// What one process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    /// Carries out the plan, or takes it up again.
+    /// Carries out the plan, or resumes it.
     Run,
     /// Another run with the same labels, beside the first.
     Rival,

@@ -1,4 +1,4 @@
-//! Some scenarios, each from its seed. `cargo run --profile simulation -p sim --bin seeds -- 0 20000` reports many.
+//! Some scenarios, each from its seed. `cargo run --profile simulation -p sim --bin seeds -- 0 20000` runs many.
 
 use sim::Scenario;
 

@@ -187,7 +187,7 @@ fn run_of_one_check(state: &Path) -> File {
     File::create(dir.join("only/checks/test.log")).expect("a file")
 }
 
-/// Makes a report in each form that is given, and reports its length, the time and the most memory that twolane had.
+/// Makes a report in each format, and prints its length, the time and twolane's peak memory.
 fn reports(state: &Path, of_what: &str, formats: &[&str]) {
     let path: PathBuf = state.join("report");
     let watch = "import resource, subprocess, sys\n\

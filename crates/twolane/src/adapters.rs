@@ -75,7 +75,7 @@ pub(crate) fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> Vec<&'a str> {
 /// Refuses an adapter that is asked for and does not keep to the contract, before anything is called.
 pub(crate) fn check_wanted(dir: &Utf8Path, wanted: &[&str], providers: &Providers) -> Result<()> {
     for name in wanted {
-        // What is not a provider's name is reported by the plan.
+        // The plan reports a name that no provider has.
         let file = match ProviderName::new(*name) {
             Ok(name) => dir.join(DIR).join(format!("{name}.sh")),
             Err(_) => continue,

@@ -1,4 +1,4 @@
-//! What went wrong, as the user is reported: what could not be done, why, and what to do next.
+//! Errors as the user reads them: what failed, why, and what to do next.
 
 use model::error::{JournalError, ProviderError, RemoteError};
 use serde::Serialize;

@@ -64,7 +64,7 @@ async fn any(signals: &mut [Signal; 3]) {
 fn leave(standing: &Standing, style: Style) {
     let text = match standing.text() {
         Some(text) => format!("\nleaving at once\n{text}"),
-        None => "\nleaving at once; no box is there".to_owned(),
+        None => "\nleaving at once; no box exists".to_owned(),
     };
     let telling = thread::spawn(move || style.message(&text));
     for _ in 0..20 {

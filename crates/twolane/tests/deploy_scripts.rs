@@ -143,7 +143,7 @@ impl Sandbox {
         self.read("status").trim().to_owned()
     }
 
-    /// Deploys in vain; returns what was reported.
+    /// Deploys in vain; returns the error.
     #[track_caller]
     fn fails(&self, status: &str, wanted: &str) -> String {
         let (code, text) = self.deploy_with(&[]);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{candidate::Candidate, money::Money, world::Provider};
 
-/// How long a lane is taken to need when no earlier run reports.
+/// Expected duration of a lane that no earlier run measured.
 pub const USUAL: Duration = Duration::from_secs(20 * 60);
 
 /// What is known of the price of a candidate.

@@ -1,4 +1,4 @@
-//! Who a run's boxes belong to, as the environment reports it.
+//! Derives the owner of a run's boxes from the environment.
 
 use std::collections::BTreeMap;
 

@@ -152,7 +152,7 @@ fn dear_help(lane: &LanePlan) -> String {
     format!("raise `max-cost` or shorten `ttl` of [lanes.{}]", lane.name)
 }
 
-/// A plan that is wrong elsewhere may have a lane without a candidate: that was reported.
+/// A plan that is wrong elsewhere may have a lane without a candidate: another mistake says so already.
 fn none_left(lane: &LanePlan, refused: &[Refused]) -> Option<PlanMistake> {
     let mut helps: Vec<&str> = refused
         .iter()

@@ -99,7 +99,7 @@ pub struct LaneReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Stay>,
     /// Candidates that was rejected, and why.
-    pub fell: Vec<(Candidate, String)>,
+    pub rejected: Vec<(Candidate, String)>,
     /// The KVM gate's answer.
     pub gate: Option<GateAnswer>,
     /// What was copied, by source.
@@ -308,7 +308,9 @@ impl LaneReport {
                     report.seconds = Some(*seconds);
                 }
             }
-            Event::CandidateRejected { candidate, why } => self.fell.push((candidate.clone(), why.clone())),
+            Event::CandidateRejected { candidate, why } => {
+                self.rejected.push((candidate.clone(), why.clone()))
+            }
             Event::MachineUp { machine } => self.machine = Some(machine.clone()),
             Event::Gate { answer } => self.gate = Some(answer.clone()),
             Event::Synced { source, synced } => {

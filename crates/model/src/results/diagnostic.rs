@@ -5,7 +5,7 @@ use super::{
     text::{place, push_detail, short},
 };
 
-/// What cargo says beside the findings themselves; it reports nothing that they do not.
+/// What cargo says beside the findings themselves; it adds nothing to them.
 const SUMMARIES: [&str; 12] = [
     "could not compile",
     "aborting due to",

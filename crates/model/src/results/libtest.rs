@@ -185,7 +185,7 @@ impl Section {
         }
     }
 
-    /// Notes how a test ended. What is reported of it later counts, but nothing undoes a failure.
+    /// Records how a test ended. The last outcome counts, but nothing undoes a failure.
     fn set(&mut self, name: &str, outcome: TestOutcome, seconds: Option<f64>, message: Option<String>) {
         let name = short(without_mode(name));
         if let Some(at) = self.index.get(&name) {

@@ -82,7 +82,7 @@ pub struct TestResult {
 pub enum TestOutcome {
     /// It failed, panicked, crashed or timed out.
     Failed,
-    /// It began, and nothing reports how it ended.
+    /// It began, and its end is unknown.
     Unfinished,
     /// It was not run.
     Ignored,
@@ -288,11 +288,11 @@ impl CheckResults {
         }
     }
 
-    /// Takes the tests of the check's JUnit file, which stand for what the output reports of the same tests.
+    /// Takes the tests of the check's JUnit file, which replace what the output says about the same tests.
     pub fn take_junit(&mut self, mut junit: Self) {
         let known: std::collections::BTreeSet<&str> =
             junit.tests.iter().map(|test| test.name.as_str()).collect();
-        // What the output reports of other tests stays.
+        // Other tests of the output stay.
         self.tests.retain(|test| !known.contains(test.name.as_str()));
         junit.tests.append(&mut self.tests);
         self.tests = junit.tests;

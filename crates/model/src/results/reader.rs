@@ -38,7 +38,7 @@ impl Reader {
         self.last.push_back(cut(line));
     }
 
-    /// Returns what was found. `has_passed` reports how the command itself ended.
+    /// Returns what was found. `has_passed` says whether the command returned 0.
     pub fn finish(mut self, has_passed: bool) -> CheckResults {
         let results = &mut self.results;
         self.nextest.finish(results);

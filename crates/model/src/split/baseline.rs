@@ -11,7 +11,7 @@ const HEAD: &str = "# Tests that no lane really runs. A new one fails the run; w
 pub struct Baseline(BTreeSet<String>);
 
 impl Baseline {
-    /// Reads a file: one test a line, as reports name it. Empty lines and those that begin with `#` do not count.
+    /// Reads a file: one test a line, named as in reports. Empty lines and those that begin with `#` do not count.
     pub fn read(text: &str) -> Self {
         let is_test = |line: &&str| !line.is_empty() && !line.starts_with('#');
         Self(

@@ -111,7 +111,7 @@ fn descriptor(text: &str) -> Option<(&str, &str)> {
     rest.split_once('>')
 }
 
-/// Returns the first path among the arguments, absolute where its directory is reported.
+/// Returns the first path among the arguments, absolute where strace prints its directory.
 fn path(arguments: &str) -> Option<String> {
     let (before, rest) = arguments.split_once('"')?;
     let (name, _) = rest.split_once('"')?;

@@ -1,4 +1,4 @@
-//! The records of all lanes → what became of each test, and which of them no lane really ran.
+//! Judges each test from the records of all lanes, and finds those that no lane really ran.
 
 use std::collections::BTreeMap;
 

@@ -175,7 +175,7 @@ impl TestSplit {
     }
 }
 
-/// What the tracer reports of one lane.
+/// What the tracer saw in one lane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LaneSplit {
     /// What the lane asks of its box.
@@ -201,7 +201,7 @@ pub struct Skipped {
     pub is_known: bool,
 }
 
-/// What the tracer reports of a run.
+/// What the tracer saw in a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Split {
     /// The lanes whose tests ran under it, by name.

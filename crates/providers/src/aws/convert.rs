@@ -143,7 +143,7 @@ fn state(instance: &Instance) -> InstanceState {
         "shutting-down" | "terminated" => InstanceState::Terminating,
         state @ ("stopping" | "stopped") => InstanceState::Failed {
             kind: ErrorKind::Invalid,
-            why: format!("the box of that label is there and is {state}"),
+            why: format!("a box of that label exists and is {state}"),
         },
         // `pending`, and states that we do not know: it is ours, and not there yet.
         _ => InstanceState::Pending,

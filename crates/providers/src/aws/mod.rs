@@ -90,7 +90,7 @@ pub struct Access {
     pub subnet: Option<String>,
     /// Where the API of every region answers, when that is not AWS.
     pub endpoint: Option<String>,
-    /// Who is notified of each request.
+    /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,

@@ -123,7 +123,7 @@ pub(super) fn kind(code: &str, message: &str) -> Option<ErrorKind> {
     })
 }
 
-/// The same code reports of a quota and of an operation that cannot be.
+/// Azure uses one code for a quota and for an operation that is not allowed.
 fn is_quota(message: &str) -> bool {
     let message = message.to_lowercase();
     ["quota", "lowprioritycores"]
@@ -192,7 +192,7 @@ pub(super) fn state(machine: &Thing) -> InstanceState {
         Some("Succeeded") if power("stopped") || power("deallocated") || power("deallocating") => {
             InstanceState::Failed {
                 kind: ErrorKind::Invalid,
-                why: "the box of that label is there and is switched off".to_owned(),
+                why: "a box of that label exists and is switched off".to_owned(),
             }
         }
         Some("Succeeded") => InstanceState::Running,

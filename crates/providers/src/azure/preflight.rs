@@ -117,7 +117,7 @@ fn sold(skus: &Result<Vec<Sku>, ProviderError>, size: &str, region: &str) -> Fin
         Some(sku) => {
             let reasons = sku.restrictions.iter().map(|limit| limit.reason_code.as_str());
             let reasons = reasons.collect::<Vec<_>>().join(", ");
-            format!("{size} cannot be had in {region} with this subscription ({reasons})")
+            format!("{size} is not available in {region} with this subscription ({reasons})")
         }
     };
     let others: Vec<_> = skus

@@ -110,7 +110,7 @@ pub(super) fn state(instance: &Instance) -> InstanceState {
         "STOPPED" | "TERMINATED" | "SUSPENDING" | "SUSPENDED" => InstanceState::Failed {
             kind: ErrorKind::Invalid,
             why: format!(
-                "the box of that label is there and is {} {}",
+                "a box of that label exists and is {} {}",
                 instance.status,
                 instance.status_message.as_deref().unwrap_or_default()
             )

@@ -116,7 +116,7 @@ fn state(status: &str) -> InstanceState {
         "deleting" => InstanceState::Terminating,
         "off" | "stopping" => InstanceState::Failed {
             kind: ErrorKind::Invalid,
-            why: format!("the box of that label is there and is {status}"),
+            why: format!("a box of that label exists and is {status}"),
         },
         // Those on their way, and states that we do not know: it is ours, and not there yet.
         _ => InstanceState::Pending,

@@ -66,14 +66,14 @@ fn stock(types: &[ServerType], instance_type: &str, region: &str) -> Finding {
         return Finding {
             what,
             is_good: true,
-            found: format!("{instance_type} can be had in {region}"),
+            found: format!("{instance_type} is available in {region}"),
             help: None,
         };
     }
-    let found = format!("{instance_type} cannot be had in {region} now");
+    let found = format!("{instance_type} is not available in {region} now");
     let help = match places.is_empty() {
         true => "it is sold out everywhere; try cpx42 or ccx23".to_owned(),
-        false => format!("it can be had in {}", places.join(", ")),
+        false => format!("it is available in {}", places.join(", ")),
     };
     Finding {
         what,

@@ -281,7 +281,7 @@ fn machine(
 ) -> Result<Machine, HostError> {
     let host_key = answer.one("host-key").filter(|key| key.contains(' '));
     let host_key = host_key.ok_or_else(|| {
-        HostError::invalid(format!("{address} does not tell its SSH host key"))
+        HostError::invalid(format!("{address} does not give its SSH host key"))
             .with_help("see that `sshd -T` there names a HostKey that can be read")
     })?;
     Ok(Machine {

@@ -35,7 +35,7 @@ impl Files {
     }
 }
 
-/// The part of the user-data that means something where a system is there already.
+/// The part of the user-data that means something where a system exists already.
 #[derive(Debug, Deserialize)]
 struct UserData {
     ssh_authorized_keys: Vec<String>,

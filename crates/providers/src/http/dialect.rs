@@ -25,7 +25,7 @@ pub struct ApiError {
 
 /// How an API reports what went wrong.
 pub trait Dialect: Send + Sync {
-    /// Reads the body of an answer that reports of a failure. None: it is not in the API's form.
+    /// Reads the body of a failed response. `None`: it is not in the API's form.
     fn read_error(&self, body: &[u8]) -> Option<ApiError>;
 
     /// Says what a failure means: the one table from status and code to kind.

@@ -1,4 +1,4 @@
-//! Who is notified of each request. Keeps out: headers and bodies, which hold secrets.
+//! Logs each request. Keeps out: headers and bodies, which hold secrets.
 
 use std::{fmt, time::Duration};
 

@@ -51,7 +51,7 @@ pub struct Settings {
     pub authorize: Arc<dyn Authorize>,
     /// How the API reports what went wrong.
     pub dialect: &'static dyn Dialect,
-    /// Who is notified of each request.
+    /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take, answer included; none: a minute.
     pub time_max: Option<Duration>,
@@ -158,7 +158,7 @@ impl Client {
         })
     }
 
-    /// Sends a request. An answer that reports of a failure is an error, with its kind.
+    /// Sends a request. A failed response is an error, with its kind.
     pub async fn send(&self, request: &Request) -> Result<Answer, ProviderError> {
         let mut built = self.build(request)?;
         self.authorize(request, &mut built).await?;

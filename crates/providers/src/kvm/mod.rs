@@ -228,10 +228,10 @@ pub fn said_of(provider: &str, instance_type: &str) -> String {
             Knowledge::Documented => format!("documented ({}); the KVM gate decides", row.source),
             Knowledge::None => format!("there was none{} ({})", day(row), row.source),
             Knowledge::Own | Knowledge::OwnNone | Knowledge::Unknown => {
-                format!("nobody knows whether {instance_type} has it; the KVM gate decides")
+                format!("unknown whether {instance_type} has it; the KVM gate decides")
             }
         },
-        None => format!("nobody knows whether {instance_type} has it; the KVM gate decides"),
+        None => format!("unknown whether {instance_type} has it; the KVM gate decides"),
     }
 }
 
@@ -341,6 +341,6 @@ mod tests {
         assert!(said_of("ovh", "b3-16").starts_with("seen to work on 2025-12-08 (Spare Cores)"));
         assert!(said_of("latitude", "c2-small-x86").starts_with("documented (a whole machine)"));
         assert!(said_of("hetzner", "cx43").starts_with("there was none on 2025-10-16"));
-        assert!(said_of("ovh", "b9-1").starts_with("nobody knows"));
+        assert!(said_of("ovh", "b9-1").starts_with("unknown"));
     }
 }

@@ -56,7 +56,7 @@ impl Latitude {
             Err(error) => return vec![bad("type", &error)],
         };
         let first = &choices[0];
-        let stock = format!("{} can be had in {} now", first.plan, first.site);
+        let stock = format!("{} is available in {} now", first.plan, first.site);
         let price = format!(
             "{} an hour for {} in {}, by the API",
             first.hourly, first.plan, first.site

@@ -58,7 +58,7 @@ impl Choice {
         }
     }
 
-    /// Returns what a guest's kernel is reported. All emulated CPUs read one and the same time stamp counter (QEMU's
+    /// Returns the arguments of a guest's kernel. All emulated CPUs read one and the same time stamp counter (QEMU's
     /// `cpu_get_ticks`), but do not say so; every other clock of the guest costs a way out of it for each look.
     pub(crate) fn kernel_arguments(&self) -> &'static str {
         match self.how {

@@ -325,7 +325,7 @@ impl OwnDeadline for Local {
     }
 }
 
-/// Returns the box that is there already when it is the one that is ordered.
+/// Returns the box that exists already when it is the one that is ordered.
 fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, LocalError> {
     let directory = lock.directory();
     let Some(record) = directory.record() else {

@@ -71,7 +71,7 @@ fn kill_one(pid: Pid, directory: &Utf8Path) {
     if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
         && is_of(pid, directory)
     {
-        // It may have ended by itself: the next look reports.
+        // It may have ended by itself: the next look shows that.
         let _ = pidfd_send_signal(handle, Signal::KILL);
     }
 }

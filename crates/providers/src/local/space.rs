@@ -47,7 +47,7 @@ pub(crate) fn check_disk(directory: &Utf8Path, needed: u64, free: u64, what: &st
 pub(crate) fn memory_available() -> Result<u64, LocalError> {
     let text =
         std::fs::read_to_string("/proc/meminfo").map_err(|e| LocalError::system("read /proc/meminfo", e))?;
-    available_in(&text).ok_or_else(|| LocalError::invalid("/proc/meminfo does not tell the available memory"))
+    available_in(&text).ok_or_else(|| LocalError::invalid("/proc/meminfo does not give the available memory"))
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {

@@ -134,7 +134,7 @@ fn state(instance: &Instance) -> InstanceState {
         "SHUTOFF" | "STOPPED" | "PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED" | "RESCUE" => {
             failed(
                 ErrorKind::Invalid,
-                format!("the box of that label is there and is {status}"),
+                format!("a box of that label exists and is {status}"),
             )
         }
         // Those on their way, and states that we do not know: it is ours, and not there yet.

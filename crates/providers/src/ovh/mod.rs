@@ -94,7 +94,7 @@ pub struct Access {
     pub consumer_key: String,
     /// The id of the Public Cloud project: 32 hexadecimal digits.
     pub project: String,
-    /// Who is notified of each request.
+    /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -332,7 +332,7 @@ fn is_metal(instance_type: &str) -> bool {
     instance_type.starts_with("bm-")
 }
 
-/// Returns what the box is reported: it sets up its own firewall, as OVHcloud has none for it.
+/// Returns the box's user-data. The box sets up its own firewall, as OVHcloud has none for it.
 fn user_data(order: &Order) -> String {
     with_own_firewall(&order.user_data, &order.allow)
 }

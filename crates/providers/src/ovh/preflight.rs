@@ -48,7 +48,7 @@ impl Ovh {
             Ok(flavor) => good(
                 "type",
                 format!(
-                    "{instance_type} can be had in {region}; the quota allows {} more",
+                    "{instance_type} is available in {region}; the quota allows {} more",
                     flavor.quota
                 ),
             ),

@@ -108,7 +108,7 @@ pub(super) struct Credential {
     pub(super) expiration: Option<String>,
 }
 
-/// What an answer that reports of a failure holds.
+/// The body of a failed response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Failure {

@@ -157,7 +157,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8]))
     }
 }
 
-/// Kills a process group, unless it is told to keep it.
+/// Kills a process group when dropped, unless the caller keeps it.
 struct Group(Option<Pid>);
 
 impl Group {

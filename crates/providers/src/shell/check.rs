@@ -23,7 +23,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// The oldest bash that adapters are read with.
 const BASH_MIN: (u32, u32) = (4, 4);
 
-/// How many commands that are tried when a file is read are reported.
+/// How many commands outside of functions are listed at most.
 const TOLD_MAX: usize = 20;
 
 /// One thing that is wrong with an adapter.
@@ -60,7 +60,7 @@ pub struct Checked {
     pub(crate) text: String,
 }
 
-/// Reads an adapter where no program can be run, and reports all that is wrong with it.
+/// Reads an adapter in a shell that can run no program, and reports every mistake in it.
 pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let provider = mistakes.keep(name_of(file));

@@ -51,7 +51,7 @@ impl Default for ShellSettings {
         Self {
             bash: "bash".to_owned(),
             read_max: Duration::from_secs(10),
-            // Less than the engine gives a provider, so that the adapter's own words are reported.
+            // Less than the engine gives a provider, so that the adapter's own error is shown.
             up_max: Duration::from_secs(40 * 60),
             down_max: Duration::from_secs(10 * 60),
             settling: Duration::from_secs(30),
@@ -419,7 +419,7 @@ impl Provider for Shell {
         gone.map_err(|error| self.during(error, "destroy a box"))
     }
 
-    /// What an adapter's boxes can do is not known: the KVM gate reports on the box.
+    /// What an adapter's boxes can do is unknown: the KVM gate finds out on the box.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         let mistakes = self.checked().err()?;
         Some(self.during(broken(&self.file, mistakes), "be used"))

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
-/// The longest name of a key, or description of a firewall group, that is sent. Vultr reports no limit.
+/// The longest name of a key, or description of a firewall group, that is sent. Vultr documents no limit.
 const TITLE_MAX: usize = 255;
 
 /// How Vultr reports what went wrong: a text, and no code.
@@ -94,7 +94,7 @@ fn kind(status: u16, message: &str) -> Option<ErrorKind> {
     says(&["in use", "attached to"]).then_some(ErrorKind::Unavailable)
 }
 
-/// Writes tags as Vultr's plain ones. It reports no set of characters; a colon is what others use.
+/// Writes tags as Vultr's plain ones. Vultr documents no character set; others use a colon.
 pub(super) fn words(tags: &Tags) -> Vec<String> {
     let pairs = tags.pairs();
     pairs
@@ -157,7 +157,7 @@ fn state(server: &Server) -> InstanceState {
     match server.status.as_str() {
         "active" if is_off && is_installed => InstanceState::Failed {
             kind: ErrorKind::Invalid,
-            why: "the box of that label is there and is switched off".to_owned(),
+            why: "a box of that label exists and is switched off".to_owned(),
         },
         "active" => InstanceState::Running,
         "suspended" => InstanceState::Failed {

@@ -70,7 +70,7 @@ pub struct Access {
     pub token: String,
     /// Where the API answers, when that is not [`ENDPOINT`].
     pub endpoint: Option<String>,
-    /// Who is notified of each request.
+    /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
@@ -277,7 +277,7 @@ fn places(plan: &Plan) -> String {
         .collect();
     match places.is_empty() {
         true => format!("{} is sold out everywhere now", plan.id),
-        false => format!("{} can be had in {}", plan.id, places.join(", ")),
+        false => format!("{} is available in {}", plan.id, places.join(", ")),
     }
 }
 

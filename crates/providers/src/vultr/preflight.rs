@@ -96,10 +96,10 @@ fn in_stock(
     };
     match stock {
         Ok(stock) if stock.available_plans.iter().any(|plan| plan == instance_type) => {
-            good("type", format!("{instance_type} can be had in {region}"))
+            good("type", format!("{instance_type} is available in {region}"))
         }
         Ok(_) => {
-            let found = format!("{instance_type} cannot be had in {region} now");
+            let found = format!("{instance_type} is not available in {region} now");
             bad("type", found, Some(places(plan)))
         }
         Err(error) => bad("type", error.to_string(), Some(places(plan))),

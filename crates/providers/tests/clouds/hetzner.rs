@@ -507,7 +507,7 @@ async fn doctor_reports_what_is_in_the_way() {
     );
     let sold_out = preflight.preflight("cx43", "fsn1", KvmNeed::None).await;
     let found = sold_out.iter().find(|finding| !finding.is_good).unwrap();
-    assert_eq!(found.help.as_deref(), Some("it can be had in nbg1, hel1"));
+    assert_eq!(found.help.as_deref(), Some("it is available in nbg1, hel1"));
     let unknown = preflight.preflight("cx99", "nbg1", KvmNeed::Required).await;
     let bad: Vec<_> = unknown
         .iter()

@@ -440,7 +440,7 @@ async fn doctor_says_what_could_be_had() {
             .clone()
     };
     assert!(found("credentials").contains("eve@example.com"));
-    assert!(found("type").contains("c2-small-x86 can be had in NYC"));
+    assert!(found("type").contains("c2-small-x86 is available in NYC"));
     assert!(found("price").contains("0.21 USD"));
     assert!(found("firewall").contains("nftables"));
     let findings = preflight.preflight("c9-huge", "any", KvmNeed::Nested).await;

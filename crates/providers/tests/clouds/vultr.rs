@@ -477,7 +477,7 @@ async fn doctor_reports_what_is_in_the_way() {
     assert!(has(&metal, "nftables"), "{metal:?}");
     let elsewhere = preflight.preflight(VM, "fra", KvmNeed::Required).await;
     let found = elsewhere.iter().find(|finding| !finding.is_good).unwrap();
-    let places = "vx1-g-4c-16g-240s can be had in ewr, ams, sao";
+    let places = "vx1-g-4c-16g-240s is available in ewr, ams, sao";
     assert_eq!(found.help.as_deref(), Some(places));
     let nowhere = preflight.preflight("vbm-4c-32gb", "ewr", KvmNeed::Metal).await;
     let found = nowhere.iter().find(|finding| !finding.is_good).unwrap();

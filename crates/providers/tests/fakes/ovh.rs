@@ -1,5 +1,5 @@
 //! A stand-in for OVHcloud's Public Cloud that remembers. Its delays, lags, limits and errors are those of the adapter's
-//! README and of the vendor's description. Every signature is checked, for the time that it reports.
+//! README and of the vendor's description. Every signature is checked, for the time that it names.
 
 use std::{
     collections::BTreeSet,

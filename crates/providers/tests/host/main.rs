@@ -289,7 +289,7 @@ fn a_machine_that_will_not_do_says_why_and_stays_as_it_is() {
         |m| m.write("etc/twolane/deadline", ""),
         "",
         "invalid",
-        "is there already",
+        "exists already",
     );
     check(
         |m| fs::remove_dir_all(m.path("run/systemd")).unwrap(),

@@ -199,7 +199,7 @@ async fn a_box_is_found_again_by_another_process_and_by_its_address() {
     let listed = desk.provider().listing().unwrap().list().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].region, desk.machines[0].address());
-    // Somebody else, who only knows the machine, is reported who has it.
+    // Another operator, who knows only the machine, reads who has it.
     let other = order(&desk.machines[0].address(), &label("m2"), &run("r2"));
     let refusal = desk.provider().up(&other, &Reports::default()).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoCapacity, "{refusal}");

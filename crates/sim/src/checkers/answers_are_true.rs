@@ -1,4 +1,4 @@
-//! What is reported is true: a check that passed has passed on a box, and a run that says that it destroyed
+//! What twolane reports is true: a check that passed has passed on a box, and a run that says that it destroyed
 //! everything has left nothing.
 
 use model::{check::Outcome, report::Verdict};

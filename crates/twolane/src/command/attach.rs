@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
         let is_there = |lane: &LanePlan| holdings.boxes_of(run).any(|(label, _)| *label == lane.label);
         if !plan.lanes.iter().any(is_there) {
             return Err(Problem::usage(format!("could not resume run {run}"))
-                .because("none of its boxes is there any more")
+                .because("none of its boxes exists any more")
                 .help(format!("twolane report {run} shows what it did")));
         }
         drop(journal);

@@ -91,7 +91,7 @@ pub(super) async fn notice_unfinished(context: &Context, paths: &Paths, journal:
     for (run, labels) in unfinished(journal).await? {
         let names: Vec<&str> = labels.iter().map(Label::as_str).collect();
         let attach = if paths.run(&run).join(record::PLAN).exists() {
-            format!("twolane attach {run} takes it up again, ")
+            format!("twolane attach {run} resumes it, ")
         } else {
             String::new()
         };

@@ -78,7 +78,7 @@ fn write_job(context: &Context, args: &InitArgs, root: &Utf8Path, system: CiSyst
 fn refuse_present(path: &Utf8Path, args: &InitArgs) -> Result<()> {
     if fs::symlink_metadata(path).is_ok() && !args.force {
         return Err(Problem::usage(format!("could not write {path}"))
-            .because("it is there already")
+            .because("it exists already")
             .help("twolane init --force overwrites it"));
     }
     Ok(())

@@ -129,7 +129,7 @@ fn let_in(plan: &Plan, providers: &Providers) -> Option<String> {
     }
     reach::is_asked_for(plan, providers).then(|| {
         format!(
-            "this machine, by the address that {} reports then",
+            "this machine only, by its address that {} returns",
             reach::service()
         )
     })

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result {
     let project = project::find(&context.dir)?;
     let path = project.dir.join(&args.matrix.path);
-    // A matrix that cannot be read is reported before anything is spent.
+    // Read the matrix first: an unreadable one must fail before anything is spent.
     let mut records = matrix::read(&path)?;
     let lane = match &args.lane {
         Some(lane) => Some(lane.clone()),

@@ -1,4 +1,4 @@
-//! Problems, as they are reported: text on standard error, and the document where one was asked for.
+//! Prints errors: text on standard error, and a JSON document under `--json`.
 
 use anstream::ColorChoice;
 use anstyle::AnsiColor;

@@ -1,5 +1,5 @@
 //! The recording of a run: its events, and what its checks wrote, in the run's directory.
-//! A full disk is reported once and stops nothing.
+//! A full disk warns once and stops nothing.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ pub(crate) const PLAN: &str = "plan.json";
 /// The file of a run's events, one a line.
 pub(crate) const EVENTS: &str = "events.jsonl";
 
-/// Writes a run down. Every event is in its file when `tell` returns: a client that is killed has lost none.
+/// Records a run. Every event is in its file when `emit` returns, so that a killed client loses none.
 pub(crate) struct Record {
     dir: Utf8PathBuf,
     style: Style,

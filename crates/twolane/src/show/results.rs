@@ -108,7 +108,7 @@ pub(super) fn find(run_dir: &Utf8Path, lane: &LaneReport, wanted: &str) -> Resul
         .iter()
         .map(|file| run_dir.join(file))
         .find(|path| path.ends_with(wanted))
-        .ok_or_else(|| "it was not brought back".to_owned())
+        .ok_or_else(|| "it was not collected".to_owned())
 }
 
 fn read_file(path: &Utf8Path, results: &mut CheckResults) -> Result<(), String> {

@@ -125,7 +125,7 @@ fn read(path: &Utf8PathBuf) -> Result<Record, String> {
     Ok(record)
 }
 
-/// Returns what is reported of the tests of any run.
+/// Returns the skips section of a run's report.
 pub(crate) fn text(split: &Split) -> String {
     let mut text = String::new();
     if split.lanes.values().any(|lane| !lane.counts.is_empty()) {
@@ -212,7 +212,7 @@ pub(crate) fn halves(split: &Split, proposal: &Proposal) -> String {
     let mut text = String::new();
     for (half, title) in [
         (Half::Live, "tests that need a box for virtual machines"),
-        (Half::Any, "other tests with something to tell"),
+        (Half::Any, "other tests worth a look"),
     ] {
         let of_half: Vec<&TestSplit> = split.tests.iter().filter(|test| test.half == half).collect();
         if of_half.is_empty() {

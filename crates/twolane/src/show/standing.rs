@@ -1,4 +1,4 @@
-//! Which boxes of this process may stand at this moment, for the one who leaves at once.
+//! Tracks which boxes of this process may exist, for a user who interrupts twice and leaves at once.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use model::{
 
 use super::text;
 
-/// Keeps what to say of each box that may stand.
+/// Keeps a message for each box that may exist.
 #[derive(Default)]
 pub(crate) struct Standing(Mutex<Boxes>);
 
@@ -32,7 +32,7 @@ struct BoxStatus {
 }
 
 impl Standing {
-    /// Returns what to tell the user who leaves at once; none when nothing status.
+    /// Returns the message for a user who leaves at once; `None` when no box may exist.
     pub(crate) fn text(&self) -> Option<String> {
         let boxes = self.boxes();
         let lines: Vec<String> = boxes
@@ -50,7 +50,7 @@ impl Standing {
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
-    /// Returns what to tell of the boxes that could not be destroyed; none when there are none.
+    /// Returns the errors about boxes that could not be destroyed; `None` when there are none.
     pub(crate) fn left(&self) -> Option<String> {
         let boxes = self.boxes();
         let texts: Vec<&str> = boxes.left.values().map(String::as_str).collect();

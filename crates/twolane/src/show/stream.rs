@@ -10,13 +10,13 @@ use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 /// How a command prints.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Style {
     /// One JSON document, or one event a line, instead of text.
     pub(crate) is_json: bool,
-    /// How much more than usual is reported.
+    /// Number of `-v` flags.
     pub(crate) verbosity: u8,
-    /// Only problems are reported.
+    /// Print only problems and results.
     pub(crate) is_quiet: bool,
     /// Whether colours are used.
     pub(crate) color: ColorChoice,

@@ -33,7 +33,7 @@ const ODD: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 
-/// Who is reported of a line.
+/// Who sees a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
     /// Everybody.
@@ -44,16 +44,16 @@ pub(crate) enum Weight {
     Detail,
 }
 
-/// One thing to tell.
+/// One line of progress.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Who is reported.
+    /// Who sees it.
     pub(crate) weight: Weight,
     /// The words, with colours; may be more than one line.
     pub(crate) text: String,
 }
 
-/// Returns what to tell of an event; `so_far` has taken it already.
+/// Returns the line for an event; `so_far` includes the event already.
 pub(crate) fn line(record: &EventRecord, so_far: &Report) -> Option<Line> {
     let lane = record.lane.as_deref();
     let report = lane.and_then(|lane| so_far.lanes.get(lane));
@@ -168,9 +168,9 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
         Event::Collected { files, missing } => {
             let missing: String = missing
                 .iter()
-                .map(|missing| format!("; not had: {}", safe(missing)))
+                .map(|missing| format!("; missing: {}", safe(missing)))
                 .collect();
-            (Usual, format!("{} files brought back{missing}", files.len()))
+            (Usual, format!("{} files collected{missing}", files.len()))
         }
         Event::MachineGone { label, resources } => {
             (Usual, format!("box {label} is gone{}", in_brackets(resources)))
@@ -240,7 +240,7 @@ fn stage1(
     })
 }
 
-/// Returns what to tell of a box that may still run.
+/// Returns the error for a box that may still run.
 pub(crate) fn left(label: &str, provider: &str, id: Option<&str>, why: &str) -> String {
     let id = id.map_or(String::new(), |id| format!(" (id {})", safe(id)));
     format!(
@@ -414,8 +414,8 @@ fn lane_text(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &U
     if let Some(cost) = last.and_then(|last| cost_and_plan(lane, last)) {
         lines.push(format!("  cost: {cost}"));
     }
-    for (candidate, why) in &lane.fell {
-        lines.push(format!("  was rejected: {candidate}: {}", safe(why)));
+    for (candidate, why) in &lane.rejected {
+        lines.push(format!("  rejected: {candidate}: {}", safe(why)));
     }
     if let Some(gate) = &lane.gate {
         lines.push(format!("  kvm gate: {}", safe(&gate.sentence)));
@@ -438,7 +438,7 @@ fn lane_text(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &U
     lines.push(String::new());
     lines.extend(indented(&steps(lane), &[]));
     for missing in &lane.missing {
-        lines.push(format!("  not brought back: {}", safe(missing)));
+        lines.push(format!("  not collected: {}", safe(missing)));
     }
     match (&lane.gone, &lane.left) {
         (_, Some(why)) => lines.push(format!("  {ODD}box is still there{ODD:#}: {}", safe(why))),

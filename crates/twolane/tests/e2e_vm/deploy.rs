@@ -79,7 +79,7 @@ fn four_daemons_come_up_and_survive_what_deploys_do_to_them() {
     assert_eq!(code, 0, "{why_not}");
     assert_eq!(processes(&bench), first, "nothing has changed");
 
-    // The build fails: the compiler's message is reported, and what runs goes on running.
+    // The build fails: the compiler's message is shown, and the running daemons stay.
     let agent = samples.path().join(AGENT);
     edit(&agent, "agent listens at {}", "agent listens at {} {}");
     let (code, why_not) = deploy(&bench);

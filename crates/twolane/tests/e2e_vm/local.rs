@@ -40,7 +40,7 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
     for wanted in ["console.log", "cloud-init-output.log", "stage1.log", "test.log"] {
         assert!(
             !bench.files_ending(wanted).is_empty(),
-            "{wanted} was not brought back"
+            "{wanted} was not collected"
         );
     }
     let (code, report) = bench.output(&["report"]);

@@ -147,7 +147,7 @@ impl<'a> Value<'a> {
         for entry in self.list(of).unwrap_or_default() {
             match entry.read(rule) {
                 Some(value) if read.contains(&value) => entry.refuse(
-                    format!("{} is there twice", entry.what),
+                    format!("{} appears twice", entry.what),
                     "leave one out".to_owned(),
                 ),
                 Some(value) => read.push(value),

@@ -56,7 +56,7 @@ impl Base {
         }
     }
 
-    /// Returns what QEMU is reported beside the disk.
+    /// Returns QEMU's arguments for everything but the disk.
     pub(crate) fn arguments(&self, kernel: &str) -> Vec<String> {
         match self {
             Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref(), kernel),

@@ -39,7 +39,7 @@ fn one(name: &str, lane: &LaneReport, last: Option<Timestamp>) -> Markup {
                 @if let Some(gate) = &lane.gate { dt { "KVM gate" } dd { (gate_answer(gate)) } }
                 @for (source, synced) in &lane.synced { dt { "source " (line(source)) } dd { (copied(synced)) } }
                 @if !lane.missing.is_empty() {
-                    dt { "not brought back" }
+                    dt { "not collected" }
                     dd { ul { @for missing in &lane.missing { li { (text(missing)) } } } }
                 }
                 (end(lane))
@@ -50,9 +50,9 @@ fn one(name: &str, lane: &LaneReport, last: Option<Timestamp>) -> Markup {
 
 fn machine(lane: &LaneReport) -> Markup {
     markup! {
-        @if !lane.fell.is_empty() {
+        @if !lane.rejected.is_empty() {
             dt { "tried before" }
-            dd { ul { @for (candidate, why) in &lane.fell { li { (line(&candidate.to_string())) ": " (text(why)) } } } }
+            dd { ul { @for (candidate, why) in &lane.rejected { li { (line(&candidate.to_string())) ": " (text(why)) } } } }
         }
         @if let Some(machine) = &lane.machine {
             dt { "box" }

@@ -75,7 +75,7 @@ impl Message {
                 .split_once(": ")
                 .ok_or_else(|| broken("a line is no field"))?;
             if message.fields.insert(name.to_owned(), value.to_owned()).is_some() {
-                return Err(broken("a field is there twice"));
+                return Err(broken("a field appears twice"));
             }
         }
         Err(broken("the message does not end"))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::signature::Secret;
 
-/// What the gateway is reported.
+/// The gateway's configuration.
 pub struct GatewayConfig {
     /// Where it listens.
     pub listen: String,
@@ -16,7 +16,7 @@ pub struct GatewayConfig {
     pub secret: Secret,
 }
 
-/// What the coordinator is reported.
+/// The coordinator's configuration.
 pub struct CoordinatorConfig {
     /// Where it listens.
     pub listen: String,
@@ -102,7 +102,7 @@ impl Values {
             let (key, value) = line.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
             let value = plain(value.trim()).ok_or_else(|| wrong("the value cannot be read"))?;
             if values.insert(format!("{table}{}", key.trim()), value).is_some() {
-                return Err(wrong("the key is there twice"));
+                return Err(wrong("the key appears twice"));
             }
         }
         Ok(Values(values))
@@ -177,7 +177,7 @@ mod tests {
         check(
             "max_nodes = 1",
             "max_nodes = 1\nmax_nodes = 2",
-            "line 8: the key is there twice",
+            "line 8: the key appears twice",
         );
         check("= true", "= {{ yes }}", "line 5: the value cannot be read");
         check(
