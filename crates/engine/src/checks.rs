@@ -9,8 +9,8 @@ use model::{
     event::{Event, Step},
     follow::{Header, State},
     render::post_deploy::{bundle, check_command, trace_file},
-    report::Verdict,
     split::traced_command,
+    verdict::Verdict,
     world::Command,
 };
 

@@ -6,10 +6,11 @@ use model::{
     error::{ErrorKind, ProviderError},
     event::{Event, Step},
     journal::{Fact, Held},
-    machine::{Gone, ResourceKind, Selector},
+    machine::{Gone, ResourceKind},
     name::{Label, ProviderName, RunId},
     reap::ReapTarget,
     retry::{Next, after, pause},
+    selector::Selector,
     time::{Deadline, Timestamp},
     world::{Progress, Provider, World},
 };

@@ -9,7 +9,7 @@ use model::{
     journal::Fact,
     machine::Machine,
     plan::{LanePlan, Plan},
-    report::Verdict,
+    verdict::Verdict,
     world::{Target, World},
 };
 use thiserror::Error;

@@ -11,7 +11,7 @@ use model::{
     machine::Machine,
     name::Token,
     order::{Order, Preinstall},
-    plan::Price,
+    plan::price_of,
     render::cloud_init,
     retry::{Next, after},
     tags::Tags,
@@ -160,7 +160,7 @@ async fn create(
         candidate: candidate.clone(),
         deadline: tags.deadline,
         dead_mans_switch: provider.dead_mans_switch(),
-        price: Price::of(candidate, &**provider),
+        price: price_of(candidate, &**provider),
     });
     match ask(lane, provider, &order).await {
         Ok(machine) => {

@@ -6,9 +6,9 @@ use model::{
     candidate::Candidate,
     journal::Holdings,
     name::{Label, ProviderName, Token},
-    report::Verdict,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
+    verdict::Verdict,
     world::Journal as _,
 };
 use rusqlite::Connection;

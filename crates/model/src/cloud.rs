@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use crate::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, Machine, Selector},
+    machine::{Listed, Machine},
     name::ProviderName,
     order::Order,
+    selector::Selector,
     tags::Tags,
     time::Timestamp,
     world::{Console, Preflight, Prices},

@@ -10,10 +10,10 @@ use crate::{
     lane::KvmNeed,
     machine::{Gone, Machine},
     name::{Label, ProviderName, RunId},
-    plan::Price,
-    report::Verdict,
+    price::Price,
     source::Synced,
     time::{Deadline, Timestamp},
+    verdict::Verdict,
 };
 
 /// The version of the events' written form.

@@ -8,9 +8,9 @@ use crate::{
     candidate::Candidate,
     machine::{Gone, Machine},
     name::{Label, ProviderName, RunId, Token},
-    report::Verdict,
     tags::Tags,
     time::{Deadline, Timestamp, after},
+    verdict::Verdict,
 };
 
 /// How long after its call a box may turn up.

@@ -1,11 +1,11 @@
-//! A box that exists, and which boxes are meant.
+//! A box that exists, and what a provider lists.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    name::{Label, ProviderName, RunId},
+    name::{Label, ProviderName},
     tags::Tags,
 };
 
@@ -99,15 +99,4 @@ pub struct Gone {
     pub kind: ResourceKind,
     /// The provider's own id.
     pub id: String,
-}
-
-/// Which boxes a `down` means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    /// The one of this label, in whichever region it is and whosever it is.
-    Label(Label),
-    /// The one of this label, if it was made for this run: another machine may have a box of the same label.
-    OfRun(Label, RunId),
-    /// All that carry the tag.
-    AllOurs,
 }

@@ -12,8 +12,9 @@ use crate::{
     lane::KvmNeed,
     name::{ProviderName, RunId},
     plan::LanePlan,
-    report::{LaneReport, Report, Spent, Verdict},
+    report::{LaneReport, Report, Spent},
     time::Timestamp,
+    verdict::Verdict,
 };
 
 /// All records that were made, oldest first.

@@ -182,8 +182,8 @@ mod tests {
         journal::{Entry, Fact},
         machine::ResourceKind,
         name::Token,
-        report::Verdict,
         time::Deadline,
+        verdict::Verdict,
     };
 
     /// The moment of every test, in Unix seconds.

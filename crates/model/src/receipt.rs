@@ -9,8 +9,8 @@ use crate::{
     journal::{Entry, Fact},
     machine::{Gone, ResourceKind},
     name::{Label, ProviderName, RunId, Token},
-    report::Verdict,
     time::{Deadline, Timestamp},
+    verdict::Verdict,
 };
 
 /// The receipt of one run.

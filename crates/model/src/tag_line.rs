@@ -65,8 +65,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        machine::Selector,
         name::{Label, RunId, Token},
+        selector::Selector,
         tags::{Owner, is_meant},
         time::Deadline,
     };

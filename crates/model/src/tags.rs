@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    machine::Selector,
     name::{Label, RunId, Token},
+    selector::Selector,
     time::Deadline,
 };
 

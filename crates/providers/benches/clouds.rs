@@ -16,7 +16,7 @@ use std::{
 };
 
 use engine::cloud::Cloud;
-use model::{machine::ResourceKind, machine::Selector, world::Provider};
+use model::{machine::ResourceKind, selector::Selector, world::Provider};
 use providers::{
     aws::{self, Aws, Identity},
     contract::Reports,

@@ -7,9 +7,10 @@ use std::{
 
 use model::{
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Selector},
+    machine::{Listed, ResourceKind},
     name::{Label, RunId},
     order::Order,
+    selector::Selector,
     tags::Tags,
     world::{Progress, Provider},
 };

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, Selector},
+    machine::{Gone, Machine},
     name::ProviderName,
     order::Order,
+    selector::Selector,
     world::{Progress, Provider},
 };
 

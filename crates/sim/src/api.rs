@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use model::{
     cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
     error::{ErrorKind, ProviderError},
-    machine::{Listed, ResourceKind, Selector},
+    machine::{Listed, ResourceKind},
     name::{Label, ProviderName},
     order::Order,
+    selector::Selector,
     tags::{Tags, is_ours},
     time::Timestamp,
 };

@@ -11,8 +11,8 @@ use model::{
     journal::Fact,
     machine::ResourceKind,
     name::{Label, ProviderName, RunId},
-    report::Verdict,
     tags::Tags,
+    verdict::Verdict,
     world::Events,
 };
 

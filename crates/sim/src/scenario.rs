@@ -16,10 +16,10 @@ use model::{
     lane::KvmNeed,
     name::{Label, ProviderName, RunId},
     plan::{Keep, LanePlan, Plan},
-    report::Verdict,
     source::Source,
     tags::Owner,
     time::Deadline,
+    verdict::Verdict,
     world::World,
 };
 

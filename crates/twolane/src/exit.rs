@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use model::report::Verdict;
+use model::verdict::Verdict;
 
 /// How the program ends, best first: of two endings the worse one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

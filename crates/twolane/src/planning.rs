@@ -14,7 +14,8 @@ use model::{
     host::Address,
     lane::KvmNeed,
     name::{ProviderName, RunId},
-    plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Price, Refused},
+    plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Refused},
+    price::Price,
     time::Timestamp,
     world::{Clock as _, Provider},
 };
@@ -199,7 +200,9 @@ pub(crate) fn plan(
 /// Returns what is known of the price of a candidate.
 pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
     let known = providers.get(&candidate.provider);
-    known.map_or(Price::Unknown, |known| Price::of(candidate, &*known.provider))
+    known.map_or(Price::Unknown, |known| {
+        plan::price_of(candidate, &*known.provider)
+    })
 }
 
 /// Returns this machine among the providers.

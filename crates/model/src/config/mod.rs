@@ -19,8 +19,8 @@ pub use self::{
     lane::{BoxChoice, Boxes, Lane},
     local::{Acceleration, Local},
     mistake::{Mistake, nearest},
-    preset::{Found, Preset, without_file},
-    read::{PROVIDERS, provider_word, read},
+    preset::{Found, Preset},
+    read::{PROVIDERS, provider_word, read, without_file},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };
 pub(crate) use self::{mistake::suggest, read::ttl};

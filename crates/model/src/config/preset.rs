@@ -5,7 +5,6 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::{Around, Config, Mistake, read};
 use crate::{
     check::{Check, Need, TIMEOUT_DEFAULT},
     name::slug,
@@ -69,18 +68,6 @@ pub struct Found {
     pub needs_openssl: bool,
     /// Whether something in it opens `/dev/kvm`.
     pub needs_kvm: bool,
-}
-
-/// Returns the configuration of a Rust workspace that has no `twolane.toml`: the `rust` preset on this machine.
-pub fn without_file(found: &Found) -> Result<Config, Vec<Mistake>> {
-    let text = Preset::Rust.text(found).map_err(|error| {
-        vec![Mistake {
-            span: 0..0,
-            message: format!("the rust preset could not be written: {error}"),
-            help: None,
-        }]
-    })?;
-    read(&text, &Around::default())
 }
 
 /// Turns any text into the name of a project.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     allow::{needs_address, range_of_answer},
     asked::{Asked, Defaults, Facts, Offer, PlanMistake},
-    cost::{Billed, Cost, Price, USUAL, why_dear},
+    cost::{price_of, why_dear},
     make::plan,
     owner::owner,
     refuse::{Judge, Refused, refuse},
@@ -32,9 +32,9 @@ use crate::{
     money::Money,
     name::{Label, RunId},
     order::OperatorToolchain,
-    report::Verdict,
     source::Source,
     tags::Owner,
+    verdict::Verdict,
 };
 
 /// What a run is going to do. Kept in its directory, so that `attach` can take it up again.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{LanePlan, Plan, PlanMistake, Price, cost::worst, why_dear};
-use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed, money::Money};
+use super::{LanePlan, Plan, PlanMistake, cost::worst, why_dear};
+use crate::{candidate::Candidate, error::ProviderError, lane::KvmNeed, money::Money, price::Price};
 
 /// One candidate that was rejected, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

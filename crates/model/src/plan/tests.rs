@@ -7,6 +7,7 @@ use crate::{
     error::{ErrorKind, ProviderError},
     name::ProviderName,
     order::OperatorToolchain,
+    price::{Billed, Price},
 };
 
 const FILE: &str = r#"

@@ -8,7 +8,7 @@ use crate::{
     candidate::Candidate,
     event::Event,
     money::Money,
-    plan::{Cost, Price, USUAL},
+    price::{Cost, Price, USUAL},
     time::{Deadline, Timestamp, between},
 };
 
@@ -138,7 +138,7 @@ mod tests {
     use crate::{
         machine::Machine,
         name::{Label, ProviderName},
-        plan::Billed,
+        price::Billed,
     };
 
     fn at(seconds: i64) -> Timestamp {

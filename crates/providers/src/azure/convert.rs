@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use model::{
     cloud::InstanceState,
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Selector},
+    machine::{Listed, ResourceKind},
+    selector::Selector,
     tags::{self, Tags},
 };
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::{
     cloud::{InstanceState, ObservedInstance},
     error::ErrorKind,
-    machine::{Listed, ResourceKind, Selector},
+    machine::{Listed, ResourceKind},
+    selector::Selector,
     tag_line,
     tags::{self, OURS, Tags},
     time::{Timestamp, between},

@@ -20,10 +20,11 @@ use camino::Utf8PathBuf;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, ResourceKind, Selector},
+    machine::{Gone, Listed, Machine, ResourceKind},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
+    selector::Selector,
     time::Deadline,
     world::{Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };

@@ -17,9 +17,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Machine, ResourceKind, Selector},
+    machine::{Gone, Machine, ResourceKind},
     name::{Label, ProviderName, RunId},
     order::Order,
+    selector::Selector,
     world::{Finding, Preflight, Progress, Provider},
 };
 

@@ -201,8 +201,8 @@ pub(super) fn listed_thing(kind: ResourceKind, id: &str, title: &str) -> Listed 
 #[cfg(test)]
 mod tests {
     use model::{
-        machine::Selector,
         name::{Label, RunId, Token},
+        selector::Selector,
         tags::{Owner, is_meant},
         time::Deadline,
     };

@@ -7,9 +7,10 @@ use model::{
     cloud::CloudApi,
     error::ProviderError,
     lane::KvmNeed,
-    machine::{Gone, Machine, Selector},
+    machine::{Gone, Machine},
     name::{Label, RunId},
     order::Order,
+    selector::Selector,
     world::Provider,
 };
 use providers::contract::Reports;

@@ -9,12 +9,7 @@ use std::{
 };
 
 use engine::cloud::Cloud;
-use model::{
-    lane::KvmNeed,
-    machine::{ResourceKind, Selector},
-    order::Order,
-    world::Provider,
-};
+use model::{lane::KvmNeed, machine::ResourceKind, order::Order, selector::Selector, world::Provider};
 use providers::{
     aws::{Access, Aws, Identity},
     contract::Reports,

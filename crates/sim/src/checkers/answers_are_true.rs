@@ -1,9 +1,9 @@
 //! What twolane reports is true: a check that passed has passed on a box, and a run that says that it destroyed
 //! everything has left nothing.
 
-use model::{check::Outcome, report::Verdict};
+use model::{check::Outcome, verdict::Verdict};
 
-use super::Case;
+use super::case::Case;
 use crate::record::{Observation, outcomes};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

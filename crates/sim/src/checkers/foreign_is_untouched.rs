@@ -2,7 +2,7 @@
 
 use model::tags::is_ours;
 
-use super::Case;
+use super::case::Case;
 use crate::record::{Observation, TagPairs};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use model::journal::Fact;
 
-use super::Case;
+use super::case::Case;
 use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

@@ -8,7 +8,10 @@ use model::{
     name::{Label, RunId},
 };
 
-use super::{Case, InForce, Revived, Superseding};
+use super::{
+    case::Case,
+    deadlines::{InForce, Revived, Superseding},
+};
 use crate::{clock::true_moment, record::Observation};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

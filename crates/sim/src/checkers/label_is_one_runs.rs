@@ -2,7 +2,7 @@
 
 use model::journal::{Entry, Fact, Holdings};
 
-use super::Case;
+use super::case::Case;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let journals = case.sim.machines.iter().map(|machine| machine.disk.entries());

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, InForce, Revived, Superseding};
+use super::{
+    case::Case,
+    deadlines::{InForce, Revived, Superseding},
+};
 use crate::{clock::true_moment, record::Observation};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

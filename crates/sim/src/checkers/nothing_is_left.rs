@@ -1,6 +1,6 @@
 //! When all is quiet, nothing of ours is there, nor anything of ours that no longer carries our tag.
 
-use super::Case;
+use super::case::Case;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let now = case.sim.clock.elapsed();

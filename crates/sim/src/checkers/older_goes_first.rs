@@ -1,7 +1,7 @@
 //! What an older run left is gone before a later one creates anything, where that one takes its labels or its place, and
 //! when any later run on the same machine has ended. Only where nothing went wrong: else it is tried, and reported.
 
-use super::Case;
+use super::case::Case;
 use crate::{
     clock::Elapsed,
     record::{Observation, TagPairs},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{journal::Fact, tags::Tags};
 
-use super::Case;
+use super::case::Case;
 use crate::record::Observation;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {

@@ -10,7 +10,8 @@ use model::{
     config,
     event::{Event, Step},
     plan::{LanePlan, Plan},
-    report::{Report, Verdict},
+    report::Report,
+    verdict::Verdict,
     world::World,
 };
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use model::{
     candidate::Candidate,
     name::ProviderName,
-    plan::{Cost, LanePlan, Plan, Price, Refused, USUAL},
+    plan::{LanePlan, Plan, Refused},
+    price::{Cost, Price, USUAL},
     time::show_length,
 };
 use serde::Serialize;

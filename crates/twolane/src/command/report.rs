@@ -115,7 +115,7 @@ pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
 struct Row {
     run: RunId,
     project: String,
-    verdict: Option<model::report::Verdict>,
+    verdict: Option<model::verdict::Verdict>,
     seconds: f64,
 }
 

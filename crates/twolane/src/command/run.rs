@@ -8,7 +8,8 @@ use model::{
     config,
     name::Label,
     plan::{Asked, Plan},
-    report::{Report, Verdict},
+    report::Report,
+    verdict::Verdict,
 };
 
 use super::{Context, boxes};

@@ -13,7 +13,7 @@ use model::{
     event::{Event, Step},
     plan::{LanePlan, Plan},
     report::Report,
-    report::Verdict,
+    verdict::Verdict,
     world::World,
 };
 

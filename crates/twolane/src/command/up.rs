@@ -13,8 +13,8 @@ use model::{
     machine::Machine,
     plan::{LanePlan, Plan},
     report::Report,
-    report::Verdict,
     time::Deadline,
+    verdict::Verdict,
     world::World,
 };
 use serde::Serialize;

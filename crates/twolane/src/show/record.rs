@@ -168,7 +168,7 @@ fn private() -> fs::OpenOptions {
 #[cfg(test)]
 mod tests {
     use anstream::ColorChoice;
-    use model::report::Verdict;
+    use model::verdict::Verdict;
 
     use super::*;
 

@@ -110,7 +110,7 @@ impl Events for Standing {
 
 #[cfg(test)]
 mod tests {
-    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, plan::Price};
+    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, price::Price};
 
     use super::*;
 

@@ -8,11 +8,12 @@ use model::{
     check::Outcome,
     event::{Event, EventRecord, Step},
     machine::Gone,
-    plan::Price,
-    report::{Changes, CheckReport, LaneReport, Report, Verdict},
+    price::Price,
+    report::{Changes, CheckReport, LaneReport, Report},
     results::{Severity, TestResult},
     source::Synced,
     time::{Timestamp, show_length},
+    verdict::Verdict,
 };
 
 use super::{

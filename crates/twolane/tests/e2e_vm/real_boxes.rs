@@ -14,10 +14,10 @@ use camino::Utf8PathBuf;
 use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
-    machine::Selector,
     name::{Label, ProviderName, Token},
     order::{Order, Preinstall},
     plan::Plan,
+    selector::Selector,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     world::{Progress, Provider},

@@ -51,6 +51,18 @@ pub fn read(text: &str, around: &Around) -> Result<Config, Vec<Mistake>> {
     }
 }
 
+/// Returns the configuration of a Rust workspace that has no `twolane.toml`: the `rust` preset on this machine.
+pub fn without_file(found: &preset::Found) -> Result<Config, Vec<Mistake>> {
+    let text = preset::Preset::Rust.text(found).map_err(|error| {
+        vec![Mistake {
+            span: 0..0,
+            message: format!("the rust preset could not be written: {error}"),
+            help: None,
+        }]
+    })?;
+    read(&text, &Around::default())
+}
+
 fn syntax(error: &Error, text: &str) -> Mistake {
     let span = error.span().unwrap_or(0..0);
     Mistake {

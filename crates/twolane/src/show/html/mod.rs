@@ -10,8 +10,9 @@ mod timeline;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use model::{
     check::Outcome,
-    report::{LaneReport, Report, Verdict},
+    report::{LaneReport, Report},
     results::{Finding, Severity, TestResult},
+    verdict::Verdict,
 };
 
 use self::budget::{Budget, output};

@@ -1,0 +1,13 @@
+//! What a checker reads.
+
+use crate::{clock::Elapsed, record::Observation, world::Sim};
+
+/// What a checker is given: all that was seen, and the world as it is in the end.
+pub struct Case<'a> {
+    /// In order.
+    pub seen: &'a [(Elapsed, Observation)],
+    /// The world.
+    pub sim: &'a Sim,
+    /// Whether nothing went wrong but that processes were killed.
+    pub is_calm: bool,
+}
