@@ -44,17 +44,22 @@ export CI=true PATH="$HOME/.cargo/bin:$PATH"
 found=0 failed=0 table=''
 for ((index = 1; index <= CHECKS; index++)); do
     declare -n name="CHECK_${index}_NAME" run="CHECK_${index}_RUN" limit="CHECK_${index}_SECONDS" needs="CHECK_${index}_NEEDS"
+    declare -n user="CHECK_${index}_USER" settings="CHECK_${index}_ENV" from="CHECK_${index}_FROM"
     is_wanted "$name" || continue
     found=1
     mapfile -t words < <([ -z "$needs" ] || printf '%s\n' "$needs")
     why=$(unmet "${words[@]}")
+    [ "${user:-}" != root ] || [ "$(id -u)" = 0 ] || why='only root can run it'
     if [ -n "$why" ]; then
         table+="skipped  $name: $why"$'\n'
         continue
     fi
+    for variable in ${from:-}; do
+        [ -n "${!variable+set}" ] || { echo "set $variable first: $name gets it from the operator's environment" >&2 && exit 2; }
+    done
     echo "== $name"
     began=$SECONDS code=0
-    timeout --kill-after=10 "$limit" bash -lc "$run" </dev/null || code=$?
+    timeout --kill-after=10 "$limit" bash -lc "${settings:-}$run" </dev/null || code=$?
     case $code in
     0) how='passed ' ;;
     124 | 137) how='timeout' ;;

@@ -4,11 +4,11 @@
 #
 #   wait-stage1 LINES SECONDS           status lines after the first LINES; at the end one line
 #                                       `cloud-init JSON`
-#   start RUN CHECK SECONDS BYTES DIR NEED…
+#   start RUN CHECK SECONDS BYTES[+BYTES] DIR NEED…
 #                                       starts the check whose command, of so many bytes, is on standard
-#                                       input: `started`, `already`, or `skipped REASON`
-#   start-as-root RUN CHECK SECONDS BYTES DIR
-#                                       the same for what only root can do
+#                                       input, before the commands that set its environment:
+#                                       `started`, `already`, or `skipped REASON`
+#   start-as-root …                     the same for what only root can do
 #   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
 #   stop RUN CHECK | list RUN
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
@@ -157,8 +157,9 @@ urllib.request.urlopen("https://github.com/RustSec/advisory-db", timeout=10)' 2>
 
 start() { # RUN CHECK SECONDS BYTES DIR NEED…
     (($# >= 5)) || usage 'start RUN CHECK SECONDS BYTES DIR NEED…'
-    local dir unit where=$5 limit=$3 bytes=$4 why
-    number "$limit" "$bytes"
+    local dir unit where=$5 limit=$3 bytes=${4%%+*} more=0 why
+    [[ $4 != *+* ]] || more=${4#*+}
+    number "$limit" "$bytes" "$more"
     use_check "$1" "$2"
     mkdir -p "$STATE/checks/$1"
     exec {lock}>"$STATE/checks/$1/.lock"
@@ -174,9 +175,16 @@ start() { # RUN CHECK SECONDS BYTES DIR NEED…
         return
     fi
     mkdir -p "$dir"
-    cat >"$dir/command"
+    # What sets the environment may be secret: who runs the check reads it, and it is gone when the check has ended.
+    (umask 077 && cat >"$dir/environment")
     # A client that is killed closes its end early: what would run then is another command, or none, which always succeeds.
-    (($(size_of "$dir/command") == bytes)) || die "the command of check $2 did not come whole"
+    (($(size_of "$dir/environment") == bytes + more)) ||
+        { rm -f "$dir/environment" && die "the command of check $2 did not come whole"; }
+    head -c "$bytes" "$dir/environment" >"$dir/command"
+    (umask 077 && tail -c "+$((bytes + 1))" "$dir/environment" >"$dir/environment.new")
+    mv "$dir/environment.new" "$dir/environment"
+    [ "$run_as" = "$(id -un)" ] || chown "$run_as" "$dir/environment"
+    if [ "$run_as" = root ] && [[ $where == "$(home)"/* ]]; then printf '%s\n' "$where" >"$dir/hand-back"; fi
     : >"$dir/output"
     boot_id >"$dir/boot_id"
     # Before the unit and not after: a check may be lost, but is never run twice.
@@ -211,7 +219,17 @@ launch() { # RUN CHECK SECONDS DIR; $dir, $unit and $run_as are set
 # In the unit, as the user, after the login shell's own files: those set the PATH anew.
 run_command() { # FILE
     unset LC_ALL
-    PATH=$HOME/.cargo/bin:$PATH exec /bin/bash "$1"
+    PATH=$HOME/.cargo/bin:$PATH
+    # Root builds with the toolchain of the user of the checks, who gets back what root leaves in the sources.
+    if [ -e "${1%/*}/hand-back" ]; then
+        PATH=$PATH:$(home)/.cargo/bin
+        export CARGO_HOME RUSTUP_HOME
+        CARGO_HOME=$(home)/.cargo RUSTUP_HOME=$(home)/.rustup
+    fi
+    # shellcheck source=/dev/null
+    . "${1%/*}/environment"
+    export PATH
+    exec /bin/bash "$1"
 }
 
 # What root runs may have systemd read all its units again, which forgets what it was to call after this one.
@@ -233,8 +251,11 @@ mark_stopped() {
 }
 
 record() { # systemd calls this after the last process of the check is gone
-    local dir unit begun result=${SERVICE_RESULT:-unknown}
+    local dir unit begun where result=${SERVICE_RESULT:-unknown}
     use_check "$1" "$2"
+    rm -f "$dir/environment"
+    first_line "$dir/hand-back" where
+    [ -z "$where" ] || find "$where" "$(home)/.cargo" -user root -exec chown -h "$WORK_USER:" {} + 2>/dev/null || true
     [ ! -e "$dir/stopped" ] || [ "$result" != success ] || result=stopped
     {
         echo "result=$result"

@@ -1,7 +1,7 @@
 //! Runs a lane's checks, one after the other. Each has a unit of its own on the box, and is followed by offset:
 //! a lost connection loses nothing, and a run whose client died is resumed where it stands.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use model::{
     check::{Check, Outcome},
@@ -49,23 +49,31 @@ async fn bring_tracer(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
 }
 
 async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
+    let is_continued = lane.plan.is_continued || lane.lane.is_continued;
     let mut verdict = Verdict::Passed;
+    let mut ended = BTreeMap::new();
     for check in &lane.lane.checks {
-        let (outcome, seconds) = one(lane, link, check).await.unwrap_or_else(|error| {
-            let why = error.to_string();
-            (Outcome::Unknown { why }, 0.0)
-        });
+        if verdict == Verdict::Failed && !is_continued && !check.always {
+            ended.insert(check.name.as_str(), Outcome::NotRun);
+            continue;
+        }
+        let (outcome, seconds) = match check.barred(&ended) {
+            Some(why) => (Outcome::Skipped { why }, 0.0),
+            None => one(lane, link, check).await.unwrap_or_else(|error| {
+                let why = error.to_string();
+                (Outcome::Unknown { why }, 0.0)
+            }),
+        };
         lane.emit(Event::CheckEnded {
             check: check.slug.clone(),
             outcome: outcome.clone(),
             seconds,
         });
         verdict = verdict.max(verdict_of(&outcome));
-        let is_over =
-            verdict >= Verdict::Infrastructure || (verdict == Verdict::Failed && !lane.plan.is_continued);
-        if is_over {
+        if verdict >= Verdict::Infrastructure {
             break;
         }
+        ended.insert(check.name.as_str(), outcome);
     }
     verdict
 }
@@ -80,7 +88,16 @@ fn verdict_of(outcome: &Outcome) -> Verdict {
 
 /// Starts a check, or finds it started, and follows it to its end.
 async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
-    let answer = link.run(lane.world, &start(lane, check)).await?;
+    let environment = match check.environment(|name| lane.world.environment.get(name).cloned()) {
+        Ok(environment) => environment,
+        // Whoever resumes a run need not have what its checks were started with.
+        Err(_) if has_begun(lane, link, check).await? => return follow(lane, link, check).await,
+        Err(name) => {
+            let how = format!("{name}, which `env-from` names, is not set on this machine");
+            return Ok((Outcome::Failed { how }, 0.0));
+        }
+    };
+    let answer = link.run(lane.world, &start(lane, check, &environment)).await?;
     let answer = String::from_utf8_lossy(&answer).trim().to_owned();
     if let Some(why) = answer.strip_prefix("skipped ") {
         return Ok((Outcome::Skipped { why: why.to_owned() }, 0.0));
@@ -91,7 +108,17 @@ async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f6
     follow(lane, link, check).await
 }
 
-fn start(lane: &Lane<'_>, check: &Check) -> Command {
+async fn has_begun(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<bool, RemoteError> {
+    let list = link
+        .run(lane.world, &tool(["list", lane.plan.run.as_str()]))
+        .await?;
+    let list = String::from_utf8_lossy(&list);
+    let mut begun = list.lines().filter_map(|line| line.split(' ').next());
+    Ok(begun.any(|slug| slug == check.slug))
+}
+
+/// Returns the order to start a check. What its environment holds goes the way of the command: in no argument list.
+fn start(lane: &Lane<'_>, check: &Check, environment: &str) -> Command {
     let dir = lane
         .plan
         .sources
@@ -102,16 +129,17 @@ fn start(lane: &Lane<'_>, check: &Check) -> Command {
         command = traced_command(&record, &command);
     }
     command.push('\n');
+    let how = if check.as_root { "start-as-root" } else { "start" };
     let mut order = vec![
-        "start".to_owned(),
+        how.to_owned(),
         lane.plan.run.to_string(),
         check.slug.clone(),
         check.timeout.as_secs().max(1).to_string(),
-        command.len().to_string(),
+        format!("{}+{}", command.len(), environment.len()),
         dir,
     ];
     order.extend(check.needs.iter().map(ToString::to_string));
-    tool(order).with_stdin(command)
+    tool(order).with_stdin(command + environment)
 }
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {

@@ -42,6 +42,8 @@ pub struct World {
     pub files: Arc<dyn Files>,
     /// The directory of all runs' results; a path only, for [`Files`] and [`Session::fetch`].
     pub runs: Utf8PathBuf,
+    /// The operator's environment, of which checks get what they name. Nothing of it is recorded.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// Where results are put.

@@ -462,6 +462,7 @@ fn world(clouds: &[Box<dyn Stand>], clock: Arc<FastClock>) -> World {
         stop: nothing.clone(),
         files: nothing,
         runs: "runs".into(),
+        environment: BTreeMap::new(),
     }
 }
 

@@ -122,7 +122,9 @@ impl SimBox {
         }
         match words[..] {
             ["wait-stage1", lines, _] => self.wait_stage1(lines.parse().unwrap_or(0), clock.elapsed()),
-            ["start", run, check, seconds, _, _, ..] => self.start(run, check, seconds, clock, faults),
+            ["start" | "start-as-root", run, check, seconds, _, _, ..] => {
+                self.start(run, check, seconds, clock, faults)
+            }
             ["follow", run, check, offset, _] => {
                 self.follow(run, check, offset.parse().unwrap_or(0), clock.elapsed())
             }

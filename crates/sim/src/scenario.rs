@@ -460,15 +460,12 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         disk_gb: None,
     };
     let check = |index: u64| Check {
-        name: format!("check {index}"),
         slug: format!("lane{number}-check{index}"),
-        run: "cargo test".to_owned(),
         timeout: Duration::from_secs(300),
-        needs: Vec::new(),
-        junit: None,
-        artifacts: Vec::new(),
-        reboot: false,
-        trace: false,
+        as_root: index == 1,
+        env_from: vec!["SIM_VARIABLE".to_owned()],
+        after: (index == 1).then(|| "check 0".to_owned()),
+        ..Check::new(format!("check {index}"), "cargo test")
     };
     LanePlan {
         name: format!("lane{number}"),
@@ -483,6 +480,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         max_cost: None,
         has_deploy: false,
         checks: (0..1 + sim.clock.below(2)).map(check).collect(),
+        is_continued: sim.clock.happens(500),
         fail_on_skip: false,
         supersede: false,
     }

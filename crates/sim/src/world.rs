@@ -160,6 +160,7 @@ impl Sim {
                 faults: Arc::clone(&self.faults),
             }),
             runs: "/state/runs".into(),
+            environment: [("SIM_VARIABLE".to_owned(), "secret".to_owned())].into(),
         };
         (process, world)
     }

@@ -44,6 +44,7 @@ async fn main() {
         stop: Arc::new(Here),
         files: Arc::new(Here),
         runs: server.dir.join("runs"),
+        environment: Default::default(),
     };
     let config = server.dir.join("state/boxes/m1/ssh/config");
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());

@@ -29,6 +29,7 @@ use crate::{
     problem::{Problem, Result},
     project::Project,
     toolchain,
+    world::operator_environment,
 };
 
 /// A plan, and who was rejected before it began.
@@ -271,6 +272,7 @@ fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) 
             Some(path) => certificates(&dir.join(path))?,
             None => Vec::new(),
         },
+        variables: operator_environment().into_keys().collect(),
     })
 }
 

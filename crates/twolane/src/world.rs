@@ -1,6 +1,7 @@
 //! The real world for the engine, and those who watch what happens in it.
 
 use std::{
+    collections::BTreeMap,
     env,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
@@ -240,6 +241,7 @@ impl Watched {
             stop: Arc::new(stop),
             files: Arc::new(ThisDisk),
             runs: paths.runs(),
+            environment: operator_environment(),
         };
         Ok(Self {
             world,
@@ -257,6 +259,13 @@ impl Watched {
             json.finish();
         }
     }
+}
+
+/// Returns the variables of this process that are text. Checks get what they name of them.
+pub(crate) fn operator_environment() -> BTreeMap<String, String> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// A run's directory cannot be written.

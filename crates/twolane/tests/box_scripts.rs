@@ -949,6 +949,60 @@ fn command_that_did_not_come_whole_is_not_run() {
     assert!(!sandbox.path("state/checks/r1/test/begun").exists());
 }
 
+/// Starts a check whose unit begins at once, here; returns what it printed and how it was asked for.
+fn begun_check(sandbox: &Sandbox, command: &str, environment: &str) -> (String, String) {
+    let record = sandbox.path("asked");
+    sandbox.fake(
+        "systemd-run",
+        &format!(
+            "(echo \"$@\"; stat -c mode=%a {1}) >{0}; while [ \"$1\" != -l ]; do shift; done; shift; exec bash \"$@\" >{0}.out 2>&1",
+            record.display(),
+            sandbox.path("state/checks/r1/test/environment").display()
+        ),
+    );
+    let sum = format!("{}+{}", command.len(), environment.len());
+    let mut tool = Command::new("bash");
+    tool.arg("-c")
+        .arg("printf %s \"$2\" | bash \"$1\" start r1 test 60 \"$3\" /")
+        .args(["-", script("twolane-box.sh").to_str().unwrap()])
+        .arg(format!("{command}{environment}"))
+        .arg(sum)
+        .env("TWOLANE_ETC", sandbox.path("etc"))
+        .env("TWOLANE_STATE", sandbox.path("state"))
+        .env(
+            "PATH",
+            format!(
+                "{}:{}",
+                sandbox.path("fakes").display(),
+                std::env::var("PATH").unwrap()
+            ),
+        );
+    let output = run(&mut tool);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (sandbox.read("asked.out"), sandbox.read("asked"))
+}
+
+#[test]
+fn environment_of_a_check_is_in_no_argument_list_and_goes_with_it() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[]);
+    let (printed, asked) = begun_check(&sandbox, "echo \"<$TOKEN>\"\n", "export TOKEN='s3cret $(x)'\n");
+    assert_eq!(printed, "<s3cret $(x)>\n");
+    assert!(asked.contains("mode=600") && !asked.contains("s3cret"), "{asked}");
+    assert_eq!(
+        sandbox.read("state/checks/r1/test/command"),
+        "echo \"<$TOKEN>\"\n"
+    );
+    let environment = sandbox.path("state/checks/r1/test/environment");
+    let mut record = Command::new("bash");
+    record
+        .arg(script("twolane-box.sh"))
+        .args(["record", "r1", "test"])
+        .env("TWOLANE_STATE", sandbox.path("state"));
+    assert!(run(&mut record).status.success());
+    assert!(!environment.exists());
+}
+
 #[test]
 fn names_that_are_no_names_are_refused() {
     let sandbox = Sandbox::new();
@@ -960,6 +1014,7 @@ fn names_that_are_no_names_are_refused() {
         &["start", "r1", "test", "1", "5"],
         &["start", "r1", "test", "1m", "5", "/"],
         &["start", "r1", "test", "1", "five", "/"],
+        &["start", "r1", "test", "1", "5+x", "/"],
         &["link-toolchain", "../../etc"],
         &["journal", "--help", "1"],
         &["set-deadline", "soon"],

@@ -23,6 +23,8 @@ pub struct Lane {
     pub deploy: bool,
     /// What it runs, in order. Never empty.
     pub checks: Vec<Check>,
+    /// Whether it goes on after a check that failed.
+    pub is_continued: bool,
     /// Whether a test that no lane really ran fails the run.
     pub fail_on_skip: bool,
     /// Whether its tests run under the tracer; none where the file does not say.

@@ -6,7 +6,7 @@ use minijinja::{
 use serde::Serialize;
 
 use crate::{
-    check::{Check, Need, TIMEOUT_DEFAULT},
+    check::{Check, Need},
     name::slug,
 };
 
@@ -109,14 +109,7 @@ pub(super) fn check(name: &str) -> Option<Check> {
         _ => Vec::new(),
     };
     Some(Check {
-        name: (*name).to_owned(),
-        slug: (*name).to_owned(),
-        run: (*run).to_owned(),
-        timeout: TIMEOUT_DEFAULT,
         needs,
-        junit: None,
-        artifacts: Vec::new(),
-        reboot: false,
-        trace: false,
+        ..Check::new(*name, *run)
     })
 }

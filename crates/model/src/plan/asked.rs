@@ -63,6 +63,8 @@ pub struct Facts {
     pub toolchain: Option<OperatorToolchain>,
     /// What the file of `[system] ca-certs` holds, PEM.
     pub ca_certs: Vec<String>,
+    /// The names of the variables in the operator's environment.
+    pub variables: BTreeSet<String>,
 }
 
 /// What a provider takes by default.

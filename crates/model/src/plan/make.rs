@@ -212,15 +212,39 @@ impl Planner<'_> {
             max_cost: lane.max_cost.clone(),
             has_deploy: lane.deploy,
             checks: self.checks(lane),
+            is_continued: lane.is_continued,
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,
         }
     }
 
-    fn checks(&self, lane: &Lane) -> Vec<Check> {
+    fn checks(&mut self, lane: &Lane) -> Vec<Check> {
+        let is_set = |name: &&String| self.facts.variables.contains(*name);
+        for check in &lane.checks {
+            let unset: Vec<&str> = check
+                .env_from
+                .iter()
+                .filter(|name| !is_set(name))
+                .map(String::as_str)
+                .collect();
+            if !unset.is_empty() {
+                self.refuse(
+                    format!(
+                        "check `{}` needs {} from this machine's environment",
+                        check.name,
+                        unset.join(", ")
+                    ),
+                    "set it, or take it out of `env-from`",
+                );
+            }
+        }
         let trace = self.config.is_traced(lane);
         let checks = lane.checks.iter().cloned();
-        checks.map(|check| Check { trace, ..check }).collect()
+        let traced = |check: Check| Check {
+            trace: trace && !check.is_setup,
+            ..check
+        };
+        checks.map(traced).collect()
     }
 
     fn toolchain(&mut self) -> Option<OperatorToolchain> {

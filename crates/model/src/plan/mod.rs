@@ -114,6 +114,9 @@ pub struct LanePlan {
     pub has_deploy: bool,
     /// What it runs, in order.
     pub checks: Vec<Check>,
+    /// Whether it goes on after a check that failed, whatever the plan says of all lanes.
+    #[serde(default)]
+    pub is_continued: bool,
     /// Whether a test that no lane really ran fails the run.
     pub fail_on_skip: bool,
     /// Whether a new run of the same pull request destroys the older one's boxes.

@@ -78,6 +78,7 @@ fn facts() -> Facts {
         owner: Owner::default(),
         toolchain: None,
         ca_certs: Vec::new(),
+        variables: ["PATH".to_owned()].into(),
     }
 }
 
@@ -444,4 +445,17 @@ fn a_limit_of_the_run_holds_for_all_lanes_together() {
     plan.max_cost = Money::parse("0.80 USD");
     let (_, mistakes) = refuse(&mut plan, &judge);
     assert_eq!(mistakes, []);
+}
+
+#[test]
+fn variable_that_is_not_set_is_missed_before_anything_is_made() {
+    let text = |name: &str| {
+        config(&format!(
+            "[lanes.a]\nchecks = [{{ name = \"x\", run = \"y\", env-from = [\"{name}\"] }}]"
+        ))
+    };
+    let planned = |name| plan(&text(name), &Asked::default(), &facts());
+    assert_eq!(planned("PATH").unwrap().lanes[0].checks[0].env_from, ["PATH"]);
+    let mistakes = planned("MVM_LIVE_KERNEL").unwrap_err();
+    assert!(mistakes[0].message.contains("MVM_LIVE_KERNEL"), "{mistakes:?}");
 }

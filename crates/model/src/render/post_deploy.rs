@@ -2,6 +2,7 @@
 //! have itself. Keeps out: sending it, and the sources.
 
 use minijinja::{Environment, UndefinedBehavior, context};
+use sha2::{Digest, Sha256};
 
 use super::quote;
 use crate::{
@@ -20,6 +21,9 @@ const WORK_HOME: &str = "/home/mvm";
 
 /// Where unit files are looked for in a source.
 const UNITS_IN: &str = "ops/ephemeral/units";
+
+/// Where the box keeps which lane's `setup` it has had.
+const SETUP_DONE: &str = "/var/lib/twolane/setup";
 
 /// The command of a check that stands for the smoke script.
 const SMOKE: &str = "smoke";
@@ -157,7 +161,18 @@ pub fn command(has_new_secret: bool) -> String {
 /// Returns the command of a check: its own, or that of the smoke script.
 pub fn check_command(check: &Check, deploy: &Deploy) -> String {
     let script = smoke_command(deploy).filter(|_| check.run == SMOKE);
-    script.unwrap_or_else(|| check.run.clone())
+    let command = script.unwrap_or_else(|| check.run.clone());
+    if check.is_setup { once(&command) } else { command }
+}
+
+/// Returns a command that carries another one out on a box that it has not succeeded on before.
+fn once(command: &str) -> String {
+    let done = format!("{SETUP_DONE}/{}", &hex::encode(Sha256::digest(command))[..16]);
+    format!(
+        "if [ -e {done} ]; then echo 'this was done on the box before' && exit; fi\n\
+         bash -c {}\ncode=$?\n[ $code != 0 ] || {{ mkdir -p {SETUP_DONE} && : >{done}; }}\nexit $code",
+        quote(command)
+    )
 }
 
 /// Returns the command that runs the smoke script on the box, if there is one.
@@ -214,12 +229,21 @@ fn checks_env(plan: &Plan, lane: &LanePlan) -> String {
         ("CHECKS".to_owned(), lane.checks.len().to_string()),
     ];
     let checks = lane.checks.iter().enumerate().flat_map(|(index, check)| {
+        let own = Check {
+            env_from: Vec::new(),
+            ..check.clone()
+        };
+        // What comes from the operator's environment is never kept on the box.
+        let environment = own.environment(|_| None).unwrap_or_default();
         let needs = rows(check.needs.iter().map(ToString::to_string));
         [
             ("NAME", check.name.clone()),
             ("RUN", check_command(check, &plan.deploy)),
             ("SECONDS", check.timeout.as_secs().max(1).to_string()),
             ("NEEDS", needs),
+            ("USER", if check.as_root { "root" } else { "" }.to_owned()),
+            ("ENV", environment),
+            ("FROM", check.env_from.join(" ")),
         ]
         .map(|(name, value)| (format!("CHECK_{}_{name}", index + 1), value))
     });

@@ -186,6 +186,7 @@ mod tests {
             began: None,
             junit: None,
             record: None,
+            expect: None,
             results: CheckResults {
                 tests,
                 ..CheckResults::default()

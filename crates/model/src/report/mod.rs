@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     candidate::Candidate,
-    check::{Check, Outcome},
+    check::{Check, Expect, Outcome},
     event::{Event, EventRecord, Step},
     gate::GateAnswer,
     machine::{Gone, Machine},
@@ -142,6 +142,9 @@ pub struct CheckReport {
     /// Where the tracer wrote down what its tests asked for, relative to the source's directory; none without it.
     #[serde(skip)]
     pub record: Option<String>,
+    /// The tests that must really run for it to pass.
+    #[serde(skip)]
+    pub expect: Option<Expect>,
     /// What its tool found. Filled in where the run's files are at hand, see [`Report::take_results`].
     pub results: CheckResults,
 }
@@ -214,6 +217,32 @@ impl Report {
             }
         }
         self.split = Some(split);
+    }
+
+    /// Holds each check that passed to the tests that it must have run. Comes after the results and the split.
+    pub fn take_expectations(&mut self) {
+        let split = self.split.clone().unwrap_or_default();
+        let mut is_unmet = false;
+        // Files, such as those of JUnit, come back only at the end.
+        let ended = self.lanes.iter_mut().filter(|(_, lane)| lane.verdict.is_some());
+        for (name, lane) in ended {
+            let is_skipped = |suite: &str, test: &str| split.is_silent_skip(name, suite, test);
+            let passed = lane
+                .checks
+                .iter_mut()
+                .filter(|check| check.outcome == Outcome::Passed);
+            for check in passed {
+                let expect = check.expect.as_ref();
+                if let Some(how) = expect.and_then(|expect| expect.unmet(&check.results, is_skipped)) {
+                    check.outcome = Outcome::Failed { how };
+                    lane.verdict = lane.verdict.map(|verdict| verdict.max(Verdict::Failed));
+                    is_unmet = true;
+                }
+            }
+        }
+        if is_unmet {
+            self.verdict = self.verdict.map(|verdict| verdict.max(Verdict::Failed));
+        }
     }
 
     /// Returns what the boxes of all lanes cost so far.
@@ -356,6 +385,7 @@ impl CheckReport {
             began: None,
             junit: check.junit.clone(),
             record: check.record(),
+            expect: check.expect.clone(),
             results: CheckResults::default(),
         }
     }
@@ -371,15 +401,9 @@ mod tests {
     #[test]
     fn a_check_whose_results_can_not_be_trusted_has_failed() {
         let check = Check {
-            name: "unit tests".to_owned(),
-            slug: "unit-tests".to_owned(),
-            run: "true".to_owned(),
             timeout: Duration::from_secs(1),
-            needs: vec![],
             junit: Some("junit.xml".to_owned()),
-            artifacts: vec![],
-            reboot: false,
-            trace: false,
+            ..Check::new("unit tests", "true")
         };
         let events = [
             Event::LaneBegan {

@@ -76,6 +76,30 @@ pub struct TestResult {
     pub place: Option<Place>,
 }
 
+impl TestResult {
+    /// Returns whether this is the test of that name: `test::name`, or `suite test::name`.
+    pub fn is_called(&self, wanted: &str) -> bool {
+        let of_suite = wanted.strip_suffix(self.name.as_str());
+        of_suite.is_some_and(|suite| {
+            suite.is_empty()
+                || suite
+                    .strip_suffix(' ')
+                    .is_some_and(|suite| is_same_suite(&self.suite, suite))
+        })
+    }
+}
+
+/// Returns whether two spellings mean the same test binary: cargo's `whole (tests/whole.rs)` is cargo-nextest's
+/// `alpha::whole`.
+pub fn is_same_suite(one: &str, other: &str) -> bool {
+    let last = |suite: &str| {
+        let target = suite.split(" (").next().unwrap_or(suite);
+        let target = target.rsplit("::").next().unwrap_or(target);
+        target.rsplit('/').next().unwrap_or(target).replace('-', "_")
+    };
+    one == other || last(one) == last(other)
+}
+
 /// How a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,6 +123,11 @@ impl TestOutcome {
             Self::Ignored => "ignored",
             Self::Passed => "passed",
         }
+    }
+
+    /// Returns whether the test came to an end of its own.
+    pub fn has_run(self) -> bool {
+        matches!(self, Self::Failed | Self::Passed)
     }
 
     /// Returns whether the test did not come to a good end.

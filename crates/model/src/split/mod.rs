@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::lane::KvmNeed;
+use crate::{lane::KvmNeed, results::is_same_suite};
 
 pub use self::{
     baseline::Baseline,
@@ -224,6 +224,18 @@ impl Split {
     /// Returns the tests that no lane really ran and that the baseline does not have.
     pub fn new_skips(&self) -> impl Iterator<Item = &Skipped> {
         self.skipped.iter().filter(|skipped| !skipped.is_known)
+    }
+
+    /// Returns whether a lane's test of that name passed without having had the device that it asked for.
+    pub fn is_silent_skip(&self, lane: &str, suite: &str, test: &str) -> bool {
+        self.tests.iter().any(|split| {
+            split.id.test.as_deref() == Some(test)
+                && is_same_suite(&split.id.binary, suite)
+                && split
+                    .lanes
+                    .get(lane)
+                    .is_some_and(|lane| lane.judged == Judged::SilentSkip)
+        })
     }
 
     /// Returns the tests that failed in a lane although they lacked nothing there.

@@ -70,15 +70,9 @@ fn trace(context: &Context, args: &SplitArgs) -> Result<(RunId, Exit)> {
 /// Returns the check that runs the whole suite under the tracer, for as long as the box may live.
 fn suite(lane: &LanePlan, arguments: &[String]) -> Check {
     Check {
-        name: NAME.to_owned(),
-        slug: NAME.to_owned(),
-        run: suite_command(arguments),
         timeout: lane.ttl,
-        needs: Vec::new(),
-        junit: None,
-        artifacts: Vec::new(),
-        reboot: false,
         trace: true,
+        ..Check::new(NAME, suite_command(arguments))
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
         report.take_results(&lane, &slug, results);
     }
     skips::fill(report, run_dir, plan.as_ref());
+    report.take_expectations();
 }
 
 fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckReport) -> CheckResults {

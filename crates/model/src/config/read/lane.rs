@@ -1,16 +1,14 @@
 //! Reads `[lanes.*]`.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use super::{
     Reader, rules,
     walk::{Table, Value},
 };
 use crate::{
-    check::{Check, TIMEOUT_DEFAULT},
-    config::{BoxChoice, Boxes, Lane, preset},
+    config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
-    name::slug,
 };
 
 /// How long a box may live when its lane does not say.
@@ -45,15 +43,20 @@ impl Reader<'_> {
             }
             trace
         });
+        let setup = table.take("setup");
         let checks = table.need("checks", "\"rust\"");
+        let is_continued = table.take("continue").and_then(|value| value.flag());
         table.finish();
+        let checks = checks?;
         Some(Lane {
             kvm: kvm.unwrap_or_default(),
             boxes: boxes?,
             ttl,
             max_cost,
             deploy,
-            checks: self.checks(&checks?, ttl)?,
+            // Formatting says nothing of what a build or a test would say.
+            is_continued: is_continued.unwrap_or(checks.is_text()),
+            checks: self.checks(&checks, setup.as_ref(), ttl)?,
             fail_on_skip,
             trace,
             supersede,
@@ -108,103 +111,6 @@ impl Reader<'_> {
         })
     }
 
-    fn checks(&self, value: &Value<'_>, ttl: Duration) -> Option<Vec<Check>> {
-        if value.is_text() {
-            value.word(&[("rust", ())])?;
-            return Some(preset::check_names().filter_map(preset::check).collect());
-        }
-        let entries = value.list("checks")?;
-        if entries.is_empty() {
-            value.refuse(
-                "`checks` is empty: the lane would show nothing",
-                "write `checks = \"rust\"`".to_owned(),
-            );
-        }
-        let mut checks: Vec<Check> = Vec::new();
-        for entry in &entries {
-            for mut check in self.check(entry, ttl) {
-                if checks.iter().any(|other| other.name == check.name) {
-                    entry.refuse(
-                        format!("there are two checks called `{}`", check.name),
-                        "give each a name of its own".to_owned(),
-                    );
-                }
-                check.slug = unique(&check.slug, &checks);
-                checks.push(check);
-            }
-        }
-        Some(checks)
-    }
-
-    /// Reads one entry of `checks`: a check, the name of a preset's check, or the name of a preset.
-    fn check(&self, entry: &Value<'_>, ttl: Duration) -> Vec<Check> {
-        if !entry.is_text() {
-            let table = entry.table();
-            return table
-                .and_then(|table| self.own_check(table, ttl))
-                .into_iter()
-                .collect();
-        }
-        let words: Vec<(&str, &str)> = std::iter::once("rust")
-            .chain(preset::check_names())
-            .map(|name| (name, name))
-            .collect();
-        match entry.word(&words) {
-            Some("rust") => preset::check_names().filter_map(preset::check).collect(),
-            Some(name) => preset::check(name).into_iter().collect(),
-            None => Vec::new(),
-        }
-    }
-
-    fn own_check(&self, mut table: Table<'_>, ttl: Duration) -> Option<Check> {
-        let name = table
-            .need("name", "\"unit tests\"")
-            .and_then(|value| value.read(&rules::CHECK_NAME));
-        let run = table.need("run", "\"cargo test\"");
-        let command = run.as_ref().and_then(|value| value.read(&rules::COMMAND));
-        if let (Some(run), Some("smoke"), false) = (&run, command.as_deref(), self.has_smoke) {
-            run.refuse(
-                "there is no smoke script to run",
-                "add `smoke = \"PATH\"` to [deploy]".to_owned(),
-            );
-        }
-        let timeout = table.take("timeout").and_then(|value| {
-            let timeout = value.read(&rules::LENGTH)?;
-            if timeout > ttl {
-                value.refuse(
-                    "the check may run longer than its box may live",
-                    "make `timeout` shorter, or the lane's `ttl` longer".to_owned(),
-                );
-            }
-            Some(timeout)
-        });
-        let junit = table
-            .take("junit")
-            .and_then(|value| value.read(&rules::INNER_PATH));
-        let mut artifacts = Vec::new();
-        if let Some(value) = table.take("artifacts") {
-            artifacts = value.list_of("paths", &rules::INNER_PATH);
-        }
-        let mut needs = Vec::new();
-        if let Some(value) = table.take("needs") {
-            needs = value.list_of("needs", &rules::NEED);
-        }
-        let reboot = table.take("reboot").and_then(|value| value.flag());
-        table.finish();
-        let name = name?;
-        Some(Check {
-            slug: slug(&name, "check"),
-            name,
-            run: command?,
-            timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
-            needs,
-            junit,
-            artifacts,
-            reboot: reboot.unwrap_or(false),
-            trace: false,
-        })
-    }
-
     /// Reads the name of a provider that exists.
     pub(super) fn provider(&self, value: &Value<'_>) -> Option<crate::name::ProviderName> {
         let names = self.around.provider_names();
@@ -232,14 +138,4 @@ fn host_address(table: &mut Table<'_>, is_host: bool) -> Option<String> {
         );
     }
     value.read(&rules::HOST_ADDRESS)
-}
-
-/// Returns `slug`, with a number behind it when another check has it.
-fn unique(slug: &str, checks: &[Check]) -> String {
-    let taken: BTreeSet<&str> = checks.iter().map(|check| check.slug.as_str()).collect();
-    std::iter::once(slug.to_owned())
-        .chain((2..).map(|number| format!("{slug}-{number}")))
-        .find(|slug| !taken.contains(slug.as_str()))
-        // An endless sequence of different names meets a finite set of taken ones.
-        .unwrap()
 }

@@ -1,5 +1,6 @@
 //! Reads the text of `twolane.toml`: either the whole configuration, or every mistake in it.
 
+mod check;
 mod lane;
 mod rules;
 mod system;

@@ -117,6 +117,35 @@ pub(super) const CHECK_NAME: Rule<String> = Rule {
         Ok(text.trim().to_owned())
     },
 };
+pub(super) const TEST_NAME: Rule<String> = Rule {
+    example: "live::boots_a_guest",
+    read: |text| {
+        if text.trim().is_empty() || text.chars().count() > 300 || text.chars().any(char::is_control) {
+            return Err("the name of a test is one line of 1 to 300 characters".to_owned());
+        }
+        Ok(text.trim().to_owned())
+    },
+};
+pub(super) const VARIABLE: Rule<String> = Rule {
+    example: "MVM_LIVE_KERNEL",
+    read: |text| {
+        Shape {
+            what: "name of a variable",
+            allowed: "letters, digits and `_`, not beginning with a digit",
+            fits: |c: char| c.is_ascii_alphanumeric() || c == '_',
+            longest: 100,
+            holds: |text| !text.starts_with(|c: char| c.is_ascii_digit()),
+        }
+        .keep(text)
+    },
+};
+pub(super) const VARIABLE_VALUE: Rule<String> = Rule {
+    example: "1",
+    read: |text| match text.contains('\0') {
+        true => Err("the value of a variable has no NUL".to_owned()),
+        false => Ok(text.to_owned()),
+    },
+};
 pub(super) const PACKAGE: Rule<String> = Rule {
     example: "build-essential",
     read: |text| {

@@ -284,6 +284,71 @@ fn names_that_are_wrong_are_reported_with_the_nearest() {
 }
 
 #[test]
+fn setup_is_what_every_other_check_comes_after() {
+    let config = good(
+        "[lanes.a]\nsetup = \"modprobe tun\"\nchecks = [{ name = \"setup\", run = \"a\" }, { name = \"logs\", run = \"b\", always = true }]",
+    );
+    let checks = &config.lanes[0].checks;
+    let seen: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            (
+                check.slug.as_str(),
+                check.after.as_deref(),
+                check.as_root,
+                check.is_setup,
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("setup-2", None, true, true),
+            ("setup", Some("setup of the lane"), false, false),
+            ("logs", None, false, false)
+        ]
+    );
+}
+
+#[test]
+fn preset_goes_on_after_a_check_that_failed() {
+    let is_continued = |lane: &str| good(&format!("[lanes.a]\n{lane}")).lanes[0].is_continued;
+    assert!(is_continued("checks = \"rust\""));
+    assert!(!is_continued("checks = \"rust\"\ncontinue = false"));
+    assert!(!is_continued("checks = [\"fmt\", \"test\"]"));
+    assert!(is_continued("checks = [\"fmt\", \"test\"]\ncontinue = true"));
+}
+
+#[test]
+fn check_can_come_only_after_one_before_it() {
+    let lane = |checks: &str| format!("[lanes.a]\nchecks = [{checks}]");
+    good(&lane("\"test\", { name = \"x\", run = \"y\", after = \"test\" }"));
+    check(
+        &lane("\"test\", { name = \"x\", run = \"y\", after = \"tets\" }"),
+        "there is no check `tets` before this one\n    help: did you mean `test`?",
+    );
+    check(
+        &lane("{ name = \"x\", run = \"y\", after = \"test\" }, \"test\""),
+        "there is no check `test` before this one",
+    );
+}
+
+#[test]
+fn environment_of_a_check_holds_names_of_variables() {
+    let with = |keys: &str| format!("[lanes.a]\nchecks = [{{ name = \"x\", run = \"y\", {keys} }}]");
+    check(&with("env = { \"A B\" = \"1\" }"), "not a name of a variable");
+    check(
+        &with("env = { \"A;reboot\" = \"1\" }"),
+        "not a name of a variable",
+    );
+    check(&with("env = { A = 1 }"), "must be a string");
+    check(&with("env-from = [\"1A\"]"), "not a name of a variable");
+    check(&with("user = \"mvmd\""), "cannot be `mvmd`");
+    check(&with("expect = { min = 0 }"), "must lie between 1");
+    check(&with("expect = 3"), "must be a list of names of tests");
+}
+
+#[test]
 fn a_smoke_check_needs_a_script() {
     check(
         "[lanes.a]\nchecks = [{ name = \"smoke\", run = \"smoke\" }]",
