@@ -11,6 +11,7 @@
 #   start-as-root …                     the same for what only root can do
 #   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
 #   stop RUN CHECK | list RUN
+#   stop-others RUN                     stops what other runs have left running
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
 #   set-deadline UNIX                   moves the moment at which the box powers itself off
 #   new-host-key                        makes a new SSH host key and prints its public half
@@ -333,6 +334,19 @@ stop() { # RUN CHECK
     echo "stopped $(state_of)"
 }
 
+stop_others() { # RUN
+    local path check run units=()
+    slug "$1"
+    for path in "$STATE"/checks/*/*/begun; do
+        path=${path%/begun}
+        if [ ! -d "$path" ] || [ -e "$path/result" ]; then continue; fi
+        check=${path##*/} run=${path%/*}
+        run=${run##*/}
+        [ "$run" = "$1" ] || [ "$run" = "$1-stage2" ] || units+=("twolane-$run-$check.service")
+    done
+    ((${#units[@]} == 0)) || systemctl stop "${units[@]}" 2>/dev/null || true
+}
+
 list() { # RUN: a line `CHECK HEADER` for each that was started
     local dir unit path size
     slug "$1"
@@ -417,6 +431,7 @@ start) need 5 "$@" && run_as=$WORK_USER && start "$@" ;;
 start-as-root) need 5 "$@" && run_as=root && start "$@" ;;
 follow) need 4 "$@" && follow "$@" ;;
 stop) need 2 "$@" && stop "$@" ;;
+stop-others) need 1 "$@" && stop_others "$@" ;;
 list) need 1 "$@" && list "$@" ;;
 link-toolchain) need 1 "$@" && link_toolchain "$@" ;;
 set-deadline) need 1 "$@" && set_deadline "$@" ;;

@@ -28,7 +28,7 @@ const POLL_SECONDS: &str = "20";
 const GRACE: Duration = Duration::from_secs(120);
 
 /// Runs the lane's checks in order. Ends with the first failure, unless the plan goes on after failures.
-pub async fn checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
+pub(crate) async fn checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     lane.step(Step::Checks, async {
         if lane.lane.checks.iter().any(|check| check.record().is_some()) {
             bring_tracer(lane, link).await?;

@@ -38,18 +38,18 @@ const LINES_MAX: usize = 60;
 const STEP_MARK: &str = "== ";
 
 /// Brings what a person on the box needs to repeat the lane's checks.
-pub async fn hand_over(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+pub(crate) async fn hand_over(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     send(lane, link, &check_files(lane.plan, lane.lane)).await
 }
 
 /// Builds, installs and starts the project's software on a box that has the sources; or finds that being done.
-pub async fn deploy(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Result<(), Refusal> {
+pub(crate) async fn deploy(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Result<(), Refusal> {
     lane.step(Step::Deploy, carried_out(lane, link, has_new_secret))
         .await
 }
 
 /// Ends a deploy that nobody follows any more. It can be repeated at any time.
-pub async fn stop(lane: &Lane<'_>, link: &Link) -> Result<(), RemoteError> {
+pub(crate) async fn stop(lane: &Lane<'_>, link: &Link) -> Result<(), RemoteError> {
     link.run(lane.world, &tool(["stop", &id(lane), NAME]))
         .await
         .map(drop)
@@ -86,12 +86,8 @@ async fn send(lane: &Lane<'_>, link: &Link, files: &[File]) -> Result<(), Refusa
     link.run(lane.world, &write).await.map(drop).map_err(of_remote)
 }
 
-fn of_remote(error: RemoteError) -> Refusal {
-    refusal(&error)
-}
-
 /// Says that stage 2 could not even be carried out.
-pub fn refusal(error: &RemoteError) -> Refusal {
+fn of_remote(error: RemoteError) -> Refusal {
     Refusal::new(format!("stage 2 could not be carried out: {error}"))
 }
 

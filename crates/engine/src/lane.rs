@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use model::{
     event::{Event, Step},
     plan::{LanePlan, Plan},
+    verdict::Verdict,
     world::{Progress, World},
 };
 
@@ -22,7 +23,7 @@ pub struct Lane<'a> {
 
 /// Why a lane cannot go on, for a reason that is not the project's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Why.
     pub why: String,
     /// What the user can do.
@@ -62,10 +63,17 @@ impl Lane<'_> {
         self.world.emit(Some(&self.lane.name), event);
     }
 
-    /// Reports that the lane begins.
-    pub(crate) fn begin(&self) {
-        let (label, need, checks) = (self.lane.label.clone(), self.lane.need, self.lane.checks.clone());
+    /// Reports that the lane begins, and the checks that it runs, if it does.
+    pub(crate) fn begin(&self, has_checks: bool) {
+        let checks = if has_checks { &self.lane.checks[..] } else { &[] };
+        let (label, need, checks) = (self.lane.label.clone(), self.lane.need, checks.to_vec());
         self.emit(Event::LaneBegan { label, need, checks });
+    }
+
+    /// Reports why the lane cannot go on.
+    pub(crate) fn fail(&self, Refusal { why, help, .. }: Refusal) -> Verdict {
+        self.emit(Event::LaneFailed { why, help });
+        Verdict::Infrastructure
     }
 
     /// Reports a sentence that changes nothing.

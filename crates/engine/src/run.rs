@@ -1,36 +1,37 @@
-//! A whole run: lanes side by side, each from top to bottom.
+//! What a command does with boxes, from its first word in the journal to its last: `run` and `up` on boxes that they
+//! make, `test`, `deploy` and `smoke` on one that exists.
+//! Each is a run of lanes side by side, and each lane goes from top to bottom in the scope of `run/scope.rs`.
 
-use std::{pin::pin, time::Duration};
+mod leave;
+mod reach;
+mod scope;
 
-use futures::future::{Either, join_all, select};
+use futures::future::join_all;
 use model::{
     error::JournalError,
-    event::{Event, Step},
-    journal::Fact,
+    event::Step,
     machine::Machine,
-    plan::{LanePlan, Plan},
+    plan::{Keep, Plan},
     verdict::Verdict,
     world::{Target, World},
 };
 use thiserror::Error;
 
+use self::{
+    leave::{end_checks, end_deploy, leave},
+    reach::{claim, reach},
+    scope::{End, Flow, Work, in_lane, in_run},
+};
 use crate::{
     checks::{checks, have_begun},
     collect::collect,
-    deploy::deploy,
-    down::{DestroyOutcome, down_own, keep},
-    extend::extend,
+    deploy::{deploy as stage2, hand_over},
     lane::{Lane, Refusal},
     link::Link,
-    open::install_tool,
     reap::{beside_leftovers, supersede},
     sync::sync,
-    time::unless_stopped,
     up::up,
 };
-
-/// How long a box that exists already is called.
-const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// A run could not begin. Nothing was created.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -43,182 +44,122 @@ pub enum CannotRun {
     Held(model::name::RunId),
 }
 
-/// Carries out a plan, and returns how it ended. With the plan of a run whose process died, takes that run up again.
+/// Carries out a plan on boxes of its own, and returns how it ended: `twolane run`, and with [`Keep::Passed`]
+/// `twolane up`. With the plan of a run whose process died, resumes that run.
 pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
-    begin(plan, world).await?;
-    let work = async {
+    let lanes = async {
+        if plan.keep == Keep::Passed {
+            return on_new_boxes(plan, world, Flow::new(bring_up, leave).without_checks()).await;
+        }
         supersede(plan, world).await;
-        join_all(plan.lanes.iter().map(|lane| one(Lane { plan, lane, world }))).await
+        on_new_boxes(plan, world, Flow::new(run_checks, leave)).await
     };
-    let verdicts = beside_leftovers(plan, world, work).await;
-    let verdict = verdicts.into_iter().max().unwrap_or(Verdict::Passed);
-    end(plan, world, verdict).await;
-    Ok(verdict)
+    in_run(plan, world, beside_leftovers(plan, world, lanes)).await
 }
 
-/// Takes the run's lock and records that it begins. Commands that do a part of a run begin with this too.
-pub async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
-    if !world.journal.hold(&plan.run).await? {
-        return Err(CannotRun::Held(plan.run.clone()));
-    }
-    world
-        .journal
-        .append(
-            &plan.run,
-            Fact::RunBegan {
-                project: plan.project.clone(),
-            },
-        )
-        .await?;
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    world.emit(
-        None,
-        Event::RunBegan {
-            run: plan.run.clone(),
-            project: plan.project.clone(),
-            version,
-        },
-    );
-    Ok(())
+/// Runs the checks of the plan's lane on a box that exists, after its copies of the sources are made equal to what is
+/// here: `twolane test`. The box stays.
+pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdict, CannotRun> {
+    let work = async |lane: &Lane<'_>, link: &Link| {
+        let outcome = async {
+            reach(lane, link, machine).await?;
+            lane.step(Step::Sync, sync(lane, link)).await?;
+            checks(lane, link).await
+        };
+        collected(lane, link, outcome).await
+    };
+    on_box(plan, machine, world, Flow::new(work, end_checks)).await
 }
 
-/// Records how the run ended.
-pub async fn end(plan: &Plan, world: &World, verdict: Verdict) {
-    if let Err(error) = world.journal.append(&plan.run, Fact::RunEnded { verdict }).await {
-        world.emit(
-            None,
-            Event::Notice {
-                text: error.to_string(),
-            },
-        );
-    }
-    world.emit(None, Event::RunEnded { verdict });
+/// Runs the checks of the plan's lane on a box that exists, as it is there: `twolane smoke`. The box stays.
+pub async fn smoke(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdict, CannotRun> {
+    let work = async |lane: &Lane<'_>, link: &Link| {
+        reach(lane, link, machine).await?;
+        checks(lane, link).await
+    };
+    on_box(plan, machine, world, Flow::new(work, end_checks)).await
 }
 
-/// Runs a lane's checks on a box that exists already, after its copies of the sources are made equal to what is here.
+/// Copies the sources to a box that exists, and builds, installs and starts what has changed: `twolane deploy`.
 /// The box stays.
-pub async fn test(
+pub async fn deploy(
     plan: &Plan,
-    lane: &LanePlan,
     machine: &Machine,
+    has_new_secret: bool,
     world: &World,
 ) -> Result<Verdict, CannotRun> {
-    begin(plan, world).await?;
-    let lane = Lane { plan, lane, world };
-    lane.begin();
-    lane.emit(Event::MachineUp {
-        machine: machine.clone(),
-    });
-    let link = Link::to(Target::root_of(machine));
-    let verdict = unless_stopped(world, synced_checks(&lane, &link))
-        .await
-        .unwrap_or(Verdict::Interrupted);
-    lane.emit(Event::LaneEnded { verdict });
-    end(plan, world, verdict).await;
-    Ok(verdict)
-}
-
-async fn synced_checks(lane: &Lane<'_>, link: &Link) -> Verdict {
-    let outcome = async {
-        lane.step(Step::Connect, reconnect(lane, link)).await?;
+    let work = async |lane: &Lane<'_>, link: &Link| {
+        reach(lane, link, machine).await?;
         lane.step(Step::Sync, sync(lane, link)).await?;
-        checks(lane, link).await
+        stage2(lane, link, has_new_secret).await?;
+        Ok(Verdict::Passed)
     };
-    let verdict = match outcome.await {
-        Ok(verdict) => verdict,
-        Err(refusal) => refused(lane, refusal),
-    };
-    collect(lane, link).await;
-    verdict
+    on_box(plan, machine, world, Flow::new(work, end_deploy).without_checks()).await
 }
 
-async fn reconnect(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
-    let unreachable = |error| Refusal::new(format!("could not reach box {}: {error}", lane.lane.label));
-    link.connect(lane.world, RECONNECT_MAX)
-        .await
-        .map_err(unreachable)?;
-    install_tool(lane.world, link).await.map_err(unreachable)
+/// Carries out the lanes side by side, each on a box of its own.
+async fn on_new_boxes(plan: &Plan, world: &World, flow: Flow<impl Work, impl End>) -> Verdict {
+    let lanes = plan.lanes.iter().map(async |lane| {
+        let (lane, link) = (Lane { plan, lane, world }, Link::default());
+        in_lane(&lane, &link, &flow).await
+    });
+    worst(join_all(lanes).await)
 }
 
-async fn one(lane: Lane<'_>) -> Verdict {
-    lane.begin();
-    let link = Link::default();
-    let verdict = unless_stopped(lane.world, on_box(&lane, &link))
-        .await
-        .unwrap_or(Verdict::Interrupted);
-    let verdict = verdict.max(leave(&lane, &link, verdict).await);
-    lane.emit(Event::LaneEnded { verdict });
-    verdict
+/// Carries out the plan's lane on a box that exists.
+async fn on_box(
+    plan: &Plan,
+    machine: &Machine,
+    world: &World,
+    flow: Flow<impl Work, impl End>,
+) -> Result<Verdict, CannotRun> {
+    let lanes = plan.lanes.iter().map(async |lane| {
+        let (lane, link) = (Lane { plan, lane, world }, Link::to(Target::root_of(machine)));
+        in_lane(&lane, &link, &flow).await
+    });
+    in_run(plan, world, async { worst(join_all(lanes).await) }).await
 }
 
-async fn on_box(lane: &Lane<'_>, link: &Link) -> Verdict {
+fn worst(verdicts: Vec<Verdict>) -> Verdict {
+    verdicts.into_iter().max().unwrap_or(Verdict::Passed)
+}
+
+/// What a lane of `run` does.
+async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     let outcome = async {
+        claim(lane).await?;
         up(lane, link).await?;
         if lane.lane.has_deploy && !have_begun(lane, link).await {
-            deploy(lane, link, false).await?;
+            stage2(lane, link, false).await?;
         }
         checks(lane, link).await
     };
-    let verdict = match outcome.await {
-        Ok(verdict) => verdict,
-        Err(refusal) => refused(lane, refusal),
-    };
-    collect(lane, link).await;
-    verdict
+    collected(lane, link, outcome).await
 }
 
-/// Reports why a lane cannot go on.
-pub fn refused(lane: &Lane<'_>, refusal: Refusal) -> Verdict {
-    lane.emit(Event::LaneFailed {
-        why: refusal.why,
-        help: refusal.help,
-    });
-    Verdict::Infrastructure
-}
-
-/// Returns whether the lane may have a box. No create call leaves without an intent in the journal; under a label that
-/// another run has there, nothing is this lane's to destroy.
-async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
-    let Ok(holdings) = lane.world.journal.holdings().await else {
-        return true;
-    };
-    let held = holdings.boxes.get(&lane.lane.label);
-    held.is_some_and(|held| held.run == lane.plan.run)
-}
-
-/// Destroys the lane's box, whatever `up` managed to make; or leaves it to the user for as long as was asked.
-async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
-    if verdict == Verdict::Interrupted {
-        lane.emit(Event::Interrupted);
-    }
-    if !is_ours_to_destroy(lane).await {
-        return verdict;
-    }
-    if let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
-        && let Some(deadline) = keep(lane, length).await
-    {
-        // What could not be moved still stands at the old deadline, which is the later one.
-        if let Err(why) = extend(&lane.lane.label, deadline, lane.world).await {
-            lane.notice(why);
+/// What a lane of `up` does.
+async fn bring_up(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
+    let outcome = async {
+        claim(lane).await?;
+        up(lane, link).await?;
+        match lane.lane.has_deploy {
+            true => stage2(lane, link, false).await,
+            false => hand_over(lane, link).await,
         }
-        return verdict;
-    }
-    match destroy(lane, link, verdict).await {
-        DestroyOutcome::Gone(_) => verdict,
-        DestroyOutcome::Left { .. } => Verdict::Left,
+    };
+    match outcome.await {
+        Ok(()) => Ok(Verdict::Passed),
+        Err(refusal) => collected(lane, link, async { Err(refusal) }).await,
     }
 }
 
-/// Destroys the lane's box. After an interruption the destroy goes out first; what can be brought back meanwhile
-/// is, and is given up as soon as the box is gone.
-async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> DestroyOutcome {
-    let destroying = pin!(down_own(lane));
-    if verdict != Verdict::Interrupted {
-        return destroying.await;
-    }
-    let collecting = pin!(collect(lane, link));
-    match select(destroying, collecting).await {
-        Either::Left((outcome, _)) => outcome,
-        Either::Right(((), destroying)) => destroying.await,
-    }
+/// Brings back what the box has to show, whatever came of the work.
+async fn collected(
+    lane: &Lane<'_>,
+    link: &Link,
+    work: impl Future<Output = Result<Verdict, Refusal>>,
+) -> Result<Verdict, Refusal> {
+    let verdict = work.await.unwrap_or_else(|refusal| lane.fail(refusal));
+    collect(lane, link).await;
+    Ok(verdict)
 }

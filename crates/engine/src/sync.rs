@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Makes the box's copies of all sources equal to what is here.
-pub async fn sync(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
+pub(crate) async fn sync(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     let progress = &lane.progress(Step::Sync);
     for source in &lane.plan.sources {
         let synced = link

@@ -36,7 +36,7 @@ const BOOT_MAX: Duration = Duration::from_secs(25 * 60);
 
 /// Makes the lane's box and prepares it, sources included. `link` leads to it then.
 /// What was made stays when this fails: whoever called destroys it.
-pub async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
+pub(crate) async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
     let mut held = held(lane).await?;
     let mut rejected = Vec::new();
     let candidates = candidates_from(&lane.lane.candidates, held.as_ref());

@@ -919,6 +919,35 @@ fn check_that_somebody_stopped_has_not_passed() {
 }
 
 #[test]
+fn other_runs_running_checks_are_stopped() {
+    let sandbox = Sandbox::new();
+    for (check, file) in [
+        ("r1/mine", "begun"),
+        ("r1-stage2/deploy", "begun"),
+        ("r0/left", "begun"),
+        ("r0-stage2/deploy", "begun"),
+        ("r0/over", "begun"),
+        ("r0/over", "result"),
+    ] {
+        let path = sandbox.path(&format!("state/checks/{check}"));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(file), "").unwrap();
+    }
+    sandbox.fake("systemctl", "echo \"$*\" >>\"$TWOLANE_STATE/calls\"");
+    ask(&sandbox, &["stop-others", "r1"]);
+    assert_eq!(
+        sandbox.read("state/calls"),
+        "stop twolane-r0-stage2-deploy.service twolane-r0-left.service\n"
+    );
+    ask(&sandbox, &["stop-others", "r0"]);
+    assert!(
+        sandbox
+            .read("state/calls")
+            .ends_with("stop twolane-r1-stage2-deploy.service twolane-r1-mine.service\n")
+    );
+}
+
+#[test]
 fn started_check_is_not_started_again() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"", None);

@@ -26,7 +26,7 @@ const UNITS_IN: &str = "ops/ephemeral/units";
 const SETUP_DONE: &str = "/var/lib/twolane/setup";
 
 /// The command of a check that stands for the smoke script.
-const SMOKE: &str = "smoke";
+pub const SMOKE: &str = "smoke";
 
 const POST_DEPLOY: &str = include_str!("../../../../ops/ephemeral/post-deploy.sh");
 const RUN_TESTS: &str = include_str!("../../../../ops/ephemeral/run-tests.sh");
@@ -176,7 +176,7 @@ fn once(command: &str) -> String {
 }
 
 /// Returns the command that runs the smoke script on the box, if there is one.
-pub fn smoke_command(deploy: &Deploy) -> Option<String> {
+fn smoke_command(deploy: &Deploy) -> Option<String> {
     let name = deploy.smoke.as_ref()?.rsplit('/').next()?;
     Some(format!("exec bash {}", quote(&format!("{WORK_HOME}/{name}"))))
 }

@@ -2,7 +2,10 @@
 
 use model::{config, plan::LanePlan, world::Journal};
 
-use super::{Context, boxes, run::carry_out};
+use super::{
+    Context, boxes,
+    run::{carry_out, show_end},
+};
 use crate::{
     args::AttachArgs,
     problem::{Problem, Result},
@@ -53,6 +56,7 @@ pub(crate) fn run(context: &Context, args: &AttachArgs) -> Result {
         // The plan does not hold how images are made; a box that is still to be made is made as the project says now.
         let local = project::find(&context.dir)
             .map_or_else(|_| config::Local::default(), |project| project.config.local);
-        carry_out(context, &paths, &local, &plan, before).await
+        let (watched, verdict) = carry_out(context, &local, &plan, before).await?;
+        Ok(show_end(context, &watched, &dir, verdict))
     })
 }

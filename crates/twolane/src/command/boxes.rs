@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use camino::Utf8PathBuf;
 use engine::Link;
 use model::{
+    config,
     journal::{Held, Holdings},
     machine::Machine,
     name::{Label, RunId},
     plan::Plan,
     reap::orphans,
+    report::Report,
     time::Timestamp,
     world::{Clock as _, Journal, Target, World},
 };
@@ -19,7 +22,7 @@ use crate::{
     paths::Paths,
     problem::{Problem, Result},
     show::{record, skips},
-    world::{cannot_write, journal},
+    world::{Watched, cannot_write, journal},
 };
 
 /// How long a box is called.
@@ -130,14 +133,39 @@ pub(super) async fn unfinished(journal: &dyn Journal) -> Result<Vec<(RunId, Vec<
         .collect())
 }
 
-/// Returns a run of its own on a box that is there, with the box: what an earlier run left there stays apart.
-pub(crate) async fn run_on(context: &Context, paths: &Paths, label: &Label) -> Result<(Plan, Machine)> {
-    let journal = journal(paths)?;
-    notice_unfinished(context, paths, &*journal).await?;
-    let held = held(&*journal, label).await?;
-    let mut plan = plan_of(paths, &held)?;
-    plan.run = RunId::generate(Timestamp::now(), Clock.random());
-    let dir = paths.run(&plan.run);
-    skips::copy_baseline(&paths.run(&held.run), &dir).map_err(|error| cannot_write(&dir, &error))?;
-    Ok((plan, machine(held)?))
+/// A run of its own on a box that exists: what an earlier run left there stays apart.
+pub(super) struct RunOnBox {
+    pub(super) paths: Paths,
+    /// With the box's lane alone.
+    pub(super) plan: Plan,
+    pub(super) machine: Machine,
+}
+
+impl RunOnBox {
+    /// Plans a new run on that box.
+    pub(super) async fn plan(context: &Context, label: &Label) -> Result<Self> {
+        let paths = context.paths()?;
+        let journal = journal(&paths)?;
+        notice_unfinished(context, &paths, &*journal).await?;
+        let held = held(&*journal, label).await?;
+        let mut plan = plan_of(&paths, &held)?;
+        plan.run = RunId::generate(Timestamp::now(), Clock.random());
+        let dir = paths.run(&plan.run);
+        skips::copy_baseline(&paths.run(&held.run), &dir).map_err(|error| cannot_write(&dir, &error))?;
+        let machine = machine(held)?;
+        Ok(Self { paths, plan, machine })
+    }
+
+    /// Returns the directory of its results.
+    pub(super) fn dir(&self) -> Utf8PathBuf {
+        self.paths.run(&self.plan.run)
+    }
+
+    /// Records the plan, and opens the world to carry it out in.
+    pub(super) fn open(&self, context: &Context) -> Result<Watched> {
+        let (dir, local) = (self.dir(), config::Local::default());
+        let watched = Watched::open(context, &self.paths, &local, Some(&dir), Report::default())?;
+        record::write_plan(&dir, &self.plan).map_err(|error| cannot_write(&dir, &error))?;
+        Ok(watched)
+    }
 }

@@ -16,7 +16,6 @@ use super::{Context, boxes};
 use crate::{
     args::RunArgs,
     exit::Exit,
-    paths::Paths,
     planning,
     problem::{Problem, Result},
     project::{self, Project},
@@ -59,18 +58,29 @@ pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Re
 pub(super) fn begin_and_end(context: &Context, project: &Project, plan: &Plan) -> Result {
     let paths = context.paths()?;
     block_on(async {
-        let journal = journal(&paths)?;
-        refuse_taken(plan, &*journal).await?;
-        drop(journal);
-        let dir = paths.run(&plan.run);
-        record::write_plan(&dir, plan).map_err(|error| cannot_write(&dir, &error))?;
-        keep_baseline(project, &dir)?;
-        carry_out(context, &paths, &project.config.local, plan, Report::default()).await
+        let (watched, verdict) = carry_out_new(context, project, plan).await?;
+        Ok(show_end(context, &watched, &paths.run(&plan.run), verdict))
     })
 }
 
+/// Carries out a new plan.
+pub(super) async fn carry_out_new(
+    context: &Context,
+    project: &Project,
+    plan: &Plan,
+) -> Result<(Watched, Verdict)> {
+    let paths = context.paths()?;
+    let journal = journal(&paths)?;
+    refuse_taken(plan, &*journal).await?;
+    drop(journal);
+    let dir = paths.run(&plan.run);
+    record::write_plan(&dir, plan).map_err(|error| cannot_write(&dir, &error))?;
+    keep_baseline(project, &dir)?;
+    carry_out(context, &project.config.local, plan, Report::default()).await
+}
+
 /// Keeps the project's baseline with the run. A file that is not there yet is an empty one.
-pub(super) fn keep_baseline(project: &Project, dir: &Utf8Path) -> Result<()> {
+fn keep_baseline(project: &Project, dir: &Utf8Path) -> Result<()> {
     let Some(path) = &project.config.baseline else {
         return Ok(());
     };
@@ -89,7 +99,7 @@ pub(super) fn keep_baseline(project: &Project, dir: &Utf8Path) -> Result<()> {
 
 /// Refuses a plan whose labels are taken, before anything is created. What a dead process left takes no label: the run
 /// destroys it before its own work.
-pub(super) async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journal) -> Result<()> {
+async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journal) -> Result<()> {
     let holdings = boxes::holdings(journal).await?;
     let unfinished = boxes::unfinished(journal).await?.into_iter();
     let left: BTreeSet<Label> = unfinished
@@ -106,22 +116,20 @@ pub(super) async fn refuse_taken(plan: &Plan, journal: &dyn model::world::Journa
     }
 }
 
-/// Carries out a plan, and shows how it ended. `before` is what an earlier process did of the run.
+/// Carries out a plan. `before` is what an earlier process did of the run.
 pub(super) async fn carry_out(
     context: &Context,
-    paths: &Paths,
     local: &config::Local,
     plan: &Plan,
     before: Report,
-) -> Result {
-    let dir = paths.run(&plan.run);
+) -> Result<(Watched, Verdict)> {
+    let paths = context.paths()?;
     let verdicts: Vec<Verdict> = before.lanes.values().filter_map(|lane| lane.verdict).collect();
-    let watched = Watched::open(context, paths, local, Some(&dir), before)?;
+    let watched = Watched::open(context, &paths, local, Some(&paths.run(&plan.run)), before)?;
     let outcome = engine::run::run(plan, &watched.world).await;
     watched.finish();
     let verdict = outcome.map_err(cannot_run)?;
-    let worst = verdicts.into_iter().fold(verdict, Verdict::max);
-    Ok(show_end(context, &watched, &dir, worst))
+    Ok((watched, verdicts.into_iter().fold(verdict, Verdict::max)))
 }
 
 /// Turns the engine's refusal to begin into a problem.

@@ -1,40 +1,50 @@
-//! `twolane smoke`: runs the smoke script on a box that is deployed, as it is there, and shows what it says.
+//! `twolane smoke`: runs the smoke script on a box that is deployed, as it is there, and shows what it wrote.
 
-use std::{os::unix::process::CommandExt, process::Command};
+use std::fs;
 
-use model::{render::post_deploy::smoke_command, world::Target};
+use model::{check::Check, render::post_deploy::SMOKE};
 
-use super::{Context, boxes};
+use super::{Context, boxes::RunOnBox, run::cannot_run};
 use crate::{
     args::LabelArgs,
+    exit::Exit,
     problem::{Problem, Result},
-    world::{block_on, journal},
+    show::{clean::Lines, record},
+    world::block_on,
 };
 
-/// Becomes ssh. Its exit code is the script's own.
+/// Runs the script. The box stays.
 pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
-    let paths = context.paths()?;
-    let (plan, machine) = block_on(async {
-        let journal = journal(&paths)?;
-        boxes::notice_unfinished(context, &paths, &*journal).await?;
-        let held = boxes::held(&*journal, &args.label).await?;
-        Ok((boxes::plan_of(&paths, &held)?, boxes::machine(held)?))
-    })?;
-    let script = smoke_command(&plan.deploy).ok_or_else(|| {
-        Problem::usage(format!("could not smoke-test box {}", args.label))
-            .because("[deploy] of the twolane.toml that it was made with names no `smoke` script")
-    })?;
-    let target = Target {
-        user: "mvm".to_owned(),
-        ..Target::root_of(&machine)
-    };
-    let argv = remote::Ssh::new(paths.state.clone()).interactive(&target, &[script])?;
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(Problem::infrastructure("could not start ssh").because("no command line was made"));
-    };
-    // Only returns when the program could not be started.
-    let error = Command::new(program).args(arguments).exec();
-    Err(Problem::infrastructure(format!("could not start {program}"))
-        .because(error)
-        .help("install it: apt-get install openssh-client"))
+    block_on(async {
+        let mut on = RunOnBox::plan(context, &args.label).await?;
+        if on.plan.deploy.smoke.is_none() {
+            return Err(Problem::usage(format!("could not smoke-test box {}", args.label))
+                .because("[deploy] of the twolane.toml that it was made with names no `smoke` script"));
+        }
+        for lane in &mut on.plan.lanes {
+            lane.checks = vec![Check::new(SMOKE, SMOKE)];
+        }
+        let watched = on.open(context)?;
+        let outcome = engine::run::smoke(&on.plan, &on.machine, &watched.world).await;
+        watched.finish();
+        let verdict = outcome.map_err(cannot_run)?;
+        // With --json what it wrote was lines.
+        if !context.style.is_json {
+            show(context, &on);
+        }
+        Ok(Exit::from(verdict))
+    })
+}
+
+/// Shows what the script wrote, made harmless.
+fn show(context: &Context, on: &RunOnBox) {
+    for lane in &on.plan.lanes {
+        let Ok(log) = fs::read(record::log_path(&on.dir(), &lane.name, SMOKE)) else {
+            continue;
+        };
+        let mut lines = Lines::default();
+        let mut text = lines.take(&log);
+        text.extend(lines.finish());
+        context.style.result(&text.join("\n"));
+    }
 }
