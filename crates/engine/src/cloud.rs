@@ -11,13 +11,13 @@ use std::{
 use async_trait::async_trait;
 use futures::future::join_all;
 use model::{
-    candidate::Fallback,
-    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared},
+    cloud::{CloudApi, InstanceState, Launch, ObservedInstance},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Listed, Machine},
     name::{Label, RunId},
     order::Order,
+    profile::{Profile, Ranges},
     retry::{Next, after, pause},
     selector::Selector,
     tags::Tags,
@@ -35,6 +35,9 @@ const ASK_MAX: Duration = Duration::from_secs(3 * 60);
 
 /// How long a create that was not answered is looked for, beyond the time in which lists may lag.
 const LOST_MAX: Duration = Duration::from_secs(20);
+
+/// How long a box that was made or found just now may be off before that counts as its lasting state.
+const YOUNG_MAX: Duration = Duration::from_secs(3 * 60);
 
 /// How often a create is sent, at most.
 const CREATES_MAX: u32 = 4;
@@ -64,13 +67,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.api.name().clone(),
-            operation: operation.to_owned(),
-            cause: cause.into(),
-            help: None,
-        }
+        self.api.profile().name.error(kind, operation, cause)
     }
 
     fn record_creation(&self, order: &Order, ended: Option<Duration>) {
@@ -144,10 +141,9 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             found.listed.kind, found.listed.id
         );
         let help = "choose another label, or destroy that box first".to_owned();
-        Err(ProviderError {
-            help: Some(help),
-            ..self.error(ErrorKind::Taken, "create a box", cause)
-        })
+        Err(self
+            .error(ErrorKind::Taken, "create a box", cause)
+            .with_help(help))
     }
 
     async fn adopt_or_make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
@@ -155,24 +151,23 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             progress.report(&format!("box {} exists already", found.listed.id), None);
             return self.wait(order, found, progress).await;
         }
-        let prepared = self.ask(progress, || self.api.prepare(order)).await?;
-        self.make(order, &prepared, progress).await
+        let launches = self.ask(progress, || self.api.prepare(order)).await?;
+        self.make(order, &launches, progress).await
     }
 
     /// Makes the box in the first place that has one free, and returns it when it has its address.
     async fn make(
         &self,
         order: &Order,
-        prepared: &Prepared,
+        launches: &[Launch<'_>],
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let places = self.ask(progress, || self.api.places(order)).await?;
         let mut last = None;
-        for place in &places {
+        for launch in launches {
             if let Some(error) = last.take() {
-                progress.report(&format!("{error}; trying {place}"), None);
+                progress.report(&format!("{error}; trying {}", launch.place), None);
             }
-            match self.make_at(place, order, prepared, progress).await {
+            match self.make_at(launch, order, progress).await {
                 Err(error) if error.kind == ErrorKind::NoCapacity => last = Some(error),
                 outcome => return outcome,
             }
@@ -189,12 +184,11 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 
     async fn make_at(
         &self,
-        place: &str,
+        launch: &Launch<'_>,
         order: &Order,
-        prepared: &Prepared,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let observed = self.create(place, order, prepared, progress).await?;
+        let observed = self.create(launch, order, progress).await?;
         let outcome = self.wait(order, observed.clone(), progress).await;
         if outcome
             .as_ref()
@@ -209,9 +203,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     /// Sends the create call. When it is not answered, looks for the box before anything is retried.
     async fn create(
         &self,
-        place: &str,
+        launch: &Launch<'_>,
         order: &Order,
-        prepared: &Prepared,
         progress: &dyn Progress,
     ) -> Result<ObservedInstance, ProviderError> {
         let end = Limit::after(&*self.clock, ASK_MAX);
@@ -221,7 +214,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             attempt += 1;
             let created = match self.is_overdue(order) {
                 true => Err(self.overdue(order)),
-                false => self.api.create(order, place, prepared).await,
+                false => launch.send().await,
             };
             let error = match created {
                 Ok(observed) => return Ok(observed),
@@ -236,7 +229,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             }
             let left = end.left(&*self.clock);
             let may_repeat =
-                self.api.is_create_repeatable() && attempt < CREATES_MAX && pause(attempt) < left;
+                self.profile().is_create_repeatable && attempt < CREATES_MAX && pause(attempt) < left;
             let wait = match after(&error.kind, attempt, left) {
                 Next::Wait(wait) => wait.max(pause(attempt)),
                 Next::FindByLabel if may_repeat => pause(attempt),
@@ -258,7 +251,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         progress: &dyn Progress,
     ) -> Result<Option<ObservedInstance>, ProviderError> {
         progress.report(&format!("{unanswered}; looking for the box"), None);
-        let end = Limit::after(&*self.clock, self.api.listing_lag() + LOST_MAX);
+        let end = Limit::after(&*self.clock, self.profile().listing_lag + LOST_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -289,12 +282,16 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         mut observed: ObservedInstance,
         progress: &dyn Progress,
     ) -> Result<Machine, ProviderError> {
-        let end = Limit::after(&*self.clock, self.api.up_max(&order.candidate.instance_type));
-        let unseen_end = Limit::after(&*self.clock, self.api.listing_lag() + LOST_MAX);
+        let end = Limit::after(
+            &*self.clock,
+            (self.profile().up_max)(&order.candidate.instance_type),
+        );
+        let young_end = Limit::after(&*self.clock, YOUNG_MAX);
+        let unseen_end = Limit::after(&*self.clock, self.profile().listing_lag + LOST_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            if let Some(machine) = self.ready(order, &observed)? {
+            if let Some(machine) = self.ready(order, &observed, !young_end.is_over(&*self.clock))? {
                 return Ok(machine);
             }
             if end.is_over(&*self.clock) {
@@ -304,7 +301,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 &format!("box {} is {}", observed.listed.id, observed.listed.state),
                 None,
             );
-            self.sleep(pause(attempt).min(self.api.look_max())).await;
+            self.sleep(pause(attempt).min(self.profile().look_max)).await;
             match self.ask(progress, || self.api.look(&observed)).await? {
                 Some(seen) => observed = seen,
                 None if unseen_end.is_over(&*self.clock) => {
@@ -322,7 +319,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         until: Option<Deadline>,
         progress: &dyn Progress,
     ) -> Result<Vec<Gone>, ProviderError> {
-        let end = Limit::after(&*self.clock, self.api.gone_max());
+        let end = Limit::after(&*self.clock, self.profile().gone_max);
         let mut teardown = Teardown::default();
         let mut attempt = 0;
         loop {
@@ -341,8 +338,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             }
             // What was just made may be missing from the first list: a second look comes after the lag.
             let wait = match teardown.has_machine() {
-                true => pause(attempt).min(self.api.look_max()),
-                false => self.api.listing_lag().max(pause(attempt)),
+                true => pause(attempt).min(self.profile().look_max),
+                false => self.profile().listing_lag.max(pause(attempt)),
             };
             self.sleep(wait.max(rest)).await;
         }
@@ -366,18 +363,60 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         rest
     }
 
-    fn ready(&self, order: &Order, observed: &ObservedInstance) -> Result<Option<Machine>, ProviderError> {
+    /// Refuses an order that is beyond the cloud's limits.
+    fn exceeds(&self, order: &Order) -> Option<ProviderError> {
+        let (profile, length) = (self.profile(), order.user_data.len());
+        let is_usable = |range: &String| profile.ranges == Ranges::Any || !range.contains(':');
+        let (cause, help) = if length > profile.user_data_max {
+            (
+                format!(
+                    "the user-data is {length} bytes, and {} takes {}",
+                    profile.name, profile.user_data_max
+                ),
+                "shorten [system] in twolane.toml: packages, certificates, tools",
+            )
+        } else if profile.ranges != Ranges::None && !order.allow.iter().any(is_usable) {
+            let family = if profile.ranges == Ranges::Ipv4 {
+                "IPv4 "
+            } else {
+                ""
+            };
+            (
+                format!("no {family}address is named that may reach SSH"),
+                "name one with --allow-cidr",
+            )
+        } else {
+            return None;
+        };
+        Some(
+            self.error(ErrorKind::Invalid, "create a box", cause)
+                .with_help(help),
+        )
+    }
+
+    /// Returns the machine when it is there. A young one passes through being off.
+    fn ready(
+        &self,
+        order: &Order,
+        observed: &ObservedInstance,
+        is_young: bool,
+    ) -> Result<Option<Machine>, ProviderError> {
         match &observed.state {
-            InstanceState::Pending | InstanceState::Running => {}
-            InstanceState::Terminating => {
+            InstanceState::Pending | InstanceState::Running | InstanceState::Unknown => {}
+            InstanceState::Stopped if is_young => {}
+            InstanceState::Stopped => {
+                let cause = format!("the box of that label is there and is {}", observed.listed.state);
+                return Err(self.error(ErrorKind::Invalid, "create a box", cause));
+            }
+            InstanceState::Terminating | InstanceState::Terminated => {
                 let cause = format!("box {} of that label is being destroyed", observed.listed.id);
                 return Err(self.error(ErrorKind::Unavailable, "create a box", cause));
             }
             InstanceState::Failed { kind, why } => return Err(self.error(kind.clone(), "create a box", why)),
         }
-        let is_key_missing = self.api.reports_host_key() && observed.host_key.is_none();
+        let is_key_missing = self.profile().reports_host_key && observed.host_key.is_none();
         Ok(observed
-            .machine(self.api.name(), &order.tags)
+            .machine(&self.profile().name, &order.tags)
             .filter(|_| !is_key_missing))
     }
 
@@ -391,10 +430,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let cause = format!("its deadline, {deadline}, is over by the provider's clock");
         let help =
             "look whether this machine's clock is right, or did it sleep? Then run it again".to_owned();
-        ProviderError {
-            help: Some(help),
-            ..self.error(ErrorKind::Invalid, "create a box", cause)
-        }
+        self.error(ErrorKind::Invalid, "create a box", cause)
+            .with_help(help)
     }
 
     fn too_slow(&self, order: &Order, observed: &ObservedInstance) -> ProviderError {
@@ -402,7 +439,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             "box {} was still {} after {} minutes",
             observed.listed.id,
             observed.listed.state,
-            self.api.up_max(&order.candidate.instance_type).as_secs() / 60
+            (self.profile().up_max)(&order.candidate.instance_type).as_secs() / 60
         );
         self.error(ErrorKind::NoCapacity, "bring a box up", cause)
     }
@@ -418,24 +455,13 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
 
 #[async_trait]
 impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
-    fn default_instance_type(&self) -> &str {
-        self.api.choices()[0].0
-    }
-
-    fn default_region(&self) -> &str {
-        self.api.choices()[0].1
-    }
-
-    fn fallbacks(&self) -> Vec<Fallback> {
-        let fallback = |(instance_type, region): &(&str, &str)| Fallback {
-            instance_type: (*instance_type).to_owned(),
-            region: (*region).to_owned(),
-        };
-        self.api.choices()[1..].iter().map(fallback).collect()
+    fn profile(&self) -> &Profile {
+        self.api.profile()
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
-        if let Some(refusal) = self.api.refuse(&order.candidate.instance_type, order.need) {
+        let refusal = self.api.refuse(&order.candidate.instance_type, order.need);
+        if let Some(refusal) = refusal.or_else(|| self.exceeds(order)) {
             return Err(refusal);
         }
         self.record_creation(order, None);
@@ -461,16 +487,8 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
         self.api.refuse(instance_type, need)
     }
 
-    fn dead_mans_switch(&self) -> String {
-        self.api.dead_mans_switch()
-    }
-
-    fn listing_lag(&self) -> Duration {
-        self.api.listing_lag()
-    }
-
     fn unlisted_for(&self, selector: &Selector) -> Duration {
-        let lag = self.api.listing_lag();
+        let lag = self.profile().listing_lag;
         let Selector::OfRun(label, run) = selector else {
             return lag;
         };

@@ -55,7 +55,7 @@ impl JournalView {
     fn unlisted_for(&self, provider: &dyn Provider, selector: &Selector) -> Duration {
         match self {
             Self::Held(held) if held.is_answered() => provider.unlisted_for(selector),
-            Self::Held(_) | Self::Unreadable => provider.listing_lag(),
+            Self::Held(_) | Self::Unreadable => provider.profile().listing_lag,
             Self::Nothing => Duration::ZERO,
         }
     }
@@ -173,7 +173,7 @@ async fn destroy(
         && world
             .providers
             .values()
-            .any(|provider| provider.can_turn_up_late())
+            .any(|provider| provider.profile().can_turn_up_late)
     {
         let why = "the journal cannot be read, so an unanswered create call may go unnoticed";
         failures.push(why.to_owned());
@@ -216,7 +216,7 @@ async fn destroy_all(
         let mut is_last = all_listed.is_over(clock);
         let found = destroy_at(&**provider, scope, lane, world).await?;
         if is_unanswered && found.iter().any(|gone| gone.kind == ResourceKind::Machine) {
-            all_listed = Limit::after(clock, provider.listing_lag());
+            all_listed = Limit::after(clock, provider.profile().listing_lag);
             is_last = false;
         }
         gone.extend(found);
@@ -265,13 +265,9 @@ async fn destroy_at(
 }
 
 fn unknown_provider(name: &ProviderName) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Invalid,
-        provider: name.clone(),
-        operation: "destroy the box".to_owned(),
-        cause: "this twolane does not know the provider, or has no credentials for it".to_owned(),
-        help: Some("run `twolane doctor`, then `twolane down` again".to_owned()),
-    }
+    let cause = "this twolane does not know the provider, or has no credentials for it";
+    name.error(ErrorKind::Invalid, "destroy the box", cause)
+        .with_help("run `twolane doctor`, then `twolane down` again")
 }
 
 /// Says what is gone. The box of a run that another process carries out is not written off: that may be asking for it
@@ -341,7 +337,7 @@ fn can_turn_up_late(held: &Held, world: &World) -> bool {
         world
             .providers
             .get(*name)
-            .is_none_or(|provider| provider.can_turn_up_late())
+            .is_none_or(|provider| provider.profile().can_turn_up_late)
     };
     held.attempts
         .iter()
@@ -413,7 +409,7 @@ pub(crate) async fn keep(lane: &Lane<'_>, length: Duration) -> Option<Deadline> 
         return None;
     }
     let dead_mans_switch = match lane.world.providers.get(&held.candidate.provider) {
-        Some(provider) => provider.dead_mans_switch(),
+        Some(provider) => provider.profile().dead_mans_switch.clone(),
         None => "by `twolane down`".to_owned(),
     };
     lane.emit(Event::MachineKept {

@@ -159,7 +159,7 @@ async fn create(
     lane.emit(Event::CandidateTried {
         candidate: candidate.clone(),
         deadline: tags.deadline,
-        dead_mans_switch: provider.dead_mans_switch(),
+        dead_mans_switch: provider.profile().dead_mans_switch.clone(),
         price: price_of(candidate, &**provider),
     });
     match ask(lane, provider, &order).await {
@@ -262,13 +262,9 @@ async fn ask(lane: &Lane<'_>, provider: &Arc<dyn Provider>, order: &Order) -> Re
 }
 
 fn too_slow(order: &Order) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Unanswered,
-        provider: order.candidate.provider.clone(),
-        operation: "create a box".to_owned(),
-        cause: format!("no answer within {} minutes", CREATE_MAX.as_secs() / 60),
-        help: None,
-    }
+    let cause = format!("no answer within {} minutes", CREATE_MAX.as_secs() / 60);
+    let provider = &order.candidate.provider;
+    provider.error(ErrorKind::Unanswered, "create a box", cause)
 }
 
 /// Records whether a failed create call was answered. The box stays in the journal until `down` has found

@@ -1,7 +1,7 @@
 //! The single calls of a cloud's API. The engine makes a `Provider` of them: what waits, retries and confirms
 //! is written once, there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{future::Future, pin::Pin};
 
 use async_trait::async_trait;
 
@@ -11,6 +11,7 @@ use crate::{
     machine::{Listed, Machine},
     name::ProviderName,
     order::Order,
+    profile::Profile,
     selector::Selector,
     tags::Tags,
     time::Timestamp,
@@ -21,65 +22,25 @@ use crate::{
 /// goes to the engine with its kind.
 #[async_trait]
 pub trait CloudApi: Send + Sync {
-    /// Returns the provider's name.
-    fn name(&self) -> &ProviderName;
+    /// Returns its facts.
+    fn profile(&self) -> &Profile;
 
-    /// Returns instance types with their regions, at least one, in the order in which they are tried when a lane names
-    /// neither. The first is the default of an order that names only one of both.
-    fn choices(&self) -> Vec<(&str, &str)>;
+    /// Makes an error of this cloud, without help.
+    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError
+    where
+        Self: Sized,
+    {
+        self.profile().name.error(kind, operation, cause)
+    }
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         None
     }
 
-    /// Says in one sentence how a box ends if this machine is lost now.
-    fn dead_mans_switch(&self) -> String;
-
-    /// Returns whether a create call may be sent again for the same attempt without making a second box: by an
-    /// idempotency token, or by a name that the provider keeps unique.
-    fn is_create_repeatable(&self) -> bool;
-
-    /// Returns whether [`ObservedInstance::host_key`] is filled once the box is up, because the provider's own agent makes
-    /// that key and ours does not count.
-    fn reports_host_key(&self) -> bool {
-        false
-    }
-
-    /// Returns how long a new thing may be missing from the provider's lists.
-    fn listing_lag(&self) -> Duration;
-
-    /// Returns how long a box of that type may take from its create call to its address.
-    fn up_max(&self, _instance_type: &str) -> Duration {
-        Duration::from_secs(10 * 60)
-    }
-
-    /// Returns the longest pause between two looks at a box that is coming or going: as often as its limit on requests
-    /// allows.
-    fn look_max(&self) -> Duration {
-        Duration::from_secs(2)
-    }
-
-    /// Returns how long destroying may take until nothing is listed any more.
-    fn gone_max(&self) -> Duration {
-        Duration::from_secs(9 * 60)
-    }
-
-    /// Returns the places within the order's region to try in turn: its zones, or the region alone.
-    async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
-        Ok(vec![order.candidate.region.clone()])
-    }
-
     /// Makes what the box needs beside it (key, firewall), tagged like the box, or finds what an earlier try made.
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError>;
-
-    /// Asks for the box. All its tags are in the request.
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError>;
+    /// Returns the create calls to try in turn, at least one: one for each zone of the order's region, or for the region.
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError>;
 
     /// Looks at a box again. None: it is not there, or not yet.
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError>;
@@ -127,11 +88,32 @@ pub trait Retag: Send + Sync {
     async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError>;
 }
 
-/// What the create call has to name, in the provider's words, such as `firewall` and its id.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prepared {
-    /// By what it is.
-    pub ids: BTreeMap<&'static str, String>,
+/// One create call that is ready to be sent: where the box is to be, and all that was prepared for it.
+pub struct Launch<'a> {
+    /// Where the box is to be, in the provider's word: a zone, or a region.
+    pub place: String,
+    send: Box<dyn Fn() -> Answer<'a> + Send + Sync + 'a>,
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<ObservedInstance, ProviderError>> + Send + 'a>>;
+
+impl<'a> Launch<'a> {
+    /// Makes a create call of what was prepared for it, in the cloud's own type.
+    pub fn new<P, F>(place: impl Into<String>, prepared: P, send: impl Fn(P) -> F + Send + Sync + 'a) -> Self
+    where
+        P: Clone + Send + Sync + 'a,
+        F: Future<Output = Result<ObservedInstance, ProviderError>> + Send + 'a,
+    {
+        Self {
+            place: place.into(),
+            send: Box::new(move || Box::pin(send(prepared.clone()))),
+        }
+    }
+
+    /// Asks for the box. All its tags are in the request.
+    pub async fn send(&self) -> Result<ObservedInstance, ProviderError> {
+        (self.send)().await
+    }
 }
 
 /// A box as its provider shows it at one moment.
@@ -154,8 +136,14 @@ pub enum InstanceState {
     Pending,
     /// It runs.
     Running,
-    /// It is being destroyed, or just was.
+    /// It is there and off: a young box may pass through this, an older one stays so.
+    Stopped,
+    /// It is being destroyed.
     Terminating,
+    /// It was destroyed, and is listed for a while.
+    Terminated,
+    /// In a state that this twolane does not know. It is there.
+    Unknown,
     /// It will never run.
     Failed {
         /// What that means for us.

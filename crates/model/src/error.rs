@@ -52,6 +52,29 @@ pub struct ProviderError {
     pub help: Option<String>,
 }
 
+impl ProviderName {
+    /// Makes an error of this provider, without help.
+    pub fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
+        ProviderError {
+            kind,
+            provider: self.clone(),
+            operation: operation.to_owned(),
+            cause: cause.into(),
+            help: None,
+        }
+    }
+}
+
+impl ProviderError {
+    /// Says what the user can do about it.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+}
+
 /// A box could not be reached, or did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RemoteError {

@@ -19,6 +19,7 @@ pub mod name;
 pub mod order;
 pub mod plan;
 pub mod price;
+pub mod profile;
 pub mod reap;
 pub mod receipt;
 pub mod render;

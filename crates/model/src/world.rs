@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use crate::cloud::CloudApi;
 use crate::{
     candidate::Fallback,
     error::{JournalError, ProviderError, RemoteError},
@@ -18,6 +17,7 @@ use crate::{
     name::{Label, ProviderName, RunId},
     order::Order,
     price::Billed,
+    profile::Profile,
     selector::Selector,
     source::{Source, Synced},
     time::{Deadline, Timestamp, between},
@@ -57,15 +57,19 @@ pub trait Files: Send + Sync {
 /// is a trait of its own, handed out as an `Option`.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Returns the instance type of an order that names none.
-    fn default_instance_type(&self) -> &str;
+    /// Returns its facts.
+    fn profile(&self) -> &Profile;
 
-    /// Returns the region of an order that names none.
-    fn default_region(&self) -> &str;
+    /// Returns instance types with their regions, as the profile names them; or as a file does that has to be read first.
+    /// Empty: that file is broken, and `refuse` says how.
+    fn choices(&self) -> &[Fallback] {
+        &self.profile().choices
+    }
 
-    /// Returns what may be tried after the default, in order, when a lane names neither type nor region.
-    fn fallbacks(&self) -> Vec<Fallback> {
-        Vec::new()
+    /// Returns the instance type and the region of an order that names none.
+    fn default_choice(&self) -> (&str, &str) {
+        let first = self.choices().first();
+        first.map_or(("", ""), |first| (&first.instance_type, &first.region))
     }
 
     /// Makes the box, or adopts the one that exists with the same label and run.
@@ -92,30 +96,10 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Says in one sentence how a box of this provider ends if this machine is lost now.
-    fn dead_mans_switch(&self) -> String;
-
-    /// Returns whether its boxes are reached over a network that the provider guards, so that an order has to name who
-    /// may reach them.
-    fn has_own_network(&self) -> bool {
-        true
-    }
-
-    /// Returns whether a create call that nobody waits for any more can still make a box. Only a provider that makes
-    /// its boxes within this process, as `local` does, may answer no.
-    fn can_turn_up_late(&self) -> bool {
-        true
-    }
-
-    /// Returns how long a new thing may be missing from what the provider lists, and so be missed by `down`.
-    fn listing_lag(&self) -> Duration {
-        Duration::ZERO
-    }
-
     /// Returns for how long from now on what was made of this may be missing from lists. Of what this process did not
     /// make itself nobody knows how old it is: clocks are set, and differ.
     fn unlisted_for(&self, _which: &Selector) -> Duration {
-        self.listing_lag()
+        self.profile().listing_lag
     }
 
     /// Lists what is ours, by tag.

@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use engine::{cloud::Cloud, down::DestroyOutcome, reap};
 use model::{
+    cloud::CloudApi,
     error::{JournalError, RemoteError},
     event::EventRecord,
     journal::{Entry, Fact},
@@ -30,7 +31,7 @@ use model::{
     name::{Label, ProviderName, RunId},
     order::Order,
     time::{Timestamp, after, between},
-    world::{Clock, CloudApi, Events, Files, Journal, Keys, Provider, Remote, Session, Stop, Target, World},
+    world::{Clock, Events, Files, Journal, Keys, Provider, Remote, Session, Stop, Target, World},
 };
 use providers::{aws, azure, contract::Reports, gcp, hetzner, http::Bearer, latitude, ovh, vultr};
 use serde_json::json;
@@ -143,7 +144,7 @@ struct Served<A, C: ?Sized> {
 #[async_trait]
 impl<A: Api, C: CloudApi + ?Sized + 'static> Stand for Served<A, C> {
     fn name(&self) -> ProviderName {
-        self.api.name().clone()
+        self.api.profile().name.clone()
     }
 
     async fn make(&self, label: &Label, clock: &TestClock) {

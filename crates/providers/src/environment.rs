@@ -1,4 +1,4 @@
-//! Which clouds can be used with what the environment holds. What each of them reads there is in its own folder.
+//! What the environment holds, and how a cloud is made of it. Keeps out: which clouds there are.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -8,18 +8,7 @@ use model::{
     name::ProviderName,
 };
 
-use crate::{aws, azure, gcp, hetzner, http::RequestLog, latitude, ovh, vultr};
-
-/// All clouds: a new one is a folder and one line here.
-const CLOUDS: &[Entry] = &[
-    aws::ENTRY,
-    azure::ENTRY,
-    gcp::ENTRY,
-    hetzner::ENTRY,
-    latitude::ENTRY,
-    ovh::ENTRY,
-    vultr::ENTRY,
-];
+use crate::http::RequestLog;
 
 /// How a cloud is made of what the environment holds.
 pub(crate) struct Entry {
@@ -89,27 +78,9 @@ impl Environment<'_> {
     }
 }
 
-/// Returns every cloud, by name, each with what is missing to use it. Sends nothing.
-pub fn from_environment(environment: &Environment<'_>) -> Vec<CloudAccess> {
-    CLOUDS.iter().map(|entry| entry.known(environment)).collect()
-}
-
-/// Returns the address at which a cloud's API answers, where the environment names another than the vendor's own: that of a
-/// proxy, or of a fake in a test.
-pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let environment = Environment {
-        variable,
-        machine: None,
-        log: None,
-    };
-    let entry = CLOUDS.iter().find(|entry| entry.name == provider.as_str())?;
-    environment
-        .first(entry.endpoint)
-        .filter(|endpoint| endpoint.contains("://"))
-}
-
 impl Entry {
-    fn known(&self, environment: &Environment<'_>) -> CloudAccess {
+    /// Returns the cloud, with what is missing to use it.
+    pub(crate) fn known(&self, environment: &Environment<'_>) -> CloudAccess {
         let (api, missing) = match (self.make)(environment) {
             Ok(api) => (api, None),
             Err(error) => (self.stand_in(), Some(error)),
@@ -137,113 +108,11 @@ impl Entry {
 
 /// Says what is missing to use a cloud, and where to get that.
 pub(crate) fn missing(name: &str, cause: &str, help: &str) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Unauthorized,
-        provider: provider_name(name),
-        operation: "be used".to_owned(),
-        cause: cause.to_owned(),
-        help: Some(help.to_owned()),
-    }
+    provider_name(name)
+        .error(ErrorKind::Unauthorized, "be used", cause)
+        .with_help(help)
 }
 
-fn provider_name(name: &str) -> ProviderName {
+pub(crate) fn provider_name(name: &str) -> ProviderName {
     ProviderName::new(name).expect("it keeps to the rule")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(variables: &[(&str, &str)]) -> Vec<CloudAccess> {
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        from_environment(&Environment {
-            variable: &variable,
-            machine: None,
-            log: None,
-        })
-    }
-
-    fn usable(variables: &[(&str, &str)]) -> Vec<String> {
-        known(variables)
-            .into_iter()
-            .filter(|known| known.missing.is_none())
-            .map(|known| known.name.to_string())
-            .collect()
-    }
-
-    #[test]
-    fn a_cloud_is_usable_with_its_credentials() {
-        assert_eq!(usable(&[]), Vec::<String>::new());
-        assert_eq!(usable(&[("HCLOUD_TOKEN", " ")]), Vec::<String>::new());
-        assert_eq!(usable(&[("HCLOUD_TOKEN", "t")]), ["hetzner"]);
-        assert_eq!(usable(&[("VULTR_API_KEY", "t")]), ["vultr"]);
-        assert_eq!(
-            usable(&[("HCLOUD_TOKEN", "t"), ("HCLOUD_ENDPOINT", "nowhere")]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            usable(&[("GOOGLE_OAUTH_ACCESS_TOKEN", "t")]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            usable(&[("GOOGLE_OAUTH_ACCESS_TOKEN", "t"), ("GOOGLE_CLOUD_PROJECT", "p")]),
-            ["gcp"]
-        );
-        assert_eq!(usable(&[("AWS_PROFILE", "work")]), ["aws"]);
-        assert_eq!(usable(&[("AWS_ACCESS_KEY_ID", "k")]), Vec::<String>::new());
-        assert_eq!(
-            usable(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]),
-            ["aws"]
-        );
-    }
-
-    #[test]
-    fn an_address_that_is_not_the_vendors_is_reported() {
-        let at = |provider: &str, name: &str, value: &str| {
-            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
-            endpoint(&ProviderName::new(provider).unwrap(), &variable)
-        };
-        let fake = "http://127.0.0.1:1";
-        for entry in CLOUDS {
-            for name in entry.endpoint {
-                assert_eq!(at(entry.name, name, fake).as_deref(), Some(fake));
-                assert_eq!(at(entry.name, name, " "), None);
-            }
-            assert_eq!(at(entry.name, "HOME", fake), None);
-        }
-        assert_eq!(at("ovh", "OVH_ENDPOINT", "ovh-eu"), None);
-        assert_eq!(at("local", "HCLOUD_ENDPOINT", fake), None);
-    }
-
-    #[test]
-    fn the_project_stands_in_a_service_accounts_key() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, r#"{"type": "service_account", "project_id": "acme-ci"}"#).unwrap();
-        let path = file.path().to_str().unwrap();
-        assert_eq!(usable(&[("GOOGLE_APPLICATION_CREDENTIALS", path)]), ["gcp"]);
-    }
-
-    #[test]
-    fn without_credentials_a_cloud_can_be_looked_at_and_says_what_is_missing() {
-        for known in known(&[]) {
-            assert_eq!(known.api.name(), &known.name);
-            assert_ne!(known.api.choices(), []);
-            let error = known.missing.expect("nothing is set");
-            let entry = CLOUDS.iter().find(|entry| entry.name == known.name.as_str());
-            let text = format!("{} {}", error.cause, error.help.unwrap_or_default());
-            assert!(
-                entry
-                    .unwrap()
-                    .stand_ins
-                    .iter()
-                    .any(|(variable, _)| text.contains(variable)),
-                "{text}"
-            );
-        }
-    }
 }

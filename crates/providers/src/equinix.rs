@@ -1,12 +1,14 @@
 //! Equinix Metal was retired. The name is known so that the answer is a fact and not a failed call.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Machine},
-    name::ProviderName,
     order::Order,
+    profile::Profile,
     selector::Selector,
     world::{Progress, Provider},
 };
@@ -15,14 +17,19 @@ use model::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Equinix;
 
+static PROFILE: LazyLock<Profile> = LazyLock::new(|| Profile {
+    has_own_network: false,
+    ..Profile::new(
+        "equinix",
+        &[("none", "none")],
+        "no box of Equinix Metal can exist any more",
+    )
+});
+
 #[async_trait]
 impl Provider for Equinix {
-    fn default_instance_type(&self) -> &str {
-        "none"
-    }
-
-    fn default_region(&self) -> &str {
-        "none"
+    fn profile(&self) -> &Profile {
+        &PROFILE
     }
 
     async fn up(&self, _order: &Order, _progress: &dyn Progress) -> Result<Machine, ProviderError> {
@@ -36,26 +43,17 @@ impl Provider for Equinix {
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         Some(retired("create a box"))
     }
-
-    fn has_own_network(&self) -> bool {
-        false
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "no box of Equinix Metal can exist any more".to_owned()
-    }
 }
 
 fn retired(operation: &str) -> ProviderError {
-    ProviderError {
-        kind: ErrorKind::Invalid,
-        provider: ProviderName::new("equinix").expect("it keeps to the rule"),
-        operation: operation.to_owned(),
-        cause: "Equinix Metal was retired on 2026-06-30".to_owned(),
-        help: Some(
-            "for bare metal use `latitude`, `vultr` (vbm-*), `ovh` (bm-*) or `aws` (*.metal)".to_owned(),
-        ),
-    }
+    PROFILE
+        .name
+        .error(
+            ErrorKind::Invalid,
+            operation,
+            "Equinix Metal was retired on 2026-06-30",
+        )
+        .with_help("for bare metal use `latitude`, `vultr` (vbm-*), `ovh` (bm-*) or `aws` (*.metal)")
 }
 
 #[cfg(test)]

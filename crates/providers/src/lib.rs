@@ -2,20 +2,26 @@
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
 pub mod address;
-pub mod aws;
-pub mod azure;
+mod clouds;
 pub mod contract;
 mod environment;
 pub mod equinix;
-pub mod gcp;
-pub mod hetzner;
 pub mod host;
 pub mod http;
 pub mod kvm;
-pub mod latitude;
 pub mod local;
-pub mod ovh;
 pub mod shell;
-pub mod vultr;
 
-pub use environment::{CloudAccess, Environment, endpoint, from_environment, this_machine};
+pub use clouds::{endpoint, from_environment, names};
+pub use environment::{CloudAccess, Environment, this_machine};
+
+macro_rules! clouds {
+    ($($name:ident),+) => {
+        $(pub mod $name;)+
+
+        const CLOUDS: &[environment::Entry] = &[$($name::ENTRY),+];
+    };
+}
+
+// A new cloud is a folder, and its name here.
+clouds!(aws, azure, gcp, hetzner, latitude, ovh, vultr);

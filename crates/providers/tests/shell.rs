@@ -181,10 +181,9 @@ async fn an_adapter_keeps_the_contract_of_providers() {
     let bench = Bench::new();
     let shell = bench.shell(&[REST, UP, DOWN]);
     contract::check_all(&shell, &bench).await;
-    assert_eq!(shell.default_instance_type(), "small");
-    assert_eq!(shell.default_region(), "here");
+    assert_eq!(shell.default_choice(), ("small", "here"));
     assert!(shell.listing().is_none() && shell.console().is_none() && shell.own_deadline().is_none());
-    assert!(shell.can_turn_up_late());
+    assert!(shell.profile().can_turn_up_late);
 }
 
 #[tokio::test]

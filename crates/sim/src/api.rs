@@ -8,11 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use model::{
-    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     machine::{Listed, ResourceKind},
-    name::{Label, ProviderName},
+    name::Label,
     order::Order,
+    profile::Profile,
     selector::Selector,
     tags::{Tags, is_ours},
     time::Timestamp,
@@ -27,6 +28,7 @@ use crate::{
 
 /// The adapter, as one process has it.
 pub struct SimApi {
+    profile: Profile,
     cloud: SimCloud,
     keys: KeyStore,
     process: u32,
@@ -38,7 +40,20 @@ pub struct SimApi {
 impl SimApi {
     /// Makes the adapter of a process.
     pub fn new(cloud: SimCloud, keys: KeyStore, process: u32, bug: Option<Bug>) -> Self {
+        let profile = Profile {
+            is_create_repeatable: cloud.has_tokens || bug == Some(Bug::DoesNotLook),
+            listing_lag: match bug {
+                Some(Bug::DeniesTheLag) => Duration::ZERO,
+                _ => LISTING_LAG_MAX,
+            },
+            ..Profile::new(
+                cloud.name.as_str(),
+                &[("2x4g", "here")],
+                "a timer in the simulation",
+            )
+        };
         Self {
+            profile,
             cloud,
             keys,
             process,
@@ -52,13 +67,8 @@ impl SimApi {
     }
 
     fn error(&self, kind: ErrorKind, operation: &str) -> ProviderError {
-        ProviderError {
-            cause: format!("{kind:?}"),
-            kind,
-            provider: self.cloud.name.clone(),
-            operation: operation.to_owned(),
-            help: None,
-        }
+        let cause = format!("{kind:?}");
+        self.cloud.name.error(kind, operation, cause)
     }
 
     async fn make(&self, order: &Order, kind: ResourceKind) -> Result<Thing, ProviderError> {
@@ -84,6 +94,12 @@ impl SimApi {
             tagged.map_err(|kind| self.error(kind, "tag a box"))?;
         }
         Ok(thing)
+    }
+
+    async fn create(&self, order: &Order) -> Result<ObservedInstance, ProviderError> {
+        let thing = self.make(order, ResourceKind::Machine).await?;
+        self.keys.record_creation(&order.tags.label, &thing.id);
+        Ok(self.observed(&thing))
     }
 
     async fn listed(&self, is_meant: impl Fn(&Thing) -> bool) -> Result<Vec<Thing>, ProviderError> {
@@ -166,30 +182,11 @@ impl SimApi {
 
 #[async_trait]
 impl CloudApi for SimApi {
-    fn name(&self) -> &ProviderName {
-        &self.cloud.name
+    fn profile(&self) -> &Profile {
+        &self.profile
     }
 
-    fn choices(&self) -> Vec<(&str, &str)> {
-        vec![("2x4g", "here")]
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "a timer in the simulation".to_owned()
-    }
-
-    fn is_create_repeatable(&self) -> bool {
-        self.cloud.has_tokens || self.has(Bug::DoesNotLook)
-    }
-
-    fn listing_lag(&self) -> Duration {
-        match self.has(Bug::DeniesTheLag) {
-            true => Duration::ZERO,
-            false => LISTING_LAG_MAX,
-        }
-    }
-
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
         let selector = Selector::OfRun(order.tags.label.clone(), order.tags.run.clone());
         let is_there = |thing: &Thing| {
             thing.kind == ResourceKind::Disk && thing.until.is_none() && self.is_meant(thing, &selector)
@@ -198,13 +195,7 @@ impl CloudApi for SimApi {
         if self.look_for(Some(label), Some(kind), is_there).await?.is_empty() {
             self.make(order, ResourceKind::Disk).await?;
         }
-        Ok(Prepared::default())
-    }
-
-    async fn create(&self, order: &Order, _: &str, _: &Prepared) -> Result<ObservedInstance, ProviderError> {
-        let thing = self.make(order, ResourceKind::Machine).await?;
-        self.keys.record_creation(&order.tags.label, &thing.id);
-        Ok(self.observed(&thing))
+        Ok(vec![Launch::new("here", (), |()| self.create(order))])
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

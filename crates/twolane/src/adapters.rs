@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
-    config::{Boxes, Config, PROVIDERS},
+    config::{Boxes, Config},
     lane::KvmNeed,
     name::ProviderName,
     plan::Asked,
@@ -51,7 +51,7 @@ fn files_of(dir: &Utf8Path) -> BTreeMap<ProviderName, Utf8PathBuf> {
 
 /// Returns whether a provider is an adapter.
 pub(crate) fn is_adapter(name: &ProviderName) -> bool {
-    !PROVIDERS.contains(&name.as_str())
+    ::providers::names().all(|built_in| built_in != *name)
 }
 
 /// Returns the names of the providers that are asked for.

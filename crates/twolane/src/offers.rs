@@ -46,8 +46,8 @@ pub(crate) fn offers(
 fn of_this_machine(local: &dyn Provider, observations: &[Observation]) -> Entry {
     let mut entry = Entry {
         provider: local::NAME.to_owned(),
-        instance_type: local.default_instance_type().to_owned(),
-        regions: vec![local.default_region().to_owned()],
+        instance_type: local.default_choice().0.to_owned(),
+        regions: vec![local.default_choice().1.to_owned()],
         arch: std::env::consts::ARCH.to_owned(),
         vcpus: Some(2),
         memory_gb: Some(4),

@@ -246,10 +246,13 @@ fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) 
         Look::Whole => Some(toolchain::find(dir)?),
         Look::Quick => Some(toolchain::unseen()),
     };
-    let defaults = |known: &KnownProvider| Defaults {
-        instance_type: known.provider.default_instance_type().to_owned(),
-        region: known.provider.default_region().to_owned(),
-        fallbacks: known.provider.fallbacks(),
+    let defaults = |known: &KnownProvider| {
+        let (instance_type, region) = known.provider.default_choice();
+        Defaults {
+            instance_type: instance_type.to_owned(),
+            region: region.to_owned(),
+            fallbacks: known.provider.choices().iter().skip(1).cloned().collect(),
+        }
     };
     Ok(Facts {
         run: RunId::generate(Timestamp::now(), Clock.random()),

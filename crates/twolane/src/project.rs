@@ -67,7 +67,7 @@ fn from_file(dir: &Utf8Path) -> Result<Project> {
         .map_err(|error| Problem::usage(format!("could not read {path}")).because(error))?;
     let around = Around {
         name: dir.file_name().unwrap_or_default().to_owned(),
-        adapters: adapters(dir),
+        providers: ::providers::names().chain(adapters(dir)).collect(),
     };
     let config = read(&text, &around).map_err(|mistakes| mistaken(&path, &text, &mistakes))?;
     Ok(Project {

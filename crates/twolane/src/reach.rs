@@ -26,7 +26,7 @@ pub(crate) fn service() -> String {
 pub(crate) fn is_asked_for(plan: &Plan, providers: &Providers) -> bool {
     let has_own_network = |name: &ProviderName| {
         let known = providers.get(name);
-        known.is_some_and(|known| known.provider.has_own_network())
+        known.is_some_and(|known| known.provider.profile().has_own_network)
     };
     plan::needs_address(plan, &has_own_network)
 }

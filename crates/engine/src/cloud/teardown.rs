@@ -234,14 +234,7 @@ mod tests {
     }
 
     fn error(kind: ErrorKind) -> ProviderError {
-        let provider = ProviderName::new("p1").unwrap();
-        ProviderError {
-            kind,
-            provider,
-            operation: "destroy".into(),
-            cause: "no".into(),
-            help: None,
-        }
+        ProviderName::new("p1").unwrap().error(kind, "destroy", "no")
     }
 
     /// After each listing in turn, all that is due is destroyed without objection; then `due` is due.

@@ -20,7 +20,7 @@ pub use self::{
     local::{Acceleration, Local},
     mistake::{Mistake, nearest},
     preset::{Found, Preset},
-    read::{PROVIDERS, provider_word, read, without_file},
+    read::{provider_word, read, without_file},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };
 pub(crate) use self::{mistake::suggest, read::ttl};
@@ -68,8 +68,8 @@ pub struct SourceDir {
 /// What has to be known of the surroundings to read `twolane.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Around {
-    /// The shell adapters that are there: `NAME` for each `providers/NAME.sh`.
-    pub adapters: BTreeSet<ProviderName>,
+    /// The providers that there are, with the shell adapters: `NAME` for each `providers/NAME.sh`. Empty: any name will do.
+    pub providers: BTreeSet<ProviderName>,
     /// The name of the directory that the file is in. The project is called so when the file has no name for it.
     pub name: String,
 }

@@ -267,11 +267,7 @@ mod tests {
 
     fn whole() -> Config {
         let text = include_str!("../config/read/testdata/whole.toml");
-        let around = crate::config::Around {
-            adapters: [crate::name::ProviderName::new("acme").unwrap()].into(),
-            ..crate::config::Around::default()
-        };
-        read(text, &around).unwrap()
+        read(text, &crate::config::Around::default()).unwrap()
     }
 
     fn smoke(run: &str) -> Check {

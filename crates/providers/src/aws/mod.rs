@@ -17,14 +17,15 @@ use async_trait::async_trait;
 use base64::Engine;
 use futures::future::{try_join, try_join_all, try_join4};
 use model::{
-    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::{Label, ProviderName},
+    name::Label,
     order::Order,
     price::Billed,
+    profile::{Profile, Ranges},
     render::cloud_init::gzipped,
     selector::Selector,
     tags::{OURS, Tags},
@@ -70,11 +71,14 @@ const GROUP: &str = "mvm-ephemeral-ssh";
 /// States of an instance that is there. One that was terminated stays listed for an hour.
 const THERE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, and AWS terminates it then, with its disk";
+
 /// Amazon EC2, in all regions that the account has.
 pub struct Aws {
     access: Access,
     client: Client,
-    name: ProviderName,
+    profile: Profile,
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
     regions: OnceCell<Vec<String>>,
 }
@@ -106,10 +110,18 @@ impl Access {
 impl Aws {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new("aws").expect("it keeps to the rule");
+        let profile = Profile {
+            // The request carries a client token.
+            is_create_repeatable: true,
+            listing_lag: Duration::from_secs(5),
+            ranges: if access.group.is_some() { Ranges::None } else { Ranges::Any },
+            // Bare metal takes its time.
+            up_max: |_| Duration::from_secs(20 * 60),
+            ..Profile::new("aws", &[("c8i.xlarge", access.default_region())], DEAD_MANS_SWITCH)
+        };
         let region = access.default_region().to_owned();
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: endpoint(&access, &region),
             authorize: Arc::new(Signer {
                 identity: access.identity.clone(),
@@ -122,20 +134,10 @@ impl Aws {
         Ok(Self {
             access,
             client,
-            name,
+            profile,
             clients: Mutex::default(),
             regions: OnceCell::new(),
         })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause: cause.into(),
-            help: None,
-        }
     }
 
     fn client(&self, region: &str) -> Result<Arc<Client>, ProviderError> {
@@ -225,14 +227,11 @@ impl Aws {
             .all::<InstanceTypes>(region, "look up the type", params)
             .await?;
         found.into_iter().next().ok_or_else(|| {
-            let help = Some(format!(
+            let help = format!(
                 "`aws ec2 describe-instance-types --region {region}` shows those that are there"
-            ));
+            );
             let cause = format!("{region} has no type {name}");
-            ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, "look up the type", cause)
-            }
+            self.error(ErrorKind::Invalid, "look up the type", cause).with_help(help)
         })
     }
 
@@ -259,10 +258,7 @@ impl Aws {
             true => "use c8i.xlarge, or c5.metal for bare metal".to_owned(),
             false => format!("the nearest types of {region} that can: {}", near.join(", ")),
         };
-        Err(ProviderError {
-            help: Some(help),
-            ..self.error(ErrorKind::NoKvm, "create a box", cause)
-        })
+        Err(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
     }
 
     /// Returns types of the same size that can serve the lane; the smallest bare metal ones where that is asked for.
@@ -396,10 +392,7 @@ impl Aws {
             let label = &order.tags.label;
             let help =
                 format!("`twolane down {label}` removes what an earlier run left; else choose another label");
-            ProviderError {
-                help: Some(help),
-                ..taken
-            }
+            taken.with_help(help)
         })
     }
 
@@ -411,12 +404,9 @@ impl Aws {
         let params = Params::new("DescribeVpcs").filter("is-default", &["true"]);
         let found = self.all::<Vpcs>(region, WHAT, params).await?;
         found.into_iter().next().map(|vpc| vpc.vpc_id).ok_or_else(|| {
-            let help = Some("name a subnet in AWS_SUBNET_ID".to_owned());
+            let help = "name a subnet in AWS_SUBNET_ID";
             let cause = format!("{region} has no default network");
-            ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, WHAT, cause)
-            }
+            self.error(ErrorKind::Invalid, WHAT, cause).with_help(help)
         })
     }
 
@@ -441,11 +431,8 @@ impl Aws {
                 "the user-data is {} bytes, packed, and EC2 takes {USER_DATA_MAX}",
                 packed.len()
             );
-            let help = Some("shorten [system] in twolane.toml: packages, certificates, tools".to_owned());
-            return Err(ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, "create a box", cause)
-            });
+            let help = "shorten [system] in twolane.toml: packages, certificates, tools";
+            return Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help));
         }
         Ok(base64::engine::general_purpose::STANDARD.encode(packed))
     }
@@ -559,60 +546,26 @@ fn client_token(order: &Order, place: &str) -> String {
     format!("twolane-{}", &digest[..40])
 }
 
-#[async_trait]
-impl CloudApi for Aws {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
+/// What a create call names.
+#[derive(Clone)]
+struct Prepared {
+    image: String,
+    device: Option<String>,
+    group: String,
+    is_nested: bool,
+    subnet: String,
+    /// Zone and subnet, for the client token.
+    place: String,
+}
 
-    fn choices(&self) -> Vec<(&str, &str)> {
-        vec![("c8i.xlarge", self.access.default_region())]
-    }
-
-    /// Only what can be reported from the name. Which types nest is asked of the API, before the create call.
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        let is_metal = instance_type.contains(".metal");
-        let cause = match need {
-            KvmNeed::Metal if !is_metal => {
-                format!("{instance_type} is no bare metal, and the lane asks for it")
-            }
-            KvmNeed::Nested if is_metal => {
-                format!("{instance_type} is bare metal, and the lane asks for nested KVM")
-            }
-            _ => return None,
-        };
-        let help = Some("use c5.metal for bare metal, c8i.xlarge for nested KVM".to_owned());
-        Some(ProviderError {
-            help,
-            ..self.error(ErrorKind::NoKvm, "create a box", cause)
-        })
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, and AWS terminates it then, with its disk".to_owned()
-    }
-
-    /// The request carries a client token.
-    fn is_create_repeatable(&self) -> bool {
-        true
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
-    /// Bare metal takes its time.
-    fn up_max(&self, _instance_type: &str) -> Duration {
-        Duration::from_secs(20 * 60)
-    }
-
-    /// Returns zone and subnet of each place that sells the type.
-    async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
+impl Aws {
+    /// Returns a subnet in each zone that sells the type, the wanted one first.
+    async fn subnets(&self, order: &Order) -> Result<Vec<Subnet>, ProviderError> {
         const WHAT: &str = "choose a zone";
         let (region, wanted) = split_place(&order.candidate.region);
         if let Some(subnet) = &self.access.subnet {
             let subnet = self.subnet(region, subnet).await?;
-            return Ok(vec![format!("{}/{}", subnet.availability_zone, subnet.subnet_id)]);
+            return Ok(vec![subnet]);
         }
         let offerings = Params::new("DescribeInstanceTypeOfferings").set("LocationType", "availability-zone");
         let offerings = offerings.filter("instance-type", &[&order.candidate.instance_type]);
@@ -638,67 +591,31 @@ impl CloudApi for Aws {
                 "no zone of {region} with a default subnet sells {}",
                 order.candidate.instance_type
             );
-            let help = Some("use another region, or name a subnet in AWS_SUBNET_ID".to_owned());
-            return Err(ProviderError {
-                help,
-                ..self.error(ErrorKind::NoCapacity, WHAT, cause)
-            });
+            let help = "use another region, or name a subnet in AWS_SUBNET_ID";
+            return Err(self.error(ErrorKind::NoCapacity, WHAT, cause).with_help(help));
         }
-        Ok(subnets
-            .iter()
-            .map(|subnet| format!("{}/{}", subnet.availability_zone, subnet.subnet_id))
-            .collect())
+        Ok(subnets)
     }
 
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        let (region, _) = split_place(&order.candidate.region);
-        self.user_data(order)?;
-        if order.allow.is_empty() && self.access.group.is_none() {
-            let help = Some("name one with --allow-cidr".to_owned());
-            let cause = "no address is named that may reach SSH";
-            return Err(ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, "make the firewall", cause)
-            });
-        }
-        let found = self.instance_type(region, &order.candidate.instance_type).await?;
-        self.check_kvm(region, &found, order.need).await?;
-        let (image, group) = try_join(self.image(region, order, &found), self.group(region, order)).await?;
-        let is_nested = order.need.is_needed() && convert::kvm(&found) == Kvm::Nested;
-        let device = image.root_device_name.unwrap_or_else(|| "/dev/sda1".to_owned());
-        let mut ids = BTreeMap::from([("image", image.image_id), ("device", device), ("group", group)]);
-        if is_nested {
-            ids.insert("nested", "enabled".to_owned());
-        }
-        Ok(Prepared { ids })
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
+    async fn create(&self, order: &Order, prepared: Prepared) -> Result<ObservedInstance, ProviderError> {
         const WHAT: &str = "create a box";
         let (region, _) = split_place(&order.candidate.region);
-        let id = |what: &str| prepared.ids.get(what).cloned().unwrap_or_default();
-        let subnet = place.rsplit('/').next().unwrap_or_default();
         let mut params = Params::new("RunInstances").set("MinCount", 1).set("MaxCount", 1);
         params = params
-            .set("ImageId", id("image"))
+            .set("ImageId", prepared.image)
             .set("InstanceType", &order.candidate.instance_type);
         params = params
-            .set("ClientToken", client_token(order, place))
+            .set("ClientToken", client_token(order, &prepared.place))
             .set("UserData", self.user_data(order)?);
         params = params.set("InstanceInitiatedShutdownBehavior", "terminate");
-        if prepared.ids.contains_key("nested") {
+        if prepared.is_nested {
             params = params.set("CpuOptions.NestedVirtualization", "enabled");
         }
         params = params
             .set("MetadataOptions.HttpTokens", "required")
             .set("MetadataOptions.HttpEndpoint", "enabled");
         params = params.set("MetadataOptions.HttpPutResponseHopLimit", 1);
-        params = params.set("BlockDeviceMapping.1.DeviceName", id("device"));
+        params = params.set("BlockDeviceMapping.1.DeviceName", prepared.device.unwrap_or_else(|| "/dev/sda1".to_owned()));
         params = params.set(
             "BlockDeviceMapping.1.Ebs.VolumeSize",
             order.candidate.disk_gb.unwrap_or(DISK_GB),
@@ -707,8 +624,8 @@ impl CloudApi for Aws {
         params = params.set("BlockDeviceMapping.1.Ebs.DeleteOnTermination", true);
         params = params
             .set("NetworkInterface.1.DeviceIndex", 0)
-            .set("NetworkInterface.1.SubnetId", subnet);
-        params = params.set("NetworkInterface.1.SecurityGroupId.1", id("group"));
+            .set("NetworkInterface.1.SubnetId", prepared.subnet);
+        params = params.set("NetworkInterface.1.SecurityGroupId.1", prepared.group);
         params = params.set("NetworkInterface.1.AssociatePublicIpAddress", true);
         params = params.set("NetworkInterface.1.DeleteOnTermination", true);
         let params = tagged(params, &["instance", "volume", "network-interface"], &order.tags);
@@ -716,6 +633,51 @@ impl CloudApi for Aws {
         let instance = made.instances_set.item.first();
         let none = || self.error(ErrorKind::Unanswered, WHAT, "the answer names no instance");
         Ok(convert::observed(instance.ok_or_else(none)?, region))
+    }
+}
+
+#[async_trait]
+impl CloudApi for Aws {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Only what can be reported from the name. Which types nest is asked of the API, before the create call.
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let is_metal = instance_type.contains(".metal");
+        let cause = match need {
+            KvmNeed::Metal if !is_metal => {
+                format!("{instance_type} is no bare metal, and the lane asks for it")
+            }
+            KvmNeed::Nested if is_metal => {
+                format!("{instance_type} is bare metal, and the lane asks for nested KVM")
+            }
+            _ => return None,
+        };
+        let help = "use c5.metal for bare metal, c8i.xlarge for nested KVM";
+        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+    }
+
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        let (region, _) = split_place(&order.candidate.region);
+        self.user_data(order)?;
+        let found = self.instance_type(region, &order.candidate.instance_type).await?;
+        self.check_kvm(region, &found, order.need).await?;
+        let (image, subnets) = try_join(self.image(region, order, &found), self.subnets(order)).await?;
+        let group = self.group(region, order).await?;
+        let is_nested = order.need.is_needed() && convert::kvm(&found) == Kvm::Nested;
+        let launch = |subnet: Subnet| {
+            let prepared = Prepared {
+                image: image.image_id.clone(),
+                device: image.root_device_name.clone(),
+                group: group.clone(),
+                is_nested,
+                place: format!("{}/{}", subnet.availability_zone, subnet.subnet_id),
+                subnet: subnet.subnet_id,
+            };
+            Launch::new(subnet.availability_zone, prepared, |prepared| self.create(order, prepared))
+        };
+        Ok(subnets.into_iter().map(launch).collect())
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

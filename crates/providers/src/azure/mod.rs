@@ -16,14 +16,15 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::{join, try_join};
 use model::{
-    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::{Label, ProviderName, Token},
+    name::{Label, Token},
     order::Order,
     selector::Selector,
+    profile::{Profile, Ranges},
     tags::{OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
@@ -69,10 +70,14 @@ const NETWORK: &str = "2024-05-01";
 const COMPUTE: &str = "2025-11-01";
 const SKUS: &str = "2021-07-01";
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill at Azure: `twolane reap` has to delete \
+     its resource group";
+
 /// Azure, in one subscription.
 pub struct Azure {
     client: Client,
-    name: ProviderName,
+    profile: Profile,
     endpoint: Url,
     subscription: String,
 }
@@ -94,10 +99,19 @@ pub struct Access {
 impl Azure {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new("azure").expect("it keeps to the rule");
+        let profile = Profile {
+            // The same names and the same body make the same things.
+            is_create_repeatable: true,
+            listing_lag: Duration::from_secs(10),
+            user_data_max: USER_DATA_MAX,
+            ranges: Ranges::Ipv4,
+            // A group takes up to a quarter of an hour to go.
+            gone_max: Duration::from_secs(20 * 60),
+            ..Profile::new("azure", &LADDER, DEAD_MANS_SWITCH)
+        };
         let endpoint = access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned());
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: endpoint.clone(),
             authorize: access.authorize,
             dialect: &convert::Words,
@@ -106,40 +120,10 @@ impl Azure {
         })?;
         Ok(Self {
             client,
-            name,
+            profile,
             endpoint: Url::parse(&endpoint).expect("the client has read it"),
             subscription: access.subscription,
         })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause: cause.into(),
-            help: None,
-        }
-    }
-
-    fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        let invalid = |operation: &str, cause: String, help: &str| ProviderError {
-            help: Some(help.to_owned()),
-            ..self.error(ErrorKind::Invalid, operation, cause)
-        };
-        if order.user_data.len() > USER_DATA_MAX {
-            let cause = format!(
-                "the user-data is {} bytes, and Azure takes {USER_DATA_MAX}",
-                order.user_data.len()
-            );
-            let help = "shorten [system] in twolane.toml: packages, certificates, tools";
-            return Err(invalid("create a box", cause, help));
-        }
-        if order.allow.iter().all(|range| range.contains(':')) {
-            let cause = "no IPv4 address is named that may reach SSH".to_owned();
-            return Err(invalid("make the firewall", cause, "name one with --allow-cidr"));
-        }
-        Ok(())
     }
 
     fn path(&self, rest: &str) -> String {
@@ -369,72 +353,8 @@ fn is_named_by_us(group: &str) -> bool {
     group.to_lowercase().starts_with(GROUP)
 }
 
-#[async_trait]
-impl CloudApi for Azure {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
-
-    fn choices(&self) -> Vec<(&str, &str)> {
-        LADDER.to_vec()
-    }
-
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        let (cause, help) = sizes::why_not(instance_type, need)?;
-        Some(ProviderError {
-            help: Some(help),
-            ..self.error(ErrorKind::NoKvm, "create a box", cause)
-        })
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, which does not stop the bill at Azure: `twolane reap` has to delete \
-         its resource group"
-            .to_owned()
-    }
-
-    /// The same names and the same body make the same things.
-    fn is_create_repeatable(&self) -> bool {
-        true
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-
-    /// A group resumes to a quarter of an hour to go.
-    fn gone_max(&self) -> Duration {
-        Duration::from_secs(20 * 60)
-    }
-
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        self.check(order)?;
-        let paths = self.paths(order);
-        let group = self.group_path(&group_of(&order.tags.token));
-        self.ensure(&group, RESOURCES, &body::group(order), "make the resource group")
-            .await?;
-        let (firewall, address) = (body::firewall(order), body::address(order));
-        try_join(
-            self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall"),
-            self.ensure(&paths.address, NETWORK, &address, "make the address"),
-        )
-        .await?;
-        let network = body::network(order, &paths);
-        self.ensure(&paths.network, NETWORK, &network, "make the network")
-            .await?;
-        let interface = body::interface(order, &paths);
-        self.ensure(&paths.interface, NETWORK, &interface, "make the interface")
-            .await?;
-        // All names follow from the order.
-        Ok(Prepared::default())
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        _place: &str,
-        _prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
+impl Azure {
+    async fn create(&self, order: &Order) -> Result<ObservedInstance, ProviderError> {
         let path = self.machine_path(&group_of(&order.tags.token), order.tags.label.as_str());
         let user_data = STANDARD.encode(&order.user_data);
         let request = Request::new(Method::PUT, path, "create a box")
@@ -458,6 +378,40 @@ impl CloudApi for Azure {
             host_key: None,
             operation: operation.and_then(|value| value.to_str().ok()).map(str::to_owned),
         })
+    }
+}
+
+#[async_trait]
+impl CloudApi for Azure {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let (cause, help) = sizes::why_not(instance_type, need)?;
+        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+    }
+
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        let paths = self.paths(order);
+        let group = self.group_path(&group_of(&order.tags.token));
+        self.ensure(&group, RESOURCES, &body::group(order), "make the resource group")
+            .await?;
+        let (firewall, address) = (body::firewall(order), body::address(order));
+        try_join(
+            self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall"),
+            self.ensure(&paths.address, NETWORK, &address, "make the address"),
+        )
+        .await?;
+        let network = body::network(order, &paths);
+        self.ensure(&paths.network, NETWORK, &network, "make the network")
+            .await?;
+        let interface = body::interface(order, &paths);
+        self.ensure(&paths.interface, NETWORK, &interface, "make the interface")
+            .await?;
+        // All names follow from the order.
+        let launch = Launch::new(&order.candidate.region, (), |()| self.create(order));
+        Ok(vec![launch])
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

@@ -13,15 +13,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::{try_join, try_join3};
 use model::{
-    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::{Label, ProviderName},
+    name::Label,
     order::Order,
     price::Billed,
     selector::Selector,
+    profile::{Profile, Ranges},
     tags::{self, OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
@@ -58,10 +59,13 @@ const USER_DATA_MAX: usize = 256 * 1024;
 /// The longest page that the API gives.
 const PAGE: u32 = 500;
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "Google deletes the box at its deadline; its two firewall rules, which cost nothing, stay until `twolane reap`";
+
 /// Compute Engine, in one project.
 pub struct Gcp {
     client: Client,
-    name: ProviderName,
+    profile: Profile,
     project: String,
     network: String,
 }
@@ -85,9 +89,18 @@ pub struct Access {
 impl Gcp {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new("gcp").expect("it keeps to the rule");
+        let profile = Profile {
+            // The request carries an id, and the name is unique in its zone.
+            is_create_repeatable: true,
+            reports_host_key: true,
+            listing_lag: Duration::from_secs(3),
+            user_data_max: USER_DATA_MAX,
+            // The box has no IPv6 address.
+            ranges: Ranges::Ipv4,
+            ..Profile::new("gcp", &[("n2-standard-4", "us-central1-a")], DEAD_MANS_SWITCH)
+        };
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             authorize: access.authorize,
             dialect: &convert::Words,
@@ -97,47 +110,14 @@ impl Gcp {
         let network = access.network.unwrap_or_else(|| "default".to_owned());
         Ok(Self {
             client,
-            name,
+            profile,
             project: access.project,
             network,
         })
     }
 
-    fn error(&self, kind: ErrorKind, operation: &str, cause: impl Into<String>) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause: cause.into(),
-            help: None,
-        }
-    }
-
     fn path(&self, rest: &str) -> String {
         format!("/projects/{}/{rest}", self.project)
-    }
-
-    fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        if order.user_data.len() > USER_DATA_MAX {
-            let cause = format!(
-                "the user-data is {} bytes, and Google takes {USER_DATA_MAX}",
-                order.user_data.len()
-            );
-            let help = "shorten [system] in twolane.toml: packages, certificates, tools".to_owned();
-            return Err(ProviderError {
-                help: Some(help),
-                ..self.error(ErrorKind::Invalid, "create a box", cause)
-            });
-        }
-        if order.allow.is_empty() {
-            let help = Some("name one with --allow-cidr".to_owned());
-            let cause = "no address is named that may reach SSH";
-            return Err(ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, "make the firewall", cause)
-            });
-        }
-        Ok(())
     }
 
     /// Returns the two rules of a box. The default network lets everybody in on port 22, and a narrower rule alone
@@ -230,10 +210,7 @@ impl Gcp {
             "`twolane down {}` removes what an earlier run left; else choose another label",
             tags.label
         );
-        Err(ProviderError {
-            help: Some(help),
-            ..taken
-        })
+        Err(taken.with_help(help))
     }
 
     fn instance(&self, order: &Order, zone: &str) -> NewInstance {
@@ -419,11 +396,8 @@ impl Gcp {
         let current = listed.tags.as_ref().map(|tags| tags.deadline);
         if current.is_some_and(|current| tags.deadline > current) {
             let cause = "Google deletes the box at the deadline it was made with, which cannot be moved while it runs";
-            let help = Some("make a new box with a longer `ttl`".to_owned());
-            return Err(ProviderError {
-                help,
-                ..self.error(ErrorKind::Invalid, WHAT, cause)
-            });
+            let help = "make a new box with a longer `ttl`";
+            return Err(self.error(ErrorKind::Invalid, WHAT, cause).with_help(help));
         }
         let path = self.path(&format!("zones/{}/instances/{}", listed.region, listed.id));
         let instance: Instance = self.client.json(&Request::get(path.clone(), WHAT)).await?;
@@ -478,43 +452,9 @@ fn split_place(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-#[async_trait]
-impl CloudApi for Gcp {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
-
-    fn choices(&self) -> Vec<(&str, &str)> {
-        vec![("n2-standard-4", "us-central1-a")]
-    }
-
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        let (cause, help) = series::why_not(instance_type, need)?;
-        Some(ProviderError {
-            help: Some(help.to_owned()),
-            ..self.error(ErrorKind::NoKvm, "create a box", cause)
-        })
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "Google deletes the box at its deadline; its two firewall rules, which cost nothing, stay until `twolane reap`"
-            .to_owned()
-    }
-
-    /// The request carries an id, and the name is unique in its zone.
-    fn is_create_repeatable(&self) -> bool {
-        true
-    }
-
-    fn reports_host_key(&self) -> bool {
-        true
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(3)
-    }
-
-    async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
+impl Gcp {
+    /// Returns the zones of the order's region that are open, the wanted one first.
+    async fn zones(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
         let (region, wanted) = split_place(&order.candidate.region);
         let zones: Vec<Zone> = self.pages("zones", "list the zones").await?;
         let is_open = |zone: &&Zone| zone.status == "UP" && zone.deprecated.is_none();
@@ -528,40 +468,25 @@ impl CloudApi for Gcp {
         if names.is_empty() {
             let help = "`gcloud compute zones list` shows those that are there".to_owned();
             let cause = format!("there is no open zone in {}", order.candidate.region);
-            return Err(ProviderError {
-                help: Some(help),
-                ..self.error(ErrorKind::Invalid, "choose a zone", cause)
-            });
+            return Err(self.error(ErrorKind::Invalid, "choose a zone", cause).with_help(help));
         }
         Ok(names)
     }
 
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        self.check(order)?;
-        let [allow, deny] = self.rules(order);
-        try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags)).await?;
-        Ok(Prepared::default())
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        zone: &str,
-        _prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
+    async fn create(&self, order: &Order, zone: String) -> Result<ObservedInstance, ProviderError> {
         let request = Request::new(
             Method::POST,
             self.path(&format!("zones/{zone}/instances")),
             "create a box",
         )
-        .query("requestId", request_id(&order.tags.token, zone))
-        .json(&self.instance(order, zone))
+        .query("requestId", request_id(&order.tags.token, &zone))
+        .json(&self.instance(order, &zone))
         .creates();
         let operation: Operation = self.client.json(&request).await?;
         let listed = Listed {
             kind: ResourceKind::Machine,
             id: order.tags.label.to_string(),
-            region: zone.to_owned(),
+            region: zone,
             tags: Some(order.tags.clone()),
             state: "being made".to_owned(),
             address: None,
@@ -577,6 +502,26 @@ impl CloudApi for Gcp {
             host_key: None,
             operation: Some(operation.name),
         })
+    }
+}
+
+#[async_trait]
+impl CloudApi for Gcp {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let (cause, help) = series::why_not(instance_type, need)?;
+        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+    }
+
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        let [allow, deny] = self.rules(order);
+        let rules = try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags));
+        let (zones, _) = try_join(self.zones(order), rules).await?;
+        let launch = |zone: String| Launch::new(zone.clone(), zone, |zone| self.create(order, zone));
+        Ok(zones.into_iter().map(launch).collect())
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

@@ -9,16 +9,16 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::future::{try_join_all, try_join5};
+use futures::future::{try_join, try_join_all, try_join5};
 use model::{
-    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::ProviderName,
     order::Order,
     selector::Selector,
+    profile::Profile,
     tags::{OURS, Tags},
     time::Timestamp,
     world::{Preflight, Prices},
@@ -57,10 +57,13 @@ const LADDER: [(&str, &str); 5] = [
     ("ccx23", "nbg1"),
 ];
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it";
+
 /// Hetzner Cloud.
 pub struct Hetzner {
     client: Client,
-    name: ProviderName,
+    profile: Profile,
 }
 
 /// What is needed to use Hetzner Cloud.
@@ -78,47 +81,22 @@ pub struct Access {
 impl Hetzner {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new("hetzner").expect("it keeps to the rule");
+        let profile = Profile {
+            // A name is unique in the project: a second create of the same name is refused.
+            is_create_repeatable: true,
+            listing_lag: Duration::from_secs(3),
+            user_data_max: USER_DATA_MAX,
+            ..Profile::new("hetzner", &LADDER, DEAD_MANS_SWITCH)
+        };
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             authorize: Arc::new(Bearer::new(&access.token)),
             dialect: &convert::Words,
             log: access.log,
             time_max: access.time_max,
         })?;
-        Ok(Self { client, name })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause,
-            help: Some(help.to_owned()),
-        }
-    }
-
-    fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        if order.user_data.len() > USER_DATA_MAX {
-            let cause = format!(
-                "the user-data is {} bytes, and Hetzner takes {USER_DATA_MAX}",
-                order.user_data.len()
-            );
-            let help = "shorten [system] in twolane.toml: packages, certificates, tools";
-            return Err(self.error(ErrorKind::Invalid, "create a box", cause, help));
-        }
-        if order.allow.is_empty() {
-            let cause = "no address is named that may reach SSH".to_owned();
-            return Err(self.error(
-                ErrorKind::Invalid,
-                "make the firewall",
-                cause,
-                "name one with --allow-cidr",
-            ));
-        }
-        Ok(())
+        Ok(Self { client, profile })
     }
 
     /// Makes the login key, or finds that an earlier try made it.
@@ -188,10 +166,7 @@ impl Hetzner {
             "`twolane down {}` removes what an earlier run left; else choose another label",
             order.tags.label
         );
-        ProviderError {
-            help: Some(help),
-            ..error
-        }
+        error.with_help(help)
     }
 
     /// Returns those of that exact name, which are one at most.
@@ -241,12 +216,7 @@ impl Hetzner {
         let rows = page.lists.remove(list).unwrap_or_default();
         serde_json::from_value(rows).map_err(|error| {
             let cause = format!("the list of {list} is not what the API describes: {error}");
-            self.error(
-                ErrorKind::Unavailable,
-                operation,
-                cause,
-                "try again later; if it stays, report it",
-            )
+            self.error(ErrorKind::Unavailable, operation, cause).with_help("try again later; if it stays, report it")
         })
     }
 
@@ -279,68 +249,18 @@ fn body_of(key: &str) -> Vec<&str> {
     key.split_whitespace().take(2).collect()
 }
 
-#[async_trait]
-impl CloudApi for Hetzner {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
-
-    fn choices(&self) -> Vec<(&str, &str)> {
-        LADDER.to_vec()
-    }
-
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        need.is_needed().then(|| {
-            let cause =
-                format!("no type of Hetzner Cloud has KVM, {instance_type} included, and the lane needs it");
-            let help =
-                "use `gcp`, `aws`, `ovh` or `local` for that lane; Hetzner serves lanes with kvm = \"none\"";
-            self.error(ErrorKind::NoKvm, "create a box", cause, help)
-        })
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
-            .to_owned()
-    }
-
-    /// Its name is unique in the project: a second create of the same name is refused.
-    fn is_create_repeatable(&self) -> bool {
-        true
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(3)
-    }
-
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        self.check(order)?;
-        let ((), firewall) = futures::future::try_join(self.key(order), self.firewall(order)).await?;
-        Ok(Prepared {
-            ids: [("firewall", firewall.to_string())].into(),
-        })
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
+impl Hetzner {
+    async fn create(&self, order: &Order, firewall: u64) -> Result<ObservedInstance, ProviderError> {
         let name = order.tags.label.as_str();
-        let firewall = prepared.ids.get("firewall").and_then(|id| id.parse().ok());
         let body = CreateServer {
             name,
             server_type: &order.candidate.instance_type,
             image: order.candidate.image.as_deref().unwrap_or(IMAGE),
-            location: place,
+            location: &order.candidate.region,
             ssh_keys: vec![name],
             user_data: &order.user_data,
             labels: order.tags.pairs(),
-            firewalls: firewall
-                .into_iter()
-                .map(|firewall| FirewallRef { firewall })
-                .collect(),
+            firewalls: vec![FirewallRef { firewall }],
             public_net: PublicNetRequest {
                 enable_ipv4: true,
                 enable_ipv6: false,
@@ -352,6 +272,29 @@ impl CloudApi for Hetzner {
             .creates();
         let created: CreatedServer = self.client.json(&request).await?;
         Ok(convert::observed(&created.server, Some(&created.action)))
+    }
+}
+
+#[async_trait]
+impl CloudApi for Hetzner {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        need.is_needed().then(|| {
+            let cause =
+                format!("no type of Hetzner Cloud has KVM, {instance_type} included, and the lane needs it");
+            let help =
+                "use `gcp`, `aws`, `ovh` or `local` for that lane; Hetzner serves lanes with kvm = \"none\"";
+            self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help)
+        })
+    }
+
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        let ((), firewall) = try_join(self.key(order), self.firewall(order)).await?;
+        let launch = Launch::new(&order.candidate.region, firewall, |firewall| self.create(order, firewall));
+        Ok(vec![launch])
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

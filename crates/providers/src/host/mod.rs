@@ -18,6 +18,7 @@ use model::{
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
+    profile::Profile,
     selector::Selector,
     tags::Tags,
     time::Deadline,
@@ -31,6 +32,10 @@ use ssh::Way;
 
 /// The provider's name.
 pub const NAME: &str = "host";
+
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the machine itself takes away all that twolane put there, and gives its lock back, at the \
+     deadline; after a reboot too, and never by powering off";
 
 /// The only instance type there is.
 const AS_IT_IS: &str = "as-it-is";
@@ -68,19 +73,23 @@ impl HostSettings {
 pub struct Host {
     memory: Memory,
     settings: HostSettings,
-    default_region: String,
+    profile: Profile,
 }
 
 impl Host {
     /// Remembers in `state_dir` which box is on which machine. Touches nothing yet.
     pub fn new(state_dir: Utf8PathBuf, settings: HostSettings) -> Self {
+        let region = settings.addresses.first().map(Address::to_string);
+        let choice = (AS_IT_IS, region.as_deref().unwrap_or_default());
         Self {
             memory: Memory::new(state_dir),
-            default_region: settings
-                .addresses
-                .first()
-                .map(Address::to_string)
-                .unwrap_or_default(),
+            profile: Profile {
+                // It was reachable before, and whoever guards its network goes on doing so.
+                has_own_network: false,
+                // What is begun there holds the machine's turn until it ends, and `down` waits for that.
+                can_turn_up_late: false,
+                ..Profile::new(NAME, &[choice], DEAD_MANS_SWITCH)
+            },
             settings,
         }
     }
@@ -317,12 +326,8 @@ fn name() -> ProviderName {
 
 #[async_trait]
 impl Provider for Host {
-    fn default_instance_type(&self) -> &str {
-        AS_IT_IS
-    }
-
-    fn default_region(&self) -> &str {
-        &self.default_region
+    fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
@@ -335,22 +340,6 @@ impl Provider for Host {
         self.destroy(selector)
             .await
             .map_err(|error| error.during("destroy a box"))
-    }
-
-    /// It was reachable before, and whoever guards its network goes on doing so.
-    fn has_own_network(&self) -> bool {
-        false
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the machine itself takes away all that twolane put there, and gives its lock back, at the deadline; after a \
-         reboot too, and never by powering off"
-            .to_owned()
-    }
-
-    /// What is begun there holds the machine's turn until it ends, and `down` waits for that.
-    fn can_turn_up_late(&self) -> bool {
-        false
     }
 
     fn listing(&self) -> Option<&dyn Listing> {

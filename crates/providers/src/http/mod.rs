@@ -134,13 +134,13 @@ impl Client {
             }
             builder.build().map_err(|error| error_chain(&error.without_url()))
         });
-        connections.as_ref().map_err(|why| ProviderError {
-            help: Some("install the package `ca-certificates`, or set SSL_CERT_FILE".to_owned()),
-            ..self.error(
+        connections.as_ref().map_err(|why| {
+            self.error(
                 request,
                 ErrorKind::Invalid,
                 format!("its client cannot be set up: {why}"),
             )
+            .with_help("install the package `ca-certificates`, or set SSL_CERT_FILE")
         })
     }
 
@@ -199,9 +199,9 @@ impl Client {
 
     async fn authorize(&self, request: &Request, built: &mut reqwest::Request) -> Result<(), ProviderError> {
         let outcome = self.settings.authorize.authorize(built).await;
-        outcome.map_err(|why| ProviderError {
-            help: Some(self.settings.dialect.credentials_help().to_owned()),
-            ..self.error(request, ErrorKind::Unauthorized, why)
+        outcome.map_err(|why| {
+            self.error(request, ErrorKind::Unauthorized, why)
+                .with_help(self.settings.dialect.credentials_help())
         })
     }
 

@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join3};
 use model::{
-    cloud::{CloudApi, InstanceState, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::ProviderName,
     order::Order,
+    profile::Profile,
     render::own_firewall::with_own_firewall,
     selector::Selector,
     tag_line,
@@ -62,10 +62,13 @@ const PAGE: usize = 100;
 /// The day on which the most that is paid for the cheapest plan was set.
 const CAP_DAY: &str = "2026-11-23";
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it";
+
 /// Latitude.sh.
 pub struct Latitude {
     client: Client,
-    name: ProviderName,
+    profile: Profile,
     asked_project: Option<String>,
     project: OnceCell<Resource<Project>>,
 }
@@ -87,9 +90,18 @@ pub struct Access {
 impl Latitude {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new(NAME).expect("it keeps to the rule");
+        let profile = Profile {
+            // Host names need not be unique, and there is no token: the same call makes a second box.
+            is_create_repeatable: false,
+            listing_lag: Duration::from_secs(15),
+            // A machine that was not installed beforehand takes 15 to 25 minutes.
+            up_max: |_| Duration::from_secs(30 * 60),
+            // A minute allows 60 requests that read, and a look at all that is ours takes three.
+            look_max: Duration::from_secs(10),
+            ..Profile::new(NAME, &[(CHEAPEST, ANY)], DEAD_MANS_SWITCH)
+        };
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             authorize: Arc::new(Bearer::new(&access.token)),
             dialect: &convert::Words,
@@ -98,20 +110,10 @@ impl Latitude {
         })?;
         Ok(Self {
             client,
-            name,
+            profile,
             asked_project: access.project,
             project: OnceCell::new(),
         })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause,
-            help: Some(help.to_owned()),
-        }
     }
 
     /// Returns a whole list. A short page may be the API's own choice, so that the total counts, or an empty page.
@@ -149,7 +151,7 @@ impl Latitude {
             true => "make a project in the Latitude.sh dashboard".to_owned(),
             false => format!("set LATITUDESH_PROJECT to one of: {}", slugs.join(", ")),
         };
-        let refuse = |cause: String, help: &str| self.error(ErrorKind::Invalid, "be used", cause, help);
+        let refuse = |cause: String, help: &str| self.error(ErrorKind::Invalid, "be used", cause).with_help(help);
         let found = match &self.asked_project {
             Some(asked) => projects
                 .iter()
@@ -195,27 +197,18 @@ impl Latitude {
         let found = stock::choices(&plans, &systems, wanted);
         if found.is_empty() {
             let (cause, help) = stock::why_none(&plans, wanted);
-            return Err(self.error(ErrorKind::NoCapacity, "create a box", cause, &help));
+            return Err(self.error(ErrorKind::NoCapacity, "create a box", cause).with_help(help));
         }
         Ok(found)
     }
 
     fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        let refuse =
-            |cause: &str, help| Err(self.error(ErrorKind::Invalid, "create a box", cause.to_owned(), help));
-        if order.allow.is_empty() {
-            return refuse(
-                "no address is named that may reach SSH",
-                "name one with --allow-cidr",
-            );
+        if !order.user_data.contains("{{") {
+            return Ok(());
         }
-        if order.user_data.contains("{{") {
-            return refuse(
-                "the user-data holds `{{`, which Latitude.sh takes for a template of its own",
-                "keep such braces out of [system] in twolane.toml",
-            );
-        }
-        Ok(())
+        let cause = "the user-data holds `{{`, which Latitude.sh takes for a template of its own";
+        let help = "keep such braces out of [system] in twolane.toml";
+        Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help))
     }
 
     async fn post<T: DeserializeOwned>(
@@ -282,7 +275,7 @@ impl Latitude {
         );
         let help =
             "use a project of the kind `on_demand`, and look at the team's bill in the Latitude.sh dashboard";
-        self.error(ErrorKind::Invalid, "create a box", cause, help)
+        self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
     }
 }
 
@@ -295,81 +288,25 @@ fn wanted<'a>(order: &'a Order) -> Wanted<'a> {
     }
 }
 
-#[async_trait]
-impl CloudApi for Latitude {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
+/// What a create call names.
+#[derive(Clone)]
+struct Prepared<'a> {
+    choice: Choice,
+    project: &'a str,
+    user_data: String,
+    key: String,
+}
 
-    fn choices(&self) -> Vec<(&str, &str)> {
-        vec![(CHEAPEST, ANY)]
-    }
-
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        (need == KvmNeed::Nested).then(|| {
-            let cause = format!("{instance_type} is bare metal, and the lane asks for nested KVM");
-            let help = "use `gcp`, `aws`, `ovh`, `vultr` or `local` for nested KVM";
-            self.error(ErrorKind::NoKvm, "create a box", cause, help)
-        })
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
-            .to_owned()
-    }
-
-    /// Host names need not be unique, and there is no token: the same call makes a second box.
-    fn is_create_repeatable(&self) -> bool {
-        false
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(15)
-    }
-
-    /// A machine that was not installed beforehand takes 15 to 25 minutes.
-    fn up_max(&self, _instance_type: &str) -> Duration {
-        Duration::from_secs(30 * 60)
-    }
-
-    /// A minute allows 60 requests that read, and a look at all that is ours takes three.
-    fn look_max(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-
-    async fn places(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
-        let choices = self.choices(wanted(order)).await?;
-        let place = |choice: Choice| format!("{}/{}", choice.plan, choice.site);
-        Ok(choices.into_iter().map(place).collect())
-    }
-
-    /// The stock is asked before anything is made for a box that is not to be had.
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        self.check(order)?;
-        let project = self.project().await?.id.clone();
-        self.choices(wanted(order)).await?;
-        let (user_data, key) = try_join(self.user_data(order, &project), self.key(order, &project)).await?;
-        Ok(Prepared {
-            ids: [("project", project), ("user_data", user_data), ("key", key)].into(),
-        })
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
-        let (plan, site) = place.split_once('/').unwrap_or((place, ANY));
-        let id = |what: &str| prepared.ids.get(what).map_or("", String::as_str);
+impl Latitude {
+    async fn create(&self, order: &Order, prepared: Prepared<'_>) -> Result<ObservedInstance, ProviderError> {
         let attributes = CreateServer {
-            project: id("project"),
-            plan,
-            site,
+            project: prepared.project,
+            plan: &prepared.choice.plan,
+            site: &prepared.choice.site,
             operating_system: wanted(order).image,
             hostname: &convert::hostname(&order.tags),
-            ssh_keys: vec![id("key")],
-            user_data: id("user_data"),
+            ssh_keys: vec![&prepared.key],
+            user_data: &prepared.user_data,
             billing: "hourly",
         };
         let body = Envelope {
@@ -392,6 +329,35 @@ impl CloudApi for Latitude {
             state: InstanceState::Pending,
             ..seen
         })
+    }
+}
+
+#[async_trait]
+impl CloudApi for Latitude {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        (need == KvmNeed::Nested).then(|| {
+            let cause = format!("{instance_type} is bare metal, and the lane asks for nested KVM");
+            let help = "use `gcp`, `aws`, `ovh`, `vultr` or `local` for nested KVM";
+            self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help)
+        })
+    }
+
+    /// The stock is asked before anything is made for a box that is not to be had.
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        self.check(order)?;
+        let project = self.project().await?.id.as_str();
+        let choices = self.choices(wanted(order)).await?;
+        let (user_data, key) = try_join(self.user_data(order, project), self.key(order, project)).await?;
+        let launch = |choice: Choice| {
+            let place = format!("{} at {}", choice.plan, choice.site);
+            let prepared = Prepared { choice, project, user_data: user_data.clone(), key: key.clone() };
+            Launch::new(place, prepared, |prepared| self.create(order, prepared))
+        };
+        Ok(choices.into_iter().map(launch).collect())
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

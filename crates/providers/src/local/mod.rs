@@ -24,6 +24,7 @@ use model::{
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
+    profile::Profile,
     selector::Selector,
     time::Deadline,
     world::{Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
@@ -65,6 +66,10 @@ pub struct LocalSettings {
     pub programs: Programs,
 }
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "it is a process of this machine and ends with it; if only twolane dies, a watchdog process \
+     beside the box's QEMU kills it at the deadline and deletes its disk";
+
 /// Gives boxes on this machine.
 #[derive(Debug)]
 pub struct Local {
@@ -72,6 +77,7 @@ pub struct Local {
     cache_dir: Utf8PathBuf,
     settings: LocalSettings,
     probe: accel::Probe,
+    profile: Profile,
 }
 
 impl Local {
@@ -83,6 +89,12 @@ impl Local {
             cache_dir: absolute(cache_dir),
             settings,
             probe: accel::Probe::default(),
+            profile: Profile {
+                has_own_network: false,
+                // A box is made within this process: what its death left is there to be found at once.
+                can_turn_up_late: false,
+                ..Profile::new(NAME, &[(instance_type::DEFAULT, REGION)], DEAD_MANS_SWITCH)
+            },
         }
     }
 
@@ -191,12 +203,8 @@ impl Local {
 
 #[async_trait]
 impl Provider for Local {
-    fn default_instance_type(&self) -> &str {
-        instance_type::DEFAULT
-    }
-
-    fn default_region(&self) -> &str {
-        REGION
+    fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
@@ -243,21 +251,6 @@ impl Provider for Local {
             Ok(_) => return None,
         };
         Some(refusal.during("create a box"))
-    }
-
-    fn has_own_network(&self) -> bool {
-        false
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "it is a process of this machine and ends with it; if only twolane dies, a watchdog process beside the box's QEMU \
-         kills it at the deadline and deletes its disk"
-            .to_owned()
-    }
-
-    /// A box is made within this process: what its death left is there to be found at once.
-    fn can_turn_up_late(&self) -> bool {
-        false
     }
 
     fn listing(&self) -> Option<&dyn Listing> {

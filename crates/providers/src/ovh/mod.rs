@@ -12,13 +12,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::try_join;
 use model::{
-    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::ProviderName,
     order::Order,
+    profile::Profile,
     render::own_firewall::with_own_firewall,
     selector::Selector,
     tag_line,
@@ -70,6 +70,9 @@ const LADDER: [(&str, &str); 5] = [
     ("b3-16", "BHS5"),
 ];
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it";
+
 /// OVHcloud's Public Cloud.
 pub struct Ovh {
     /// Signs what it sends.
@@ -77,7 +80,7 @@ pub struct Ovh {
     /// Asks for the time, unsigned.
     unsigned: Client,
     clock: Arc<ServerClock>,
-    name: ProviderName,
+    profile: Profile,
     project: String,
     /// Whether prices are those of the table, which are in euros.
     is_europe: bool,
@@ -118,7 +121,14 @@ impl Authorize for Nobody {
 impl Ovh {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new(NAME).expect("it keeps to the rule");
+        let profile = Profile {
+            // Names need not be unique, and there is no token: the same call makes a second box.
+            is_create_repeatable: false,
+            listing_lag: Duration::from_secs(10),
+            // Bare metal takes its time; how much nobody has recorded.
+            up_max: |instance_type| Duration::from_secs(if is_metal(instance_type) { 30 * 60 } else { 10 * 60 }),
+            ..Profile::new(NAME, &LADDER, DEAD_MANS_SWITCH)
+        };
         let known = ENDPOINTS.iter().find(|(name, _)| *name == access.endpoint);
         let endpoint = known.map_or(access.endpoint.clone(), |(_, url)| (*url).to_owned());
         let clock = Arc::<ServerClock>::default();
@@ -129,35 +139,22 @@ impl Ovh {
             clock: clock.clone(),
         };
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: endpoint.clone(),
             authorize: Arc::new(signer),
             dialect: &convert::Words,
             log: access.log,
             time_max: access.time_max,
         })
-        .map_err(|error| ProviderError {
-            help: Some("set OVH_ENDPOINT to ovh-eu, ovh-ca or ovh-us".to_owned()),
-            ..error
-        })?;
+        .map_err(|error| error.with_help("set OVH_ENDPOINT to ovh-eu, ovh-ca or ovh-us"))?;
         Ok(Self {
             unsigned: client.at(&endpoint, Arc::new(Nobody))?,
             client,
             clock,
-            name,
+            profile,
             project: access.project.trim().to_owned(),
             is_europe: access.endpoint != "ovh-ca" && access.endpoint != "ovh-us",
         })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause,
-            help: Some(help.to_owned()),
-        }
     }
 
     /// Returns the path of something in the project.
@@ -190,18 +187,13 @@ impl Ovh {
     }
 
     fn check(&self, order: &Order) -> Result<(), ProviderError> {
-        if order.allow.is_empty() {
-            let cause = "no address is named that may reach SSH".to_owned();
-            let help = "name one with --allow-cidr";
-            return Err(self.error(ErrorKind::Invalid, "create a box", cause, help));
-        }
         let length = user_data(order).len();
         if length <= USER_DATA_MAX {
             return Ok(());
         }
         let cause = format!("the user-data is {length} bytes, and OVHcloud takes {USER_DATA_MAX}");
         let help = "shorten [system] in twolane.toml: packages, certificates, tools";
-        Err(self.error(ErrorKind::Invalid, "create a box", cause, help))
+        Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help))
     }
 
     async fn flavors(&self, region: Option<&str>) -> Result<Vec<Flavor>, ProviderError> {
@@ -223,7 +215,7 @@ impl Ovh {
         let Some(flavor) = found else {
             return Err(self.not_sold(instance_type, region).await?);
         };
-        let refuse = |kind, cause| Err(self.error(kind, "create a box", cause, OTHER));
+        let refuse = |kind, cause| Err(self.error(kind, "create a box", cause).with_help(OTHER));
         if flavor.quota <= 0 {
             let cause = format!("the project's quota in {region} does not allow another {instance_type}");
             return refuse(ErrorKind::QuotaReached, cause);
@@ -246,14 +238,14 @@ impl Ovh {
         Ok(if !regions.contains(region) {
             let cause = format!("the project has no region {region}, or it is not switched on");
             let help = format!("it has {}", list(regions));
-            self.error(ErrorKind::Invalid, operation, cause, &help)
+            self.error(ErrorKind::Invalid, operation, cause).with_help(help)
         } else if selling.is_empty() {
             let cause = format!("OVHcloud sells no type {instance_type} to this project");
-            self.error(ErrorKind::Invalid, operation, cause, "the default is b3-16")
+            self.error(ErrorKind::Invalid, operation, cause).with_help("the default is b3-16")
         } else {
             let cause = format!("{region} does not sell {instance_type}");
             let help = format!("these do: {}", list(selling));
-            self.error(ErrorKind::NoCapacity, operation, cause, &help)
+            self.error(ErrorKind::NoCapacity, operation, cause).with_help(help)
         })
     }
 
@@ -277,7 +269,7 @@ impl Ovh {
             let mut names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
             names.sort_unstable();
             let help = format!("it has: {}", names.join(", "));
-            self.error(ErrorKind::Invalid, "create a box", cause, &help)
+            self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
         })
     }
 
@@ -321,7 +313,7 @@ impl Ovh {
         );
         let help =
             "look at the project's bill in the OVHcloud manager, and at its support if a month is on it";
-        self.error(ErrorKind::Invalid, "create a box", cause, help)
+        self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
     }
 }
 
@@ -343,14 +335,41 @@ fn body_of(key: &str) -> Vec<&str> {
     key.split_whitespace().take(2).collect()
 }
 
+/// The ids that a create call names.
+#[derive(Clone)]
+struct Prepared {
+    flavor: String,
+    image: String,
+    key: String,
+}
+
+impl Ovh {
+    async fn create(&self, order: &Order, prepared: Prepared) -> Result<ObservedInstance, ProviderError> {
+        let body = CreateInstance {
+            name: &tag_line::write(&order.tags),
+            region: &order.candidate.region,
+            flavor_id: &prepared.flavor,
+            image_id: &prepared.image,
+            ssh_key_id: &prepared.key,
+            user_data: &user_data(order),
+            monthly_billing: false,
+        };
+        let request = Request::new(Method::POST, self.path("instance"), "create a box")
+            .json(&body)
+            .creates();
+        let instance: Instance = self.json(&request).await?;
+        let seen = convert::observed(&instance, Some(&order.candidate.instance_type));
+        if convert::is_monthly(&instance) {
+            return Err(self.undo_monthly(&seen.listed).await);
+        }
+        Ok(seen)
+    }
+}
+
 #[async_trait]
 impl CloudApi for Ovh {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
-
-    fn choices(&self) -> Vec<(&str, &str)> {
-        LADDER.to_vec()
+    fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
@@ -364,64 +383,17 @@ impl CloudApi for Ovh {
             KvmNeed::None | KvmNeed::Required | KvmNeed::Nested | KvmNeed::Metal => return None,
         };
         let help = "use bm-s1 for bare metal, b3-16 for nested KVM";
-        Some(self.error(ErrorKind::NoKvm, "create a box", cause, help))
+        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
     }
 
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
-            .to_owned()
-    }
-
-    /// Names need not be unique, and there is no token: the same call makes a second box.
-    fn is_create_repeatable(&self) -> bool {
-        false
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-
-    /// Bare metal takes its time; how much nobody has recorded.
-    fn up_max(&self, instance_type: &str) -> Duration {
-        let minutes = if is_metal(instance_type) { 30 } else { 10 };
-        Duration::from_secs(minutes * 60)
-    }
-
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
         self.check(order)?;
         let region = order.candidate.region.as_str();
         let flavor = self.flavor(&order.candidate.instance_type, region).await?;
         let (image, key) = try_join(self.image(order, &flavor), self.key(order, region)).await?;
-        Ok(Prepared {
-            ids: [("flavor", flavor.id), ("image", image), ("key", key)].into(),
-        })
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
-        let id = |what: &str| prepared.ids.get(what).map_or("", String::as_str);
-        let body = CreateInstance {
-            name: &tag_line::write(&order.tags),
-            region: place,
-            flavor_id: id("flavor"),
-            image_id: id("image"),
-            ssh_key_id: id("key"),
-            user_data: &user_data(order),
-            monthly_billing: false,
-        };
-        let request = Request::new(Method::POST, self.path("instance"), "create a box")
-            .json(&body)
-            .creates();
-        let instance: Instance = self.json(&request).await?;
-        let seen = convert::observed(&instance, Some(&order.candidate.instance_type));
-        if convert::is_monthly(&instance) {
-            return Err(self.undo_monthly(&seen.listed).await);
-        }
-        Ok(seen)
+        let prepared = Prepared { flavor: flavor.id, image, key };
+        let launch = Launch::new(region, prepared, |prepared| self.create(order, prepared));
+        Ok(vec![launch])
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {

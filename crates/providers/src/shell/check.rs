@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use camino::Utf8Path;
-use model::{config::PROVIDERS, name::ProviderName};
+use model::{candidate::Fallback, name::ProviderName};
 use serde::Serialize;
 
 use super::{ShellSettings, address::shown, dry, statement::is_declaration};
@@ -55,6 +55,9 @@ pub struct Checked {
     pub default_instance_type: String,
     /// What it takes when nobody says where.
     pub default_region: String,
+    /// Both of these.
+    #[serde(skip)]
+    pub(crate) default: Fallback,
     /// What was checked.
     #[serde(skip)]
     pub(crate) text: String,
@@ -90,6 +93,10 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
     let default_region = mistakes.keep(default(&bash, &unix, DEFAULT_REGION, settings.read_max));
     match (provider, default_instance_type, default_region) {
         (Some(provider), Some(default_instance_type), Some(default_region)) => Ok(Checked {
+            default: Fallback {
+                instance_type: default_instance_type.clone(),
+                region: default_region.clone(),
+            },
             provider,
             default_instance_type,
             default_region,
@@ -115,7 +122,7 @@ pub fn name_of(file: &Utf8Path) -> Result<ProviderName, Mistake> {
             shown(name)
         )));
     };
-    if PROVIDERS.contains(&stem) {
+    if crate::names().any(|name| name.as_str() == stem) {
         return Err(refuse(format!("`{stem}` is a provider that is built in")));
     }
     ProviderName::new(stem)

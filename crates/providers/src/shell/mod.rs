@@ -15,11 +15,13 @@ use std::{io::Write, net::IpAddr, os::unix::fs::OpenOptionsExt, sync::OnceLock, 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
+    candidate::Fallback,
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Machine, ResourceKind},
     name::{Label, ProviderName, RunId},
     order::Order,
+    profile::Profile,
     selector::Selector,
     world::{Finding, Preflight, Progress, Provider},
 };
@@ -61,10 +63,14 @@ impl Default for ShellSettings {
     }
 }
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "only by its own timer, which powers it off at its deadline; twolane cannot list what an \
+     adapter makes, and whether a box that is off still costs something is its provider's word";
+
 /// Gives boxes by way of an adapter. The file is not read before something is asked of it.
 #[derive(Debug)]
 pub struct Shell {
-    name: ProviderName,
+    profile: Profile,
     file: Utf8PathBuf,
     state_dir: Utf8PathBuf,
     settings: ShellSettings,
@@ -82,7 +88,12 @@ impl Shell {
     pub fn new(file: &Utf8Path, state_dir: &Utf8Path, settings: ShellSettings) -> Result<Self, Mistake> {
         let absolute = |path: &Utf8Path| camino::absolute_utf8(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self {
-            name: name_of(file)?,
+            profile: Profile {
+                // What a failed `provider_up` asked for may turn up after the first `provider_down`: then the second
+                // takes it.
+                listing_lag: settings.settling,
+                ..Profile::new(name_of(file)?.as_str(), &[], DEAD_MANS_SWITCH)
+            },
             file: absolute(file),
             state_dir: absolute(state_dir),
             settings,
@@ -92,7 +103,7 @@ impl Shell {
 
     /// Returns the name of the provider.
     pub fn name(&self) -> &ProviderName {
-        &self.name
+        &self.profile.name
     }
 
     /// Holds the file to the contract, once.
@@ -125,7 +136,7 @@ impl Shell {
     }
 
     fn directory_of(&self, label: &Label) -> BoxDir {
-        BoxDir::named(&self.state_dir, label, &record::directory(&self.name))
+        BoxDir::named(&self.state_dir, label, &record::directory(self.name()))
     }
 
     async fn make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, LocalError> {
@@ -340,7 +351,7 @@ impl Shell {
     async fn end_all(&self, progress: &dyn Progress) -> Result<Vec<Gone>, LocalError> {
         let ready = self.ready(&self.file).await?;
         let mut known = Vec::new();
-        for label in record::labels(&self.state_dir, &self.name)? {
+        for label in record::labels(&self.state_dir, self.name())? {
             if let Some(lock) = self.directory_of(&label).lock().await? {
                 let record = Record::of(lock.directory())?;
                 if record.as_ref().is_none_or(|record| record.file == self.file) {
@@ -363,7 +374,7 @@ impl Shell {
         let label = &record.label;
         Machine {
             label: label.clone(),
-            provider: self.name.clone(),
+            provider: self.profile.name.clone(),
             id: label.to_string(),
             region: record.region.clone(),
             instance_type: record.instance_type.clone(),
@@ -377,7 +388,7 @@ impl Shell {
     fn during(&self, error: LocalError, operation: &str) -> ProviderError {
         ProviderError {
             kind: error.kind,
-            provider: self.name.clone(),
+            provider: self.profile.name.clone(),
             operation: operation.to_owned(),
             cause: error.cause,
             help: error.help,
@@ -394,15 +405,13 @@ const LAST_LINE: &str = "the last line on standard output is the address and not
 
 #[async_trait]
 impl Provider for Shell {
-    /// Empty where the file is broken: `refuse` says so.
-    fn default_instance_type(&self) -> &str {
-        self.checked()
-            .map_or("", |checked| checked.default_instance_type.as_str())
+    fn profile(&self) -> &Profile {
+        &self.profile
     }
 
-    fn default_region(&self) -> &str {
+    fn choices(&self) -> &[Fallback] {
         self.checked()
-            .map_or("", |checked| checked.default_region.as_str())
+            .map_or(&[], |checked| std::slice::from_ref(&checked.default))
     }
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
@@ -426,19 +435,8 @@ impl Provider for Shell {
         Some(self.during(broken(&self.file, mistakes), "be used"))
     }
 
-    fn dead_mans_switch(&self) -> String {
-        "only by its own timer, which powers it off at its deadline; twolane cannot list what an adapter makes, and whether \
-         a box that is off still costs something is its provider's word"
-            .to_owned()
-    }
-
     fn preflight(&self) -> Option<&dyn Preflight> {
         Some(self)
-    }
-
-    /// What a failed `provider_up` asked for may turn up after the first `provider_down`: then the second takes it.
-    fn listing_lag(&self) -> Duration {
-        self.settings.settling
     }
 }
 
@@ -448,7 +446,7 @@ impl Preflight for Shell {
     async fn preflight(&self, _instance_type: &str, _region: &str, _need: KvmNeed) -> Vec<Finding> {
         let error = self.ready(&self.file).await.err();
         vec![Finding {
-            what: format!("adapter {}", self.name),
+            what: format!("adapter {}", self.name()),
             is_good: error.is_none(),
             found: error.as_ref().map_or_else(
                 || format!("{} keeps to the contract", self.file),

@@ -14,13 +14,13 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join_all, try_join3};
 use model::{
-    cloud::{CloudApi, ObservedInstance, Prepared, Retag},
+    cloud::{CloudApi, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
-    name::ProviderName,
     order::Order,
+    profile::{Profile, Ranges},
     render::own_firewall::with_own_firewall,
     selector::Selector,
     tags::{self, Tags},
@@ -59,10 +59,13 @@ const LADDER: [(&str, &str); 5] = [
     (plans::METAL, "ams"),
 ];
 
+/// What ends a box if this machine is lost.
+const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it";
+
 /// Vultr.
 pub struct Vultr {
     client: Client,
-    name: ProviderName,
+    profile: Profile,
 }
 
 /// What is needed to use Vultr.
@@ -80,53 +83,36 @@ pub struct Access {
 impl Vultr {
     /// Makes a client of the API. Sends nothing.
     pub fn new(access: Access) -> Result<Self, ProviderError> {
-        let name = ProviderName::new("vultr").expect("it keeps to the rule");
+        let profile = Profile {
+            // There is neither a token nor a unique name: a second create makes a second box.
+            is_create_repeatable: false,
+            listing_lag: Duration::from_secs(5),
+            ranges: Ranges::Ipv4,
+            // Three of 37 bare-metal boxes that others measured took half an hour.
+            up_max: |plan| Duration::from_secs(if plans::is_metal(plan) { 35 * 60 } else { 10 * 60 }),
+            ..Profile::new("vultr", &LADDER, DEAD_MANS_SWITCH)
+        };
         let client = Client::new(Settings {
-            provider: name.clone(),
+            provider: profile.name.clone(),
             endpoint: access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             authorize: Arc::new(Bearer::new(&access.token)),
             dialect: &convert::Words,
             log: access.log,
             time_max: access.time_max,
         })?;
-        Ok(Self { client, name })
-    }
-
-    fn error(&self, kind: ErrorKind, operation: &str, cause: String, help: &str) -> ProviderError {
-        ProviderError {
-            kind,
-            provider: self.name.clone(),
-            operation: operation.to_owned(),
-            cause,
-            help: Some(help.to_owned()),
-        }
-    }
-
-    /// Returns the ranges that may reach SSH. A box has no IPv6 address.
-    fn ranges(&self, order: &Order) -> Result<Vec<(Ipv4Addr, u8)>, ProviderError> {
-        let range = |text: &String| {
-            let (address, bits) = text.split_once('/')?;
-            Some((address.parse().ok()?, bits.parse().ok()?))
-        };
-        let ranges: Vec<_> = order.allow.iter().filter_map(range).collect();
-        if ranges.is_empty() {
-            let cause = "no IPv4 address is named that may reach SSH".to_owned();
-            let help = "name one with --allow-cidr";
-            return Err(self.error(ErrorKind::Invalid, "make the firewall", cause, help));
-        }
-        Ok(ranges)
+        Ok(Self { client, profile })
     }
 
     /// Returns the id of the operating system that is asked for by name or by id.
-    async fn os(&self, order: &Order) -> Result<String, ProviderError> {
+    async fn os(&self, order: &Order) -> Result<u64, ProviderError> {
         const WHAT: &str = "look up the operating system";
         let wanted = order.candidate.image.as_deref().unwrap_or(OS);
-        if wanted.parse::<u64>().is_ok() {
-            return Ok(wanted.to_owned());
+        if let Ok(id) = wanted.parse() {
+            return Ok(id);
         }
         let known: Vec<Os> = self.all("os", "os", WHAT).await?;
         if let Some(found) = known.iter().find(|os| os.name == wanted) {
-            return Ok(found.id.to_string());
+            return Ok(found.id);
         }
         let alike: Vec<_> = known
             .iter()
@@ -135,7 +121,7 @@ impl Vultr {
             .collect();
         let cause = format!("there is no operating system `{wanted}`");
         let help = format!("write `image` as one of: {}", alike.join(", "));
-        Err(self.error(ErrorKind::Invalid, WHAT, cause, &help))
+        Err(self.error(ErrorKind::Invalid, WHAT, cause).with_help(help))
     }
 
     /// Makes the login key, or finds that an earlier try made it. Names need not be unique.
@@ -260,10 +246,7 @@ impl Vultr {
             return error;
         };
         let help = format!("{}; or use another plan", places(&found));
-        ProviderError {
-            help: Some(help),
-            ..error
-        }
+        error.with_help(help)
     }
 }
 
@@ -318,81 +301,43 @@ fn path_of(listed: &Listed) -> Option<String> {
     Some(format!("/{list}/{}", listed.id))
 }
 
-#[async_trait]
-impl CloudApi for Vultr {
-    fn name(&self) -> &ProviderName {
-        &self.name
-    }
+/// The ids that a create call names.
+#[derive(Clone)]
+struct Prepared {
+    os: u64,
+    key: String,
+    group: Option<String>,
+}
 
-    fn choices(&self) -> Vec<(&str, &str)> {
-        LADDER.to_vec()
-    }
+/// Returns the ranges that may reach SSH. A box has no IPv6 address.
+fn ranges(order: &Order) -> Vec<(Ipv4Addr, u8)> {
+    let range = |text: &String| {
+        let (address, bits) = text.split_once('/')?;
+        Some((address.parse().ok()?, bits.parse().ok()?))
+    };
+    order.allow.iter().filter_map(range).collect()
+}
 
-    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
-        let unfit = plans::why_not(instance_type, need)?;
-        Some(self.error(unfit.kind, "create a box", unfit.why, &unfit.help))
-    }
-
-    fn dead_mans_switch(&self) -> String {
-        "the box powers itself off at its deadline, which does not stop the bill: `twolane reap` has to delete it"
-            .to_owned()
-    }
-
-    /// There is neither a token nor a unique name: a second create makes a second box.
-    fn is_create_repeatable(&self) -> bool {
-        false
-    }
-
-    fn listing_lag(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
-    /// Three of 37 bare-metal boxes that others measured took half an hour.
-    fn up_max(&self, instance_type: &str) -> Duration {
-        let minutes = if plans::is_metal(instance_type) { 35 } else { 10 };
-        Duration::from_secs(minutes * 60)
-    }
-
-    async fn prepare(&self, order: &Order) -> Result<Prepared, ProviderError> {
-        let ranges = self.ranges(order)?;
-        let group = async {
-            // Bare metal takes no firewall group.
-            match plans::is_metal(&order.candidate.instance_type) {
-                true => Ok(None),
-                false => self.group(order, &ranges).await.map(Some),
-            }
-        };
-        let (os, key, group) = try_join3(self.os(order), self.key(order), group).await?;
-        let ids = [("os", Some(os)), ("key", Some(key)), ("firewall", group)];
-        let ids = ids.into_iter().filter_map(|(what, id)| Some((what, id?)));
-        Ok(Prepared { ids: ids.collect() })
-    }
-
-    async fn create(
-        &self,
-        order: &Order,
-        place: &str,
-        prepared: &Prepared,
-    ) -> Result<ObservedInstance, ProviderError> {
+impl Vultr {
+    async fn create(&self, order: &Order, prepared: Prepared) -> Result<ObservedInstance, ProviderError> {
         let (plan, name) = (order.candidate.instance_type.as_str(), order.tags.label.as_str());
-        let id = |what: &str| prepared.ids.get(what).map(String::as_str);
         let user_data = match plans::is_metal(plan) {
             true => STANDARD.encode(with_own_firewall(&order.user_data, &order.allow)),
             false => STANDARD.encode(&order.user_data),
         };
         let body = CreateServer {
-            region: place,
+            region: &order.candidate.region,
             plan,
-            os_id: id("os").and_then(|id| id.parse().ok()).unwrap_or_default(),
+            os_id: prepared.os,
             label: name,
             hostname: name,
             tags: convert::words(&order.tags),
-            sshkey_id: id("key").into_iter().collect(),
+            sshkey_id: vec![&prepared.key],
             user_data,
             user_scheme: "root",
             activation_email: false,
             enable_ipv6: false,
-            virtual_only: id("firewall").map(|firewall_group_id| VirtualOnly {
+            virtual_only: prepared.group.as_deref().map(|firewall_group_id| VirtualOnly {
                 firewall_group_id,
                 backups: "disabled",
                 ddos_protection: false,
@@ -406,6 +351,32 @@ impl CloudApi for Vultr {
             Err(error) if error.kind == ErrorKind::NoCapacity => Err(self.with_places(error, plan).await),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[async_trait]
+impl CloudApi for Vultr {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
+        let unfit = plans::why_not(instance_type, need)?;
+        Some(self.error(unfit.kind, "create a box", unfit.why).with_help(unfit.help))
+    }
+
+    async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
+        let group = async {
+            // Bare metal takes no firewall group.
+            match plans::is_metal(&order.candidate.instance_type) {
+                true => Ok(None),
+                false => self.group(order, &ranges(order)).await.map(Some),
+            }
+        };
+        let (os, key, group) = try_join3(self.os(order), self.key(order), group).await?;
+        let prepared = Prepared { os, key, group };
+        let launch = Launch::new(&order.candidate.region, prepared, |prepared| self.create(order, prepared));
+        Ok(vec![launch])
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
@@ -461,7 +432,7 @@ impl CloudApi for Vultr {
         let Some(path) = path_of(listed) else {
             let cause = format!("Vultr has no {} of ours", listed.kind);
             let help = "look for it in the Vultr console";
-            return Err(self.error(ErrorKind::Invalid, "destroy", cause, help));
+            return Err(self.error(ErrorKind::Invalid, "destroy", cause).with_help(help));
         };
         let request = Request::new(Method::DELETE, path, "destroy");
         self.client.send(&request).await?;

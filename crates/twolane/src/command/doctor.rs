@@ -123,10 +123,9 @@ fn wishes(
 }
 
 fn is_fallback(candidate: &Candidate, providers: &Providers) -> bool {
-    let fallbacks = providers
-        .get(&candidate.provider)
-        .map(|known| known.provider.fallbacks());
-    fallbacks.into_iter().flatten().any(|fallback| {
+    let known = providers.get(&candidate.provider);
+    let choices = known.map_or(&[][..], |known| known.provider.choices());
+    choices.iter().skip(1).any(|fallback| {
         fallback.instance_type == candidate.instance_type && fallback.region == candidate.region
     })
 }
@@ -142,7 +141,7 @@ async fn look(name: &ProviderName, known: &KnownProvider, wishes: Option<&Vec<Wi
         return Vec::new();
     };
     let default = || {
-        let (instance_type, region) = (provider.default_instance_type(), provider.default_region());
+        let (instance_type, region) = provider.default_choice();
         vec![(instance_type.to_owned(), region.to_owned(), KvmNeed::default())]
     };
     let wishes = wishes

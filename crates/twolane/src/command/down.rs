@@ -129,7 +129,7 @@ async fn all(context: &Context, world: &World) -> Result<Found> {
         let is_local = world
             .providers
             .get(at)
-            .is_some_and(|provider| !provider.has_own_network());
+            .is_some_and(|provider| !provider.profile().has_own_network);
         is_local || here.as_ref().is_some_and(|here| here.is_of(&tags.owner))
     };
     let mut others = BTreeSet::new();

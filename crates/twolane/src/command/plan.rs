@@ -109,7 +109,7 @@ impl<'a> Shown<'a> {
                     price,
                     dead_mans_switch: providers
                         .get(&candidate.provider)
-                        .map(|known| known.provider.dead_mans_switch()),
+                        .map(|known| known.provider.profile().dead_mans_switch.clone()),
                 }
             })
         };

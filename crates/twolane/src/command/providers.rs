@@ -36,14 +36,14 @@ impl<'a> Row<'a> {
         let provider = &known.provider;
         Self {
             provider: name,
-            default_instance_type: provider.default_instance_type().to_owned(),
-            default_region: provider.default_region().to_owned(),
+            default_instance_type: provider.default_choice().0.to_owned(),
+            default_region: provider.default_choice().1.to_owned(),
             lists: provider.listing().is_some(),
             preflight: provider.preflight().is_some(),
             prices: provider.prices().is_some(),
             console: provider.console().is_some(),
             own_deadline: provider.own_deadline().is_some(),
-            dead_mans_switch: provider.dead_mans_switch(),
+            dead_mans_switch: provider.profile().dead_mans_switch.clone(),
             missing: known.missing.as_ref(),
         }
     }

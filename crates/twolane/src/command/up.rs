@@ -79,7 +79,7 @@ fn show(context: &Context, lane: &str, machine: &Machine, deadline: Deadline, wo
         dead_mans_switch: world
             .providers
             .get(&machine.provider)
-            .map(|provider| provider.dead_mans_switch()),
+            .map(|provider| provider.profile().dead_mans_switch.clone()),
     };
     if context.style.is_json {
         return context.style.line(&document);

@@ -131,8 +131,8 @@ impl RealBoxes {
         Order {
             candidate: Candidate {
                 provider: ProviderName::new(local::NAME).unwrap(),
-                region: self.local.default_region().to_owned(),
-                instance_type: self.local.default_instance_type().to_owned(),
+                region: self.local.default_choice().1.to_owned(),
+                instance_type: self.local.default_choice().0.to_owned(),
                 image: None,
                 disk_gb: None,
             },

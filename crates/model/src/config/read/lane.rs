@@ -113,9 +113,11 @@ impl Reader<'_> {
 
     /// Reads the name of a provider that exists.
     pub(super) fn provider(&self, value: &Value<'_>) -> Option<crate::name::ProviderName> {
-        let names = self.around.provider_names();
-        let words: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
-        let name = value.word(&words)?;
+        let words: Vec<_> = self.around.provider_names().map(|name| (name, name)).collect();
+        let name = match words.is_empty() {
+            true => value.read(&rules::PROVIDER_WORD)?,
+            false => value.word(&words)?.to_owned(),
+        };
         crate::name::ProviderName::new(name).ok()
     }
 }

@@ -9,7 +9,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use toml::{
     Spanned,
@@ -249,18 +249,17 @@ impl Reader<'_> {
     }
 
     fn endpoints(&self, table: &Table<'_>) -> BTreeMap<ProviderName, String> {
-        let known = self.around.provider_names();
         let mut endpoints = BTreeMap::new();
         for (name, span, value) in table.named(&rules::PROVIDER_WORD) {
             let url = value.read(&rules::URL);
             match ProviderName::new(name.as_str()) {
-                Ok(provider) if known.contains(name.as_str()) => {
+                Ok(provider) if self.around.has_provider(&name) => {
                     endpoints.extend(url.map(|url| (provider, url)));
                 }
                 _ => self.mistakes.add(
                     span,
                     format!("there is no provider `{name}`"),
-                    suggest(&name, known.iter().copied()),
+                    suggest(&name, self.around.provider_names()),
                 ),
             }
         }
@@ -273,16 +272,13 @@ impl Reader<'_> {
     }
 }
 
-/// The providers that are built in.
-pub const PROVIDERS: [&str; 10] = [
-    "local", "host", "aws", "azure", "equinix", "gcp", "hetzner", "latitude", "ovh", "vultr",
-];
-
 impl Around {
-    fn provider_names(&self) -> BTreeSet<&str> {
-        PROVIDERS
-            .into_iter()
-            .chain(self.adapters.iter().map(ProviderName::as_str))
-            .collect()
+    /// Returns whether there is a provider of that name, as far as is known.
+    fn has_provider(&self, name: &str) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|known| known.as_str() == name)
+    }
+
+    fn provider_names(&self) -> impl Iterator<Item = &str> {
+        self.providers.iter().map(ProviderName::as_str)
     }
 }

@@ -10,9 +10,13 @@ use crate::{
 const WHOLE: &str = include_str!("testdata/whole.toml");
 const WRONG: &str = include_str!("testdata/wrong.toml");
 
+const PROVIDERS: [&str; 11] = [
+    "local", "host", "aws", "azure", "equinix", "gcp", "hetzner", "latitude", "ovh", "vultr", "acme",
+];
+
 fn around() -> Around {
     Around {
-        adapters: BTreeSet::from([ProviderName::new("acme").unwrap()]),
+        providers: PROVIDERS.map(|name| ProviderName::new(name).unwrap()).into(),
         name: "My Project".to_owned(),
     }
 }

@@ -1,0 +1,134 @@
+//! The clouds that there are, with what the environment holds for each.
+
+use model::name::ProviderName;
+
+use crate::{
+    CLOUDS,
+    environment::{CloudAccess, Environment, provider_name},
+};
+
+/// The providers that are no clouds.
+const OTHERS: [&str; 3] = ["local", "host", "equinix"];
+
+/// Returns the names of all providers that are built in.
+pub fn names() -> impl Iterator<Item = ProviderName> {
+    let clouds = CLOUDS.iter().map(|entry| entry.name);
+    OTHERS.into_iter().chain(clouds).map(provider_name)
+}
+
+/// Returns every cloud, by name, each with what is missing to use it. Sends nothing.
+pub fn from_environment(environment: &Environment<'_>) -> Vec<CloudAccess> {
+    CLOUDS.iter().map(|entry| entry.known(environment)).collect()
+}
+
+/// Returns the address at which a cloud's API answers, where the environment names another than the vendor's own: that of a
+/// proxy, or of a fake in a test.
+pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let environment = Environment {
+        variable,
+        machine: None,
+        log: None,
+    };
+    let entry = CLOUDS.iter().find(|entry| entry.name == provider.as_str())?;
+    environment
+        .first(entry.endpoint)
+        .filter(|endpoint| endpoint.contains("://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(variables: &[(&str, &str)]) -> Vec<CloudAccess> {
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        from_environment(&Environment {
+            variable: &variable,
+            machine: None,
+            log: None,
+        })
+    }
+
+    fn usable(variables: &[(&str, &str)]) -> Vec<String> {
+        known(variables)
+            .into_iter()
+            .filter(|known| known.missing.is_none())
+            .map(|known| known.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_cloud_is_usable_with_its_credentials() {
+        assert_eq!(usable(&[]), Vec::<String>::new());
+        assert_eq!(usable(&[("HCLOUD_TOKEN", " ")]), Vec::<String>::new());
+        assert_eq!(usable(&[("HCLOUD_TOKEN", "t")]), ["hetzner"]);
+        assert_eq!(usable(&[("VULTR_API_KEY", "t")]), ["vultr"]);
+        assert_eq!(
+            usable(&[("HCLOUD_TOKEN", "t"), ("HCLOUD_ENDPOINT", "nowhere")]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            usable(&[("GOOGLE_OAUTH_ACCESS_TOKEN", "t")]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            usable(&[("GOOGLE_OAUTH_ACCESS_TOKEN", "t"), ("GOOGLE_CLOUD_PROJECT", "p")]),
+            ["gcp"]
+        );
+        assert_eq!(usable(&[("AWS_PROFILE", "work")]), ["aws"]);
+        assert_eq!(usable(&[("AWS_ACCESS_KEY_ID", "k")]), Vec::<String>::new());
+        assert_eq!(
+            usable(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]),
+            ["aws"]
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_vendors_is_reported() {
+        let at = |provider: &str, name: &str, value: &str| {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            endpoint(&ProviderName::new(provider).unwrap(), &variable)
+        };
+        let fake = "http://127.0.0.1:1";
+        for entry in CLOUDS {
+            for name in entry.endpoint {
+                assert_eq!(at(entry.name, name, fake).as_deref(), Some(fake));
+                assert_eq!(at(entry.name, name, " "), None);
+            }
+            assert_eq!(at(entry.name, "HOME", fake), None);
+        }
+        assert_eq!(at("ovh", "OVH_ENDPOINT", "ovh-eu"), None);
+        assert_eq!(at("local", "HCLOUD_ENDPOINT", fake), None);
+    }
+
+    #[test]
+    fn the_project_stands_in_a_service_accounts_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, r#"{"type": "service_account", "project_id": "acme-ci"}"#).unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(usable(&[("GOOGLE_APPLICATION_CREDENTIALS", path)]), ["gcp"]);
+    }
+
+    #[test]
+    fn without_credentials_a_cloud_can_be_looked_at_and_says_what_is_missing() {
+        for known in known(&[]) {
+            assert_eq!(known.api.profile().name, known.name);
+            assert_ne!(known.api.profile().choices, []);
+            let error = known.missing.expect("nothing is set");
+            let entry = CLOUDS.iter().find(|entry| entry.name == known.name.as_str());
+            let text = format!("{} {}", error.cause, error.help.unwrap_or_default());
+            assert!(
+                entry
+                    .unwrap()
+                    .stand_ins
+                    .iter()
+                    .any(|(variable, _)| text.contains(variable)),
+                "{text}"
+            );
+        }
+    }
+}
