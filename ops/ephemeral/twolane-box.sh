@@ -88,11 +88,12 @@ wait_stage1() { # LINES SECONDS
     [ -z "$ended" ] || cloud_init_answer
 }
 
-# A machine that was there before: host.sh begins stage 1 there, and nothing of its own is renewed.
-on_host() { [ -e "$LIB/host.sh" ]; }
+# Where something else than cloud-init begins stage 1: on a machine that was there before (host.sh), and in the clone of
+# a template (identity.py).
+without_cloud_init() { [ -e "$LIB/host.sh" ] || [ -e "$STATE/stage1.template" ]; }
 
 cloud_init_ended() {
-    if on_host; then
+    if without_cloud_init; then
         [ -e "$STATE/stage1.ended" ]
         return
     fi
@@ -107,7 +108,7 @@ is_plainly_done() {
 
 cloud_init_answer() { # one line, whichever version of cloud-init this is
     local json='' code=0 until=$((SECONDS + 30))
-    if on_host || is_plainly_done; then json='{"status":"done","errors":[]}'; fi
+    if without_cloud_init || is_plainly_done; then json='{"status":"done","errors":[]}'; fi
     while [ -z "$json" ] && command -v cloud-init >/dev/null; do
         code=0
         json=$(timeout 30 cloud-init status --format json 2>/dev/null | tr -d '\n\r') || code=$?

@@ -218,7 +218,9 @@ async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal>
 
 async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Order, Refusal> {
     let keys = lane.world.remote.keys(&tags.label).await.map_err(Refusal::new)?;
-    let user_data = cloud_init::user_data(&lane.plan.stage1(lane.lane, tags, &keys)).map_err(Refusal::new)?;
+    let stage1 = lane.plan.stage1(lane.lane, tags, &keys);
+    let user_data = cloud_init::user_data(&stage1).map_err(Refusal::new)?;
+    let parts = cloud_init::in_parts(&stage1).map_err(Refusal::new)?;
     Ok(Order {
         candidate: candidate.clone(),
         tags: tags.clone(),
@@ -226,6 +228,7 @@ async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Or
         user_data,
         login_key: keys.login_public,
         allow: lane.plan.allow.clone(),
+        parts: Some(parts),
         preinstall: Preinstall {
             packages: lane.plan.system.packages.clone(),
             toolchain: lane.plan.toolchain.clone(),

@@ -22,6 +22,8 @@ pub struct Order {
     pub login_key: String,
     /// The addresses that may reach SSH, in CIDR form. Empty only where a provider has no network of its own.
     pub allow: Vec<String>,
+    /// The same user-data in two parts, for a provider that boots once and clones; none where nobody could use it.
+    pub parts: Option<Parts>,
     /// What stage 1 is going to install. A provider that makes its images itself may put it in beforehand.
     pub preinstall: Preinstall,
 }
@@ -37,6 +39,15 @@ impl fmt::Debug for Order {
             .field("preinstall", &self.preinstall)
             .finish_non_exhaustive()
     }
+}
+
+/// User-data in two parts. A box that was prepared with the first becomes a certain one with the second.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// User-data without any identity: the same for all boxes of a configuration.
+    pub template: String,
+    /// Who a box is, as one line of JSON for `ops/ephemeral/identity.py`. Holds the box's private host key.
+    pub identity: String,
 }
 
 /// What stage 1 finds already there when the image holds it.

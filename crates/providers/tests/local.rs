@@ -112,6 +112,7 @@ fn order_of(label: &Label, run: &RunId, token: &str) -> Order {
         user_data: "#cloud-config\n# the-private-key\n".to_owned(),
         login_key: "ssh-ed25519 AAAA".to_owned(),
         allow: Vec::new(),
+        parts: None,
         preinstall: Preinstall::default(),
     }
 }

@@ -125,6 +125,7 @@ async fn up(root: &Utf8Path, url: &str, sha256: &str) -> ProviderError {
         user_data: "#cloud-config\n".to_owned(),
         login_key: String::new(),
         allow: Vec::new(),
+        parts: None,
         preinstall: Preinstall::default(),
     };
     let local = Local::new(root.join("state"), root.join("cache"), settings);

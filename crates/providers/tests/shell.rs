@@ -145,6 +145,7 @@ fn order(label: &str, run: &str) -> Order {
         user_data: "#cloud-config\n# the-private-key\n".to_owned(),
         login_key: "ssh-ed25519 AAAA me".to_owned(),
         allow: vec!["203.0.113.7/32".to_owned(), "198.51.100.0/24".to_owned()],
+        parts: None,
         preinstall: Preinstall::default(),
     }
 }

@@ -7,13 +7,18 @@ use base64::Engine;
 use flate2::{Compression, write::GzEncoder};
 use minijinja::{Environment, UndefinedBehavior, Value, context, value::Serde};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{KVM_GATE, quote};
-use crate::time::Deadline;
+use crate::{order::Parts, time::Deadline};
 
 const TEMPLATE: &str = include_str!("../../../../ops/ephemeral/cloud-init.yaml");
 const STAGE1: &str = include_str!("../../../../ops/ephemeral/stage1.sh");
 const VMM_BOOT: &str = include_str!("../../../../ops/ephemeral/vmm-boot.py");
+const IDENTITY: &str = include_str!("../../../../ops/ephemeral/identity.py");
+
+/// The name of a box that is nobody's yet.
+const NOBODY: &str = "twolane-template";
 
 /// The user of the checks when no other user may log in.
 pub const WORK_USER: &str = "mvm";
@@ -161,13 +166,51 @@ pub struct RenderError {
 
 /// Renders the box's user-data.
 pub fn user_data(stage1: &Stage1) -> Result<String, RenderError> {
+    render(stage1, true)
+}
+
+/// Renders the box's user-data in two parts: what all boxes of a configuration have in common, and who this one is.
+pub fn in_parts(stage1: &Stage1) -> Result<Parts, RenderError> {
+    let Stage1 {
+        system,
+        hostname,
+        host_key,
+        authorized_keys,
+        deadline,
+        ttl,
+    } = stage1;
+    let common = Stage1 {
+        system: System {
+            gate_required: false,
+            hide_kvm: false,
+            ..system.clone()
+        },
+        hostname: NOBODY.to_owned(),
+        ..stage1.clone()
+    };
+    let identity = json!({
+        "hostname": hostname,
+        "nobody": NOBODY,
+        "host_key": { "private": host_key.private, "public": host_key.public },
+        "authorized_keys": authorized_keys,
+        "deadline": deadline.unix(),
+        "ttl": ttl.as_secs(),
+        "env": assignments(&gate_env(system)),
+    });
+    Ok(Parts {
+        template: render(&common, false)?,
+        identity: identity.to_string(),
+    })
+}
+
+fn render(stage1: &Stage1, identity: bool) -> Result<String, RenderError> {
     let mistakes = mistakes(stage1);
     if !mistakes.is_empty() {
         return Err(RenderError { mistakes });
     }
     let rendered = ENVIRONMENT
         .get_template("cloud-init.yaml")
-        .and_then(|template| template.render(values(stage1)));
+        .and_then(|template| template.render(values(stage1, identity)));
     rendered.map_err(|error| RenderError {
         mistakes: vec![format!("cloud-init.yaml: {error:#}")],
     })
@@ -204,7 +247,7 @@ pub fn gzipped(user_data: &str) -> Vec<u8> {
     gzip(user_data.as_bytes())
 }
 
-fn values(stage1: &Stage1) -> Value {
+fn values(stage1: &Stage1, identity: bool) -> Value {
     let Stage1 {
         system,
         hostname,
@@ -214,6 +257,8 @@ fn values(stage1: &Stage1) -> Value {
         ttl,
     } = stage1;
     context! {
+        identity,
+        identity_py => (!identity).then(|| packed(IDENTITY)),
         hostname,
         host_key => context! { private => host_key.private.as_str(), public => host_key.public.as_str() },
         authorized_keys => Serde(authorized_keys),
@@ -316,15 +361,8 @@ fn env(system: &System) -> String {
             rows(&system.cargo_tools, cargo_tool_row),
         ),
         ("MIRROR".to_owned(), system.mirror.clone().unwrap_or_default()),
-        (
-            "GATE_REQUIRED".to_owned(),
-            if system.gate_required { "1" } else { "" }.to_owned(),
-        ),
-        (
-            "HIDE_KVM".to_owned(),
-            if system.hide_kvm { "1" } else { "" }.to_owned(),
-        ),
     ];
+    lines.extend(gate_env(system));
     match &system.toolchain {
         None => {}
         Some(Toolchain::Apt) => lines.push(("TOOLCHAIN".to_owned(), "apt".to_owned())),
@@ -345,12 +383,23 @@ fn env(system: &System) -> String {
     }
     lines.extend(system.nix.iter().flat_map(|it| pinned("NIX", it)));
     lines.extend(system.firecracker.iter().flat_map(|it| pinned("FIRECRACKER", it)));
-    lines
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .fold(String::new(), |text, (name, value)| {
-            text + name + "=" + &quote(value) + "\n"
-        })
+    assignments(&lines)
+}
+
+/// Returns those variables that differ between the lanes of a configuration.
+fn gate_env(system: &System) -> [(String, String); 2] {
+    let flag = |name: &str, is_set: bool| (name.to_owned(), if is_set { "1" } else { "" }.to_owned());
+    [
+        flag("GATE_REQUIRED", system.gate_required),
+        flag("HIDE_KVM", system.hide_kvm),
+    ]
+}
+
+fn assignments(variables: &[(String, String)]) -> String {
+    let set = variables.iter().filter(|(_, value)| !value.is_empty());
+    set.fold(String::new(), |text, (name, value)| {
+        text + name + "=" + &quote(value) + "\n"
+    })
 }
 
 fn rows<T>(items: &[T], row: impl Fn(&T) -> String) -> String {

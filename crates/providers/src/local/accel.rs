@@ -109,12 +109,14 @@ impl Probe {
         };
         let how = match is_kvm {
             true => How::Kvm,
-            false => {
-                let version = self.qemu.get_or_init(|| version(&programs.qemu)).await;
-                emulation(version)
-            }
+            false => emulation(self.qemu_version(programs).await),
         };
         Ok(Choice { how, why })
+    }
+
+    /// Returns what QEMU says of its version.
+    pub(crate) async fn qemu_version(&self, programs: &Programs) -> &str {
+        self.qemu.get_or_init(|| version(&programs.qemu)).await
     }
 }
 

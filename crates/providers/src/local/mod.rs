@@ -12,6 +12,7 @@ mod qmp;
 mod seed;
 mod space;
 mod store;
+mod template;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -35,7 +36,9 @@ pub use image::Image;
 pub use programs::Programs;
 
 use instance_type::InstanceType;
+use qemu::Role;
 use store::Record;
+use template::{NoClone, Template};
 
 pub(crate) use error::LocalError;
 pub(crate) use programs::path_of;
@@ -64,6 +67,8 @@ pub struct LocalSettings {
     pub acceleration: Acceleration,
     /// The programs that boxes are run with.
     pub programs: Programs,
+    /// Whether each box boots by itself, instead of going on where a template was frozen.
+    pub is_cold: bool,
 }
 
 /// What ends a box if this machine is lost.
@@ -122,10 +127,6 @@ impl Local {
             .await?;
         progress.report(&acceleration.to_string(), None);
 
-        let lock = directory.make_and_lock().await?;
-        if let Some(machine) = adopt(&lock, order)? {
-            return Ok(machine);
-        }
         let vm = qemu::Vm {
             programs: &self.settings.programs,
             order,
@@ -133,8 +134,15 @@ impl Local {
             disk_gb: order.candidate.disk_gb.unwrap_or(DISK_GB).max(DISK_GB),
             acceleration: &acceleration,
             base: &base,
+            qemu_version: self.probe.qemu_version(&self.settings.programs).await,
         };
-        match start(&vm, &lock, progress).await {
+        let template = self.template(&vm, progress).await;
+
+        let lock = directory.make_and_lock().await?;
+        if let Some(machine) = adopt(&lock, order)? {
+            return Ok(machine);
+        }
+        match start(&vm, template.as_ref(), &lock, progress).await {
             Ok(record) => Ok(machine_of(&order.tags.label, &record)),
             Err(error) => {
                 qemu::end(directory.path()).await?;
@@ -142,6 +150,13 @@ impl Local {
                 Err(error)
             }
         }
+    }
+
+    /// Returns the template of the box, where it can have one.
+    async fn template(&self, vm: &qemu::Vm<'_>, progress: &dyn Progress) -> Option<Template> {
+        let parts = vm.order.parts.as_ref().filter(|_| !self.settings.is_cold)?;
+        let template = template::ensure(&self.cache_dir, vm, parts, progress).await;
+        template.inspect_err(|error| progress.report(&boots_cold(error), None)).ok()
     }
 
     /// Destroys the box of that label; with `run` only if it was made for that run.
@@ -335,38 +350,99 @@ fn adopt(lock: &Lock, order: &Order) -> Result<Option<Machine>, LocalError> {
             ),
         );
     }
-    let runs = !process::find(directory.path()).is_empty();
+    let runs = !record.is_waking && !process::find(directory.path()).is_empty();
     Ok(runs.then(|| machine_of(label, &record)))
 }
 
+fn boots_cold(error: &LocalError) -> String {
+    format!("this box boots by itself: {}", error.cause)
+}
+
 /// Starts the box in its locked directory. What a killed attempt of the same run left there goes first.
-async fn start(vm: &qemu::Vm<'_>, lock: &Lock, progress: &dyn Progress) -> Result<Record, LocalError> {
+async fn start(
+    vm: &qemu::Vm<'_>,
+    template: Option<&Template>,
+    lock: &Lock,
+    progress: &dyn Progress,
+) -> Result<Record, LocalError> {
+    if let Some(template) = template {
+        match start_clone(vm, template, lock, progress).await {
+            Ok(record) => return Ok(record),
+            Err(NoClone::PortTaken) => return Err(no_port()),
+            Err(NoClone::Otherwise(error)) => return Err(error),
+            Err(NoClone::Template(error)) => {
+                template.put_aside();
+                progress.report(&boots_cold(&error), None);
+            }
+        }
+    }
+    let mut record = begin(vm, lock, false).await?;
+    vm.make_disks(lock).await?;
+    for _ in 0..PORTS_MAX {
+        take_port(&mut record, lock)?;
+        match vm.start(Role::Box, lock.directory(), record.port).await {
+            Ok(()) => return Ok(record),
+            Err(qemu::Failed::PortTaken) => report_port(progress),
+            Err(qemu::Failed::Otherwise(error)) => return Err(error),
+        }
+    }
+    Err(no_port())
+}
+
+/// Starts the box as a clone of a template. Until it knows who it is, nobody adopts it.
+async fn start_clone(
+    vm: &qemu::Vm<'_>,
+    template: &Template,
+    lock: &Lock,
+    progress: &dyn Progress,
+) -> Result<Record, NoClone> {
+    let mut record = begin(vm, lock, true).await.map_err(NoClone::Otherwise)?;
+    vm.make_clone_disk(lock, template).await.map_err(NoClone::Template)?;
+    for _ in 0..PORTS_MAX {
+        take_port(&mut record, lock).map_err(NoClone::Otherwise)?;
+        match template::clone(vm, lock, template, record.port).await {
+            Ok(()) => {
+                record.is_waking = false;
+                lock.write(&record).map_err(NoClone::Otherwise)?;
+                return Ok(record);
+            }
+            Err(NoClone::PortTaken) => report_port(progress),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(NoClone::PortTaken)
+}
+
+/// Empties the directory, and writes whose it is.
+async fn begin(vm: &qemu::Vm<'_>, lock: &Lock, is_waking: bool) -> Result<Record, LocalError> {
     qemu::end(lock.directory().path()).await?;
     lock.empty()?;
-    let mut record = Record {
+    let record = Record {
         version: 1,
         tags: vm.order.tags.pairs(),
         instance_type: vm.size.to_string(),
         port: 0,
         note: vm.acceleration.to_string(),
+        is_waking,
     };
     lock.write(&record)?;
-    vm.make_disks(lock).await?;
-    for _ in 0..PORTS_MAX {
-        record.port = qemu::free_port()?;
-        lock.write(&record)?;
-        match vm.start(lock, record.port).await {
-            Ok(()) => return Ok(record),
-            Err(qemu::Failed::PortTaken) => {
-                progress.report("the port was taken meanwhile, trying another", None)
-            }
-            Err(qemu::Failed::Otherwise(error)) => return Err(error),
-        }
-    }
-    Err(LocalError::new(
+    Ok(record)
+}
+
+fn take_port(record: &mut Record, lock: &Lock) -> Result<(), LocalError> {
+    record.port = qemu::free_port()?;
+    lock.write(record)
+}
+
+fn report_port(progress: &dyn Progress) {
+    progress.report("the port was taken meanwhile, trying another", None);
+}
+
+fn no_port() -> LocalError {
+    LocalError::new(
         ErrorKind::Unavailable,
         format!("{PORTS_MAX} free ports of 127.0.0.1 in a row were taken by others before QEMU had them"),
-    ))
+    )
 }
 
 fn machine_of(label: &Label, record: &Record) -> Machine {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::Write,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     process::Stdio,
@@ -22,7 +22,14 @@ use super::{
     process::{self, PIDFILE},
     qmp, seed,
     store::{BoxDir, Lock},
+    template::Template,
 };
+
+/// The disk of a box, a template or a clone.
+pub(crate) const DISK: &str = "overlay.qcow2";
+
+/// What QEMU says.
+pub(crate) const LOG: &str = "qemu.log";
 
 const WATCHDOG: &str = include_str!("watchdog.py");
 
@@ -38,6 +45,23 @@ const QUIT_PATIENCE: Duration = Duration::from_millis(300);
 /// What QEMU says when the port was taken between our look and its start.
 const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
+/// The virtual serial port over which a template waits, and its clones are told who they are.
+pub(crate) const PORT: &str = "identity.sock";
+
+/// What stands for a template's directory in that of a clone: paths in it need no quoting.
+pub(crate) const TEMPLATE: &str = "template";
+
+/// What a virtual machine is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A box that boots.
+    Box,
+    /// To be frozen.
+    Template,
+    /// A box that goes on where a template was frozen.
+    Clone,
+}
+
 /// What a box's QEMU is started with.
 pub(crate) struct Vm<'a> {
     pub(crate) programs: &'a Programs,
@@ -46,6 +70,8 @@ pub(crate) struct Vm<'a> {
     pub(crate) disk_gb: u32,
     pub(crate) acceleration: &'a Choice,
     pub(crate) base: &'a Base,
+    /// What QEMU says of its version.
+    pub(crate) qemu_version: &'a str,
 }
 
 /// How a start failed.
@@ -70,19 +96,41 @@ pub(crate) fn free_port() -> Result<u16, LocalError> {
 }
 
 impl Vm<'_> {
-    /// Makes the box's disks.
+    /// Makes the disks of a box that boots.
     pub(crate) async fn make_disks(&self, lock: &Lock) -> Result<(), LocalError> {
-        let directory = lock.directory();
-        let seed = seed::image(&self.order.tags, &self.order.user_data)?;
-        write_private(&directory.file("seed.iso"), &seed)
-            .and_then(|()| write_private(&directory.file("watchdog.py"), WATCHDOG.as_bytes()))
-            .map_err(|e| LocalError::system(format!("write to {}", directory.path()), e))?;
+        let directory = lock.directory().path();
+        let tags = &self.order.tags;
+        let seed = seed::image(tags.token.as_str(), tags.label.as_str(), &self.order.user_data)?;
+        write(directory, "seed.iso", &seed)?;
+        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        self.make_disk(directory, &self.base.disk(), self.base.format()).await
+    }
+
+    /// Makes the disks of a template.
+    pub(crate) async fn make_template_disks(&self, directory: &Utf8Path, seed: &[u8]) -> Result<(), LocalError> {
+        write(directory, "seed.iso", seed)?;
+        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        self.make_disk(directory, &self.base.disk(), self.base.format()).await
+    }
+
+    /// Makes the disk of a clone.
+    pub(crate) async fn make_clone_disk(&self, lock: &Lock, template: &Template) -> Result<(), LocalError> {
+        let directory = lock.directory().path();
+        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        let link = directory.join(TEMPLATE);
+        std::os::unix::fs::symlink(template.directory(), &link)
+            .map_err(|e| LocalError::system(format!("make {link}"), e))?;
+        self.make_disk(directory, &template.directory().join(DISK), "qcow2").await
+    }
+
+    /// Makes a disk that holds what differs from another.
+    async fn make_disk(&self, directory: &Utf8Path, base: &Utf8Path, format: &str) -> Result<(), LocalError> {
         let output = Command::new(&self.programs.qemu_img)
-            .args(["create", "-q", "-f", "qcow2", "-F", self.base.format(), "-b"])
-            .arg(self.base.disk())
-            .arg("overlay.qcow2")
+            .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
+            .arg(base)
+            .arg(DISK)
             .arg(format!("{}G", self.disk_gb))
-            .current_dir(directory.path())
+            .current_dir(directory)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -98,45 +146,69 @@ impl Vm<'_> {
     }
 
     /// Starts QEMU, and returns once it answers. It lives on when this process dies.
-    pub(crate) async fn start(&self, lock: &Lock, port: u16) -> Result<(), Failed> {
-        let directory = lock.directory();
-        let log = fs::File::create(directory.file("qemu.log"))
-            .map_err(|e| LocalError::system(format!("write {}", directory.file("qemu.log")), e))?;
-        let both = log
-            .try_clone()
-            .map_err(|e| LocalError::system(format!("write {}", directory.file("qemu.log")), e))?;
-        let child = Command::new(&self.programs.python3)
-            .arg("-I")
-            .arg(directory.file("watchdog.py"))
+    pub(crate) async fn start(&self, role: Role, directory: &BoxDir, port: u16) -> Result<(), Failed> {
+        let log = directory.file(LOG);
+        let (log, both) = fs::File::create(&log)
+            .and_then(|log| Ok((log.try_clone()?, log)))
+            .map_err(|e| LocalError::system(format!("write {log}"), e))?;
+        let child = self
+            .watched(directory.path())
             .arg(directory.path())
             .arg(&self.programs.qemu)
-            .args(self.arguments(directory, port))
+            .args(self.arguments(role, directory.path(), Some(port)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(both)
             .spawn()
             .map_err(|e| LocalError::system(format!("run {}", self.programs.python3), e))?;
-        wait_until_answering(directory, child).await
+        wait_until_answering(directory.path(), child).await.map(drop)
     }
 
-    fn arguments(&self, directory: &BoxDir, port: u16) -> Vec<String> {
-        let mut arguments: Vec<String> = [
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-M",
-            MACHINE,
-        ]
-        .into_iter()
-        .chain(self.acceleration.arguments().iter().copied())
-        .map(str::to_owned)
-        .collect();
+    /// Starts the QEMU of a template, and returns once it answers. It ends when the input of what is returned is closed,
+    /// and so with this process; until then it keeps `lock` open.
+    pub(crate) async fn start_template(&self, directory: &Utf8Path, lock: fs::File) -> Result<Child, LocalError> {
+        let log = directory.join(LOG);
+        let log = fs::File::create(&log).map_err(|e| LocalError::system(format!("write {log}"), e))?;
+        let child = self
+            .watched(directory)
+            .arg("--with-maker")
+            .arg(directory)
+            .arg(&self.programs.qemu)
+            .args(self.arguments(Role::Template, directory, None))
+            .stdin(Stdio::piped())
+            .stdout(lock)
+            .stderr(log)
+            .spawn()
+            .map_err(|e| LocalError::system(format!("run {}", self.programs.python3), e))?;
+        match wait_until_answering(directory, child).await {
+            Ok(child) => Ok(child),
+            Err(Failed::Otherwise(error)) => Err(error),
+            Err(Failed::PortTaken) => Err(LocalError::invalid("a port was taken that it has no use for")),
+        }
+    }
+
+    fn watched(&self, directory: &Utf8Path) -> Command {
+        let mut command = Command::new(&self.programs.python3);
+        command.arg("-I").arg(directory.join("watchdog.py"));
+        command
+    }
+
+    /// Returns QEMU's arguments. Those of a clone differ from its template's in nothing that the guest sees.
+    pub(crate) fn arguments(&self, role: Role, directory: &Utf8Path, port: Option<u16>) -> Vec<String> {
+        let mut arguments: Vec<String> = ["-nodefaults", "-no-user-config", "-display", "none"]
+            .into_iter()
+            .chain(self.acceleration.arguments().iter().copied())
+            .map(str::to_owned)
+            .collect();
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-        add("-name", format!("guest={}", self.order.tags.label));
+        let name = match role {
+            Role::Template => "template",
+            Role::Box | Role::Clone => self.order.tags.label.as_str(),
+        };
+        add("-name", format!("guest={name}"));
         add("-smp", self.size.cpus.to_string());
         add("-m", format!("{}G", self.size.memory_gb));
-        add("-pidfile", directory.file(PIDFILE).into_string());
+        add("-pidfile", directory.join(PIDFILE).into_string());
         // Relative to the box's directory, which the watchdog enters: no path needs quoting, none is too long.
         add("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
         add(
@@ -145,18 +217,49 @@ impl Vm<'_> {
         );
         add("-serial", "chardev:console".to_owned());
         // The disk dies with the box, so nothing has to reach the host's disk in time.
-        let disk = "file=overlay.qcow2,if=virtio,format=qcow2,cache=unsafe,discard=unmap";
-        add("-drive", disk.to_owned());
-        add(
-            "-drive",
-            "file=seed.iso,if=virtio,format=raw,readonly=on".to_owned(),
-        );
-        let network = "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1";
-        add("-netdev", format!("{network}:{port}-10.0.2.15:22"));
+        let disk = format!("file={DISK},if=virtio,format=qcow2,cache=unsafe,discard=unmap");
+        add("-drive", disk);
+        let seed = if role == Role::Clone { "template/seed.iso" } else { "seed.iso" };
+        add("-drive", format!("file={seed},if=virtio,format=raw,readonly=on"));
+        let forward = port.map_or(String::new(), |port| {
+            format!(",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:22")
+        });
+        add("-netdev", format!("user,id=net,ipv6=off{forward}"));
         add("-device", "virtio-net-pci,netdev=net,romfile=".to_owned());
         add("-device", "virtio-rng-pci".to_owned());
+        match role {
+            Role::Box => add("-M", MACHINE.to_owned()),
+            Role::Template | Role::Clone => add_frozen(role, self.size.memory_gb, &mut add),
+        }
         arguments.extend(self.base.arguments(self.acceleration.kernel_arguments()));
         arguments
+    }
+}
+
+/// Adds what makes a machine one that can be frozen and cloned: memory in a file, the port that its identity comes over,
+/// and the device that lets its kernel know of it.
+fn add_frozen(role: Role, memory_gb: u32, add: &mut impl FnMut(&str, String)) {
+    let memory = match role {
+        Role::Clone => "mem-path=template/ram,share=off",
+        Role::Template | Role::Box => "mem-path=ram,share=on",
+    };
+    add(
+        "-object",
+        format!("memory-backend-file,id=mem,size={memory_gb}G,{memory}"),
+    );
+    add("-M", format!("{MACHINE},memory-backend=mem"));
+    add("-device", "virtio-serial-pci".to_owned());
+    add(
+        "-chardev",
+        format!("socket,id=identity,path={PORT},server=on,wait=off"),
+    );
+    add(
+        "-device",
+        "virtserialport,chardev=identity,name=twolane.identity".to_owned(),
+    );
+    add("-device", "vmgenid,guid=auto".to_owned());
+    if role == Role::Clone {
+        add("-incoming", "defer".to_owned());
     }
 }
 
@@ -173,14 +276,14 @@ pub(crate) async fn end(directory: &Utf8Path) -> Result<bool, LocalError> {
     Ok(true)
 }
 
-async fn wait_until_answering(directory: &BoxDir, mut child: Child) -> Result<(), Failed> {
+async fn wait_until_answering(directory: &Utf8Path, mut child: Child) -> Result<Child, Failed> {
     let start = Instant::now();
     loop {
-        if qmp::status(directory.path()).await.is_ok() {
-            return Ok(());
+        if qmp::status(directory).await.is_ok() {
+            return Ok(child);
         }
         if let Ok(Some(_)) = child.try_wait() {
-            let log = fs::read(directory.file("qemu.log")).unwrap_or_default();
+            let log = fs::read(directory.join(LOG)).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
             return Err(if log.contains(PORT_TAKEN) {
                 Failed::PortTaken
@@ -189,19 +292,22 @@ async fn wait_until_answering(directory: &BoxDir, mut child: Child) -> Result<()
             });
         }
         if start.elapsed() >= START_PATIENCE {
-            process::kill(directory.path()).await?;
+            process::kill(directory).await?;
             return Err(LocalError::invalid("QEMU did not answer on its control socket within 30 s").into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-fn write_private(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+/// Writes a file that only its owner may read.
+fn write(directory: &Utf8Path, name: &str, content: &[u8]) -> Result<(), LocalError> {
+    let path = directory.join(name);
     OpenOptions::new()
         .create(true)
         .truncate(true)
         .write(true)
         .mode(0o600)
-        .open(path)?
-        .write_all(content)
+        .open(&path)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(|e| LocalError::system(format!("write {path}"), e))
 }

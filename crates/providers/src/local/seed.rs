@@ -11,13 +11,12 @@ use hadris_iso::{
         options::{BaseIsoLevel, CreationFeatures, IsoFormatOptions},
     },
 };
-use model::tags::Tags;
 
 use super::error::LocalError;
 
-/// Returns the image of the seed disk. It holds the box's private host key.
-pub(crate) fn image(tags: &Tags, user_data: &str) -> Result<Vec<u8>, LocalError> {
-    let meta_data = format!("instance-id: {}\nlocal-hostname: {}\n", tags.token, tags.label);
+/// Returns the image of the seed disk of a box of that name. It holds the box's private host key.
+pub(crate) fn image(instance_id: &str, name: &str, user_data: &str) -> Result<Vec<u8>, LocalError> {
+    let meta_data = format!("instance-id: {instance_id}\nlocal-hostname: {name}\n");
     let file = |name: &str, contents: &str| File::File {
         name: Arc::new(name.to_owned()),
         contents: contents.as_bytes().to_vec(),
@@ -59,24 +58,11 @@ fn options() -> IsoFormatOptions {
 
 #[cfg(test)]
 mod tests {
-    use model::{
-        name::{Label, RunId, Token},
-        tags::Owner,
-        time::Deadline,
-    };
-
     use super::*;
 
     #[test]
     fn a_seed_is_a_volume_cidata_with_both_files() {
-        let tags = Tags {
-            label: Label::new("b1").unwrap(),
-            run: RunId::new("r1").unwrap(),
-            token: Token::new("t-77").unwrap(),
-            deadline: Deadline::at_unix(1_800_000_000),
-            owner: Owner::default(),
-        };
-        let image = image(&tags, "#cloud-config\nhostname: b1\n").unwrap();
+        let image = image("t-77", "b1", "#cloud-config\nhostname: b1\n").unwrap();
         assert_eq!(&image[0x8001..0x8006], b"CD001");
         assert_eq!(&image[0x8028..0x802e], b"cidata");
         let text = String::from_utf8_lossy(&image);

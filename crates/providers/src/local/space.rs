@@ -16,6 +16,11 @@ pub(crate) const BOX_BYTES: u64 = 2 * GIB;
 /// What building a base image takes, its temporary files included.
 pub(crate) const IMAGE_BYTES: u64 = 4 * GIB;
 
+/// Returns what making a template may take: all of the guest's memory, though it fills a tenth of it, and its disk.
+pub(crate) fn template_bytes(size: InstanceType) -> u64 {
+    u64::from(size.memory_gb) * GIB + BOX_BYTES
+}
+
 /// Refuses a box that this machine has no memory for now.
 pub(crate) fn check_memory(size: InstanceType, available: u64) -> Result<(), LocalError> {
     let needed = u64::from(size.memory_gb) * GIB + QEMU_BYTES;

@@ -37,6 +37,9 @@ pub(crate) struct Record {
     pub(crate) port: u16,
     /// What people should know about it.
     pub(crate) note: String,
+    /// It is a clone that was not told yet who it is. Who finds it so, with nobody at work on it, begins anew.
+    #[serde(default)]
+    pub(crate) is_waking: bool,
 }
 
 impl Record {
@@ -249,6 +252,7 @@ mod tests {
             instance_type: "2x4g".to_owned(),
             port: 2222,
             note: String::new(),
+            is_waking: false,
         }
     }
 

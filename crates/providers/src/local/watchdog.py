@@ -1,19 +1,25 @@
 """Runs a box's QEMU, and ends it when the box's deadline has passed or its directory is gone.
 
     watchdog.py DIRECTORY QEMU [ARGUMENT…]
+    watchdog.py --with-maker DIRECTORY QEMU [ARGUMENT…]
 
-It needs nobody: neither the program that started it nor the guest. It exits with QEMU.
+It needs nobody: neither the program that started it nor the guest. It exits with QEMU. In the second form QEMU makes a
+template, which is nobody's: it ends with the program that makes it, which holds the other end of standard input.
 """
 
 import fcntl
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
-directory, command = sys.argv[1], sys.argv[2:]
+arguments = sys.argv[1:]
+with_maker = arguments[0] == "--with-maker"
+directory, *command = arguments[with_maker:]
 os.setsid()
 os.chdir(directory)
 here = os.open(".", os.O_RDONLY)
@@ -30,6 +36,8 @@ def is_ours():
 
 def is_over():
     global deadline
+    if with_maker:
+        return bool(select.select([0], [], [], 0)[0])  # Nothing is ever sent: it is closed.
     try:
         with open("box.json", encoding="utf-8") as file:
             deadline = int(json.load(file)["tags"]["mvm-deadline"])
@@ -48,7 +56,14 @@ def remove():
             pass  # The box's keys are there; they are not ours.
 
 
-qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+end_with_us = None
+if with_maker:
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    end_with_us = lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_us)
 while True:
     try:
         sys.exit(qemu.wait(timeout=1))

@@ -55,6 +55,7 @@ pub(crate) fn order(
         user_data: "#cloud-config\n".to_owned(),
         login_key: format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{label} {label}"),
         allow: vec!["203.0.113.7/32".to_owned()],
+        parts: None,
         preinstall: Preinstall::default(),
     }
 }

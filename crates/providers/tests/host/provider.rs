@@ -67,6 +67,7 @@ fn order(region: &str, label: &Label, run: &RunId) -> Order {
         user_data: user_data(&stage1).unwrap(),
         login_key,
         allow: Vec::new(),
+        parts: None,
         preinstall: Preinstall::default(),
     }
 }

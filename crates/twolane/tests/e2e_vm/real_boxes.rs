@@ -147,6 +147,7 @@ impl RealBoxes {
             user_data: unpacked(user_data),
             login_key: String::new(),
             allow: Vec::new(),
+            parts: None,
             preinstall: Preinstall {
                 packages: plan.system.packages.clone(),
                 toolchain: plan.toolchain.clone(),

@@ -122,7 +122,11 @@ async fn lock(path: &Utf8Path, progress: &dyn Progress) -> Result<File, LocalErr
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 if !reported {
-                    progress.report("waiting: another process is making the base image", None);
+                    let what = match path.file_name() {
+                        Some(name) if name.starts_with("template-") => "a template",
+                        _ => "the base image",
+                    };
+                    progress.report(&format!("waiting: another process is making {what}"), None);
                     reported = true;
                 }
                 tokio::time::sleep(LOCK_PAUSE).await;

@@ -1,6 +1,6 @@
 //! Base images: what a box's disk begins with. Made once, kept under a key of all that went into it.
 
-mod cache;
+pub(crate) mod cache;
 mod cloud;
 mod debian;
 mod toolchain;
