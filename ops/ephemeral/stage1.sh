@@ -5,8 +5,7 @@
 #   stage1.sh             runs all steps; each step's begin and end is a line of stage1.status
 #   stage1.sh step NAME   runs one step (0 done, 77 skipped, else failed; the reason in stage1.reason)
 #   stage1.sh deadman     powers the box off at its deadline, never returns
-#   stage1.sh template    runs the steps that all boxes of a configuration share, in a box that is nobody's yet
-#   stage1.sh clone VMGENID  runs the others, in a clone of such a box that knows who it is by now (identity.py)
+#   stage1.sh template | clone VMGENID   its parts in a box that is cloned, and in a clone (template.sh)
 #
 # Everything that is downloaded is pinned, its checksum verified, and it is run as a file.
 # It can be run again: what exists already is left alone.
@@ -25,9 +24,6 @@ LINKS='' # where links to the operator's toolchain go; $BIN when empty
 # The accounts come first, as the rest is for them; then the gate, so that a box which
 # cannot serve is given up before anything is downloaded.
 STEPS='users directories keys gate packages toolchain nix firecracker vmm cargo-tools'
-STEPS_OF_TEMPLATE='users directories packages toolchain nix firecracker cargo-tools'
-STEPS_OF_CLONE='keys gate vmm'
-PORT=${TWOLANE_PORT:-/dev/virtio-ports/twolane.identity}
 
 PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=mvm MIRROR='' GATE_REQUIRED='' HIDE_KVM='' CARGO_TOOLS=''
 TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS=''
@@ -57,10 +53,7 @@ is_configured() { # NAME; costs no process, as most projects leave most steps ou
 }
 
 say() { # one line of the status file
-    local line="${EPOCHREALTIME:0:14} $*"
-    echo "$line" >>"$STATE/stage1.status"
-    # Nobody logs in to a template: it speaks over its port.
-    [ -z "${is_template:-}" ] || echo "$line" >"$PORT" || true
+    printf '%s %s\n' "${EPOCHREALTIME:0:14}" "$*" >>"$STATE/stage1.status"
 }
 
 stop_with() { # STATUS MESSAGE: ends a step
@@ -456,68 +449,16 @@ main() {
     say 'done'
 }
 
-# --- a template, and its clones
-
-template() {
-    is_template=1
-    begin
-    # With no deadline there yet it only waits for one.
-    arm_deadman
-    # shellcheck disable=SC2086 # names
-    run_steps $STEPS_OF_TEMPLATE
-    open_kvm_to_its_group
-    no_session_for_root
-    mv "$STATE/stage1.status" "$STATE/stage1.template"
-    # Gone with the next boot: a clone that restarts is somebody already.
-    cat >/run/systemd/system/twolane-identity.service <<UNIT
-[Unit]
-Description=Waits to be told who this box is
-After=cloud-final.service
-[Service]
-Type=notify
-TimeoutStartSec=infinity
-ExecStart=/usr/bin/python3 -I $LIB/identity.py
-StandardOutput=append:$STATE/stage1.log
-StandardError=append:$STATE/stage1.log
-UNIT
-    systemctl daemon-reload
-    systemctl start --no-block twolane-identity.service
-}
-
-# Most of what a login costs on an emulated CPU is PAM's session: message of the day, user manager. twolane, which
-# comes as root, needs none of it; other users have theirs.
-no_session_for_root() {
-    sed -i '1i session [success=done default=ignore] pam_succeed_if.so quiet uid = 0' /etc/pam.d/sshd
-}
-
-clone() { # VMGENID: ok, or none when the kernel did not learn from its machine that it was cloned
-    begin
-    trap ': >"$STATE/stage1.ended"' EXIT
-    local word name rest
-    while read -r _ word name rest; do
-        case $word in
-        skip) say "skip $name $rest" ;;
-        end) say "skip $name done in the template" ;;
-        esac
-    done <"$STATE/stage1.template"
-    if [ "$1" = ok ]; then
-        say 'end vmgenid ok'
-    else
-        say 'skip vmgenid this kernel has no driver for it; its random numbers were made anew over the port alone'
-    fi
-    # shellcheck disable=SC2086 # names
-    run_steps $STEPS_OF_CLONE
-    say 'done'
-}
-
 case ${1:-} in
 '') main ;;
 step) "step_${2//-/_}" ;;
 deadman) deadman ;;
-template) template ;;
-clone) clone "$2" ;;
+template | clone)
+    # shellcheck source=/dev/null
+    . "$LIB/template.sh"
+    ;;
 *)
-    echo 'usage: stage1.sh [step NAME | deadman | template | clone VMGENID]' >&2
+    echo 'usage: stage1.sh [step NAME | deadman]' >&2
     exit 2
     ;;
 esac

@@ -27,7 +27,7 @@ const POLL_SECONDS: &str = "20";
 /// Follows stage 1 to its end, sends what it waits for, and refuses a box whose `/dev/kvm` will not do.
 pub(crate) async fn stage1(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     let lines = follow(lane, link).await?;
-    let is_waiting = |line: &StatusLine| matches!(&line.said, Said::Skipped(step, _) if step == "toolchain");
+    let is_waiting = |line: &StatusLine| matches!(&line.said, Said::Skipped(step, why) if step == "toolchain" && why.starts_with("waiting"));
     if let Some(toolchain) = &lane.plan.toolchain
         && lines.iter().any(is_waiting)
     {

@@ -168,6 +168,9 @@ pub(crate) struct BoxArgs {
     /// Who may reach the box over SSH; may be repeated [default: this machine, by its address on the Internet]
     #[arg(long, env = "TWOLANE_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) allow_cidr: Vec<String>,
+    /// Boot a local box by itself, also where it could go on from a template
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// How long the box may live, such as 90m
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,

@@ -74,6 +74,7 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
             config::Acceleration::Tcg => Acceleration::Tcg,
         },
         programs: Programs::default(),
+        is_cold: local.is_cold,
     };
     let local_boxes = Local::new(paths.state.clone(), paths.cache.clone(), settings);
     let mut all = adapters(paths);

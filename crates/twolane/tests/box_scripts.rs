@@ -52,7 +52,7 @@ fn has(tool: &str) -> bool {
 
 #[test]
 fn shell_scripts_are_clean() {
-    for name in ["stage1.sh", "twolane-box.sh", "host.sh"] {
+    for name in ["stage1.sh", "template.sh", "twolane-box.sh", "host.sh"] {
         assert!(
             run(Command::new("bash").arg("-n").arg(script(name)))
                 .status

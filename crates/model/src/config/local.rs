@@ -11,6 +11,9 @@ pub struct Local {
     pub mirror: Option<String>,
     /// How guests are accelerated.
     pub acceleration: Acceleration,
+    /// Whether each box boots by itself, instead of going on where a template was frozen.
+    #[serde(default)]
+    pub is_cold: bool,
 }
 
 /// How guests are accelerated.

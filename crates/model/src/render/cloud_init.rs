@@ -16,6 +16,7 @@ const TEMPLATE: &str = include_str!("../../../../ops/ephemeral/cloud-init.yaml")
 const STAGE1: &str = include_str!("../../../../ops/ephemeral/stage1.sh");
 const VMM_BOOT: &str = include_str!("../../../../ops/ephemeral/vmm-boot.py");
 const IDENTITY: &str = include_str!("../../../../ops/ephemeral/identity.py");
+const OF_TEMPLATE: &str = include_str!("../../../../ops/ephemeral/template.sh");
 
 /// The name of a box that is nobody's yet.
 const NOBODY: &str = "twolane-template";
@@ -259,6 +260,7 @@ fn values(stage1: &Stage1, identity: bool) -> Value {
     context! {
         identity,
         identity_py => (!identity).then(|| packed(IDENTITY)),
+        template_sh => (!identity).then(|| packed(OF_TEMPLATE)),
         hostname,
         host_key => context! { private => host_key.private.as_str(), public => host_key.public.as_str() },
         authorized_keys => Serde(authorized_keys),
@@ -661,6 +663,43 @@ mod tests {
             .replace(&packed(VMM_BOOT), "vmm-boot.py")
             .replace(&packed(STAGE1), "stage1.sh");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn template_user_data_holds_no_identity() {
+        let stage1 = stage1();
+        let parts = in_parts(&stage1).unwrap();
+        for part in [
+            "PRIVATE",
+            "AAAAhost",
+            "AAAAlogin",
+            "mvm-live-7f3a",
+            "1795451360",
+            "7200",
+        ] {
+            assert!(!parts.template.contains(part), "{part} is in the template");
+            assert!(parts.identity.contains(part), "{part} is not in the identity");
+        }
+        let yaml: serde_json::Value = serde_saphyr::from_str(&parts.template).unwrap();
+        assert_eq!(yaml["users"], parsed(&stage1)["users"]);
+        assert_eq!(yaml["runcmd"][0][2], "template");
+        assert_eq!(parts.identity.lines().count(), 1);
+    }
+
+    #[test]
+    fn lanes_of_one_configuration_share_a_template() {
+        let live = in_parts(&stage1()).unwrap();
+        let mut other = stage1();
+        other.system.gate_required = false;
+        other.system.hide_kvm = true;
+        other.hostname = "mvm-cheap-1".to_owned();
+        let other = in_parts(&other).unwrap();
+        assert_eq!(live.template, other.template);
+        assert!(live.identity.contains("GATE_REQUIRED=") && !live.identity.contains("HIDE_KVM"));
+        assert!(other.identity.contains("HIDE_KVM="));
+        let mut more = stage1();
+        more.system.packages.push("gcc".to_owned());
+        assert_ne!(live.template, in_parts(&more).unwrap().template);
     }
 
     #[test]

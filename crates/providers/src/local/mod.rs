@@ -156,7 +156,9 @@ impl Local {
     async fn template(&self, vm: &qemu::Vm<'_>, progress: &dyn Progress) -> Option<Template> {
         let parts = vm.order.parts.as_ref().filter(|_| !self.settings.is_cold)?;
         let template = template::ensure(&self.cache_dir, vm, parts, progress).await;
-        template.inspect_err(|error| progress.report(&boots_cold(error), None)).ok()
+        template
+            .inspect_err(|error| progress.report(&boots_cold(error), None))
+            .ok()
     }
 
     /// Destroys the box of that label; with `run` only if it was made for that run.
@@ -397,7 +399,9 @@ async fn start_clone(
     progress: &dyn Progress,
 ) -> Result<Record, NoClone> {
     let mut record = begin(vm, lock, true).await.map_err(NoClone::Otherwise)?;
-    vm.make_clone_disk(lock, template).await.map_err(NoClone::Template)?;
+    vm.make_clone_disk(lock, template)
+        .await
+        .map_err(NoClone::Template)?;
     for _ in 0..PORTS_MAX {
         take_port(&mut record, lock).map_err(NoClone::Otherwise)?;
         match template::clone(vm, lock, template, record.port).await {

@@ -103,14 +103,20 @@ impl Vm<'_> {
         let seed = seed::image(tags.token.as_str(), tags.label.as_str(), &self.order.user_data)?;
         write(directory, "seed.iso", &seed)?;
         write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
-        self.make_disk(directory, &self.base.disk(), self.base.format()).await
+        self.make_disk(directory, &self.base.disk(), self.base.format())
+            .await
     }
 
     /// Makes the disks of a template.
-    pub(crate) async fn make_template_disks(&self, directory: &Utf8Path, seed: &[u8]) -> Result<(), LocalError> {
+    pub(crate) async fn make_template_disks(
+        &self,
+        directory: &Utf8Path,
+        seed: &[u8],
+    ) -> Result<(), LocalError> {
         write(directory, "seed.iso", seed)?;
         write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
-        self.make_disk(directory, &self.base.disk(), self.base.format()).await
+        self.make_disk(directory, &self.base.disk(), self.base.format())
+            .await
     }
 
     /// Makes the disk of a clone.
@@ -120,7 +126,8 @@ impl Vm<'_> {
         let link = directory.join(TEMPLATE);
         std::os::unix::fs::symlink(template.directory(), &link)
             .map_err(|e| LocalError::system(format!("make {link}"), e))?;
-        self.make_disk(directory, &template.directory().join(DISK), "qcow2").await
+        self.make_disk(directory, &template.directory().join(DISK), "qcow2")
+            .await
     }
 
     /// Makes a disk that holds what differs from another.
@@ -166,7 +173,11 @@ impl Vm<'_> {
 
     /// Starts the QEMU of a template, and returns once it answers. It ends when the input of what is returned is closed,
     /// and so with this process; until then it keeps `lock` open.
-    pub(crate) async fn start_template(&self, directory: &Utf8Path, lock: fs::File) -> Result<Child, LocalError> {
+    pub(crate) async fn start_template(
+        &self,
+        directory: &Utf8Path,
+        lock: fs::File,
+    ) -> Result<Child, LocalError> {
         let log = directory.join(LOG);
         let log = fs::File::create(&log).map_err(|e| LocalError::system(format!("write {log}"), e))?;
         let child = self
@@ -219,7 +230,11 @@ impl Vm<'_> {
         // The disk dies with the box, so nothing has to reach the host's disk in time.
         let disk = format!("file={DISK},if=virtio,format=qcow2,cache=unsafe,discard=unmap");
         add("-drive", disk);
-        let seed = if role == Role::Clone { "template/seed.iso" } else { "seed.iso" };
+        let seed = if role == Role::Clone {
+            "template/seed.iso"
+        } else {
+            "seed.iso"
+        };
         add("-drive", format!("file={seed},if=virtio,format=raw,readonly=on"));
         let forward = port.map_or(String::new(), |port| {
             format!(",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:22")

@@ -80,7 +80,9 @@ async fn until_moved(directory: &Utf8Path) -> io::Result<()> {
             match info.status {
                 Some(MigrationStatus::completed) => return Ok(()),
                 Some(MigrationStatus::failed | MigrationStatus::cancelled) => {
-                    let why = info.error_desc.unwrap_or_else(|| "QEMU does not say why".to_owned());
+                    let why = info
+                        .error_desc
+                        .unwrap_or_else(|| "QEMU does not say why".to_owned());
                     return Err(io::Error::other(why));
                 }
                 _ => tokio::time::sleep(PAUSE).await,

@@ -35,9 +35,9 @@ use tokio::{
 use super::{
     error::{LocalError, end_of},
     image::cache::{self, Found, Making},
-    process, programs, qmp,
+    process, programs,
     qemu::{self, DISK, LOG, PORT, Role, Vm},
-    seed, space,
+    qmp, seed, space,
     store::Lock,
 };
 
@@ -163,9 +163,13 @@ impl Template {
     /// A template is memory that a box goes on from: who can write to it is root on that box.
     fn check_owner(&self) -> Result<(), LocalError> {
         let us = rustix::process::geteuid().as_raw();
-        for path in [self.directory.clone(), self.directory.join(MEMORY), self.directory.join(STATE)] {
-            let about =
-                fs::metadata(&path).map_err(|e| LocalError::system(format!("read the template {path}"), e))?;
+        for path in [
+            self.directory.clone(),
+            self.directory.join(MEMORY),
+            self.directory.join(STATE),
+        ] {
+            let about = fs::metadata(&path)
+                .map_err(|e| LocalError::system(format!("read the template {path}"), e))?;
             if about.uid() != us {
                 return Err(LocalError::invalid(format!(
                     "the template {path} belongs to user {}, not to user {us}",
@@ -173,7 +177,9 @@ impl Template {
                 )));
             }
             if about.mode() & 0o022 != 0 {
-                return Err(LocalError::invalid(format!("others may write to the template {path}")));
+                return Err(LocalError::invalid(format!(
+                    "others may write to the template {path}"
+                )));
             }
         }
         Ok(())
@@ -182,8 +188,8 @@ impl Template {
 
 impl Stamp {
     fn of(path: &Utf8Path) -> Result<Self, LocalError> {
-        let about =
-            fs::metadata(path).map_err(|e| LocalError::system(format!("read the template's file {path}"), e))?;
+        let about = fs::metadata(path)
+            .map_err(|e| LocalError::system(format!("read the template's file {path}"), e))?;
         Ok(Self {
             bytes: about.len(),
             seconds: about.mtime(),
@@ -200,12 +206,16 @@ fn key(vm: &Vm<'_>, parts: &Parts, qemu: &str) -> Result<String, LocalError> {
     let about = fs::metadata(&base).map_err(|e| LocalError::system(format!("read {base}"), e))?;
     let base = format!("{base} {} {}.{}", about.len(), about.mtime(), about.mtime_nsec());
     let size = vm.disk_gb.to_string();
-    Ok(cache::key("template", &[FORMAT, qemu, &arguments, &base, &size, &parts.template]))
+    Ok(cache::key(
+        "template",
+        &[FORMAT, qemu, &arguments, &base, &size, &parts.template],
+    ))
 }
 
 /// Returns what tells one build of QEMU from another.
 fn build_of(qemu: &str, version: &str) -> Result<String, LocalError> {
-    let path = programs::path_of(qemu).ok_or_else(|| LocalError::invalid(format!("`{qemu}` is not installed")))?;
+    let path =
+        programs::path_of(qemu).ok_or_else(|| LocalError::invalid(format!("`{qemu}` is not installed")))?;
     let about = fs::metadata(&path).map_err(|e| LocalError::system(format!("read {path}"), e))?;
     let version = version.lines().next().unwrap_or_default();
     Ok(format!(
@@ -230,11 +240,17 @@ async fn make(
         space::disk_free(&part)?,
         "a template's memory file",
     )?;
-    progress.report("making a template of this box, once: the next ones are clones of it", None);
+    progress.report(
+        "making a template of this box, once: the next ones are clones of it",
+        None,
+    );
     // What a maker that was killed left, should its watchdog have been killed too.
     qemu::end(&part).await?;
-    vm.make_template_disks(&part, &seed::image("twolane-template", "twolane-template", &parts.template)?)
-        .await?;
+    vm.make_template_disks(
+        &part,
+        &seed::image("twolane-template", "twolane-template", &parts.template)?,
+    )
+    .await?;
     let vm_process = vm.start_template(&part, making.share()?).await?;
     let frozen = freeze(&part, progress).await;
     if frozen.is_err() {
@@ -297,7 +313,9 @@ async fn follow(
                 patience = STEP_PATIENCE;
             }
             Some(Said::GaveUp(step, why)) => {
-                return Err(LocalError::invalid(format!("stage 1 of the template failed at {step}: {why}")));
+                return Err(LocalError::invalid(format!(
+                    "stage 1 of the template failed at {step}: {why}"
+                )));
             }
             _ => {}
         }
@@ -330,19 +348,14 @@ fn seal(part: &Utf8Path, vm: &Vm<'_>, qemu: String) -> Result<(), LocalError> {
         base: vm.base.disk(),
         files,
     };
-    let text = serde_json::to_vec_pretty(&manifest)
-        .map_err(|e| LocalError::system("describe the template", e))?;
+    let text =
+        serde_json::to_vec_pretty(&manifest).map_err(|e| LocalError::system("describe the template", e))?;
     fs::write(part.join(MANIFEST), text).map_err(error)?;
     fs::set_permissions(part, Permissions::from_mode(0o700)).map_err(error)
 }
 
 /// Starts a clone in its locked directory, and returns once it is itself.
-pub(crate) async fn clone(
-    vm: &Vm<'_>,
-    lock: &Lock,
-    template: &Template,
-    port: u16,
-) -> Result<(), NoClone> {
+pub(crate) async fn clone(vm: &Vm<'_>, lock: &Lock, template: &Template, port: u16) -> Result<(), NoClone> {
     let directory = lock.directory();
     match vm.start(Role::Clone, directory, port).await {
         Ok(()) => {}
@@ -366,19 +379,25 @@ pub(crate) async fn clone(
 async fn wake(directory: &Utf8Path, identity: &str) -> Result<(), LocalError> {
     let error = |what: &'static str| move |e: std::io::Error| LocalError::system(what, e);
     // The guest sees the port open from its first moment on.
-    let mut port = qmp::connect(directory, PORT).await.map_err(error("reach the clone's port"))?;
+    let mut port = qmp::connect(directory, PORT)
+        .await
+        .map_err(error("reach the clone's port"))?;
     qmp::thaw(directory, &format!("{}/{STATE}", qemu::TEMPLATE))
         .await
         .map_err(error("wake the clone"))?;
     let line = identity_now(identity)? + "\n";
-    port.write_all(line.as_bytes()).await.map_err(error("tell the clone who it is"))?;
+    port.write_all(line.as_bytes())
+        .await
+        .map_err(error("tell the clone who it is"))?;
     let mut lines = BufReader::new(port).lines();
     while let Some(line) = lines.next_line().await.map_err(error("hear from the clone"))? {
         if line == "adopted" {
             return Ok(());
         }
     }
-    Err(LocalError::invalid("the clone's QEMU ended while it was told who it is"))
+    Err(LocalError::invalid(
+        "the clone's QEMU ended while it was told who it is",
+    ))
 }
 
 /// Adds what must not come from the template: the time, random bytes and the machine's id.

@@ -26,7 +26,8 @@ use crate::{
 
 /// Runs the lanes.
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
-    let project = project::find(&context.dir)?;
+    let mut project = project::find(&context.dir)?;
+    project.config.local.is_cold |= args.boxes.cold;
     from_start_to_end(context, &project, &planning::asked(args)?).map(|(exit, _)| exit)
 }
 

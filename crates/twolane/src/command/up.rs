@@ -16,7 +16,8 @@ use crate::{
 /// Brings it up.
 pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let paths = context.paths()?;
-    let project = project::find(&context.dir)?;
+    let mut project = project::find(&context.dir)?;
+    project.config.local.is_cold |= args.boxes.cold;
     let names: Vec<&str> = project
         .config
         .lanes

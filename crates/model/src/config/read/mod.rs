@@ -228,6 +228,7 @@ fn local(mut table: Table<'_>) -> Local {
             .take("acceleration")
             .and_then(|value| value.word(&accelerations))
             .unwrap_or_default(),
+        is_cold: table.take("template").and_then(|value| value.flag()) == Some(false),
     };
     table.finish();
     local
