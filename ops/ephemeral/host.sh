@@ -224,7 +224,7 @@ host_key() { # the one that is shown to whoever takes ed25519 before the others
 
 check_gate() { # DIR
     local answer why
-    answer=$(python3 "$1/lib/kvm-gate.py" --device "$KVM" 2>/dev/null || true)
+    answer=$(python3 -I -S "$1/lib/kvm-gate.py" --device "$KVM" 2>/dev/null || true)
     why=$(python3 -c 'import json, sys
 answer = json.load(sys.stdin)
 print("" if answer["works"] else answer["sentence"])' <<<"$answer" 2>/dev/null) || why='the KVM gate gave no answer'

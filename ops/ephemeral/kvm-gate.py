@@ -1,31 +1,29 @@
 #!/usr/bin/env python3
-"""The KVM gate: says whether /dev/kvm really runs guests, here and now.
+# The KVM gate: says whether /dev/kvm really runs guests, here and now.
+#
+# The same probe serves the operator's machine and the box. It needs nothing but
+# Python's standard library, changes nothing, and prints one JSON document.
+#
+# Looking for the file, or running a trivial guest, is not enough: some nested hosts
+# run simple code and no real kernel. So the guests here do what kernels do: 64-bit
+# code at upper-half addresses, an exception taken and returned from, and
+# `lock cmpxchg16b` as the first access to a page. Each runs in a VM of its own, in a
+# child process that is cut when it hangs.
+#
+#   kvm-gate.py [--device /dev/kvm] [--limit SECONDS-OF-ONE-STEP]
+#
+# Exit status: 0 works, 1 does not work, 2 wrong usage.
 
-The same probe serves the operator's machine and the box. It needs nothing but
-Python's standard library, changes nothing, and prints one JSON document.
-
-Looking for the file, or running a trivial guest, is not enough: some nested hosts
-run simple code and no real kernel. So the guests here do what kernels do: 64-bit
-code at upper-half addresses, an exception taken and returned from, and
-`lock cmpxchg16b` as the first access to a page. Each runs in a VM of its own, in a
-child process that is cut when it hangs.
-
-Exit status: 0 works, 1 does not work, 2 wrong usage.
-"""
-
-import argparse
+# On an emulated CPU every import costs: none here that brings `re` or `enum` along.
 import ctypes
 import errno
 import fcntl
-import glob
 import grp
-import json
+import marshal
 import mmap
 import os
-import platform
 import pwd
 import select
-import signal
 import struct
 import sys
 import time
@@ -128,7 +126,8 @@ GUESTS = [
 
 
 class NotWorking(Exception):
-    """A step that did not do what it must; the text says what it did."""
+    # A step that did not do what it must; the text says what it did.
+    pass
 
 
 def code(guest):
@@ -136,7 +135,7 @@ def code(guest):
 
 
 class Vm:
-    """One VM with one CPU and 2 MiB of memory that nobody has touched."""
+    # One VM with one CPU and 2 MiB of memory that nobody has touched.
 
     def __init__(self, kvm):
         self.fd = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
@@ -204,8 +203,8 @@ class Vm:
         fcntl.ioctl(self.cpu, KVM_SET_REGS, struct.pack("<18Q", *regs))
 
     def run(self):
-        """Runs to HLT; returns what the guest sent to port 0x10, and the microseconds
-        from its sign at port 0x11 (else from the start) to that."""
+        # Runs to HLT; returns what the guest sent to port 0x10, and the microseconds
+        # from its sign at port 0x11 (else from the start) to that.
         reported, begun, micros = None, time.perf_counter_ns(), 0
         while True:
             fcntl.ioctl(self.cpu, KVM_RUN, 0)
@@ -291,24 +290,24 @@ def run_guest(kvm, name, guest, entry, wanted):
 
 
 def steps(path):
-    """Yields (name, what, function) in order; each function gets what `open` returned."""
+    # Yields (name, what, function) in order; each function gets what `open` returned.
     yield "open", "opening it", lambda _: open_device(path)
     yield "api-version", "its API version", check_api
     yield "create-vm", "creating a VM", create_vm
     for name, what, guest, entry, wanted in GUESTS:
         run = lambda kvm, g=(name, guest, entry, wanted): run_guest(kvm, *g)
-        yield name, what, (run if platform.machine() in ("x86_64", "amd64") else None)
+        yield name, what, (run if os.uname().machine in ("x86_64", "amd64") else None)
 
 
 # --- The child does the steps and reports each; the parent holds the watch.
 
 
 def child(path, pipe):
-    tell = lambda **what: os.write(pipe, (json.dumps(what) + "\n").encode())
+    tell = lambda **what: send(pipe, what)
     kvm, broken = None, False
     for name, _, function in steps(path):
         if function is None:
-            tell(name=name, ok=None, detail=f"not probed on {platform.machine()}", micros=0)
+            tell(name=name, ok=None, detail=f"not probed on {os.uname().machine}", micros=0)
             continue
         if broken:
             tell(name=name, ok=None, detail="not reached", micros=0)
@@ -331,25 +330,39 @@ def child(path, pipe):
         tell(name=name, ok=ok, detail=answer, micros=(time.perf_counter_ns() - begun) // 1000)
 
 
+def send(pipe, what):
+    text = marshal.dumps(what)
+    os.write(pipe, len(text).to_bytes(4, "little") + text)
+
+
+def received(data):
+    # The whole messages in what came so far, and the rest.
+    messages = []
+    while len(data) >= 4 and len(data) >= (end := 4 + int.from_bytes(data[:4], "little")):
+        messages.append(marshal.loads(data[4:end]))
+        data = data[end:]
+    return messages, data
+
+
 def watch(pid, pipe, limit):
-    """Collects the child's steps; cuts it when one step takes longer than the limit."""
+    # Collects the child's steps; cuts it when one step takes longer than the limit.
     done, current, rest = [], None, b""
     while True:
         ready, _, _ = select.select([pipe], [], [], limit)
         if not ready:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, 9)
             return done, current, f"hung, and was cut after {limit:g} s"
         data = os.read(pipe, 65536)
         if not data:
             _, status = os.waitpid(pid, 0)
             return done, current, None if status == 0 else f"killed the probe (wait status {status})"
-        *lines, rest = (rest + data).split(b"\n")
-        for line in map(json.loads, lines):
-            if "begin" in line:
-                current = line["begin"]
+        messages, rest = received(rest + data)
+        for message in messages:
+            if "begin" in message:
+                current = message["begin"]
             else:
                 current = None
-                done.append(line)
+                done.append(message)
 
 
 def probe(path, limit):
@@ -374,7 +387,7 @@ def probe(path, limit):
 
 
 def sentence(path, done, known):
-    """The one sentence: why it does not work, or what works."""
+    # The one sentence: why it does not work, or what works.
     failed = next((step for step in done if step["ok"] is False), None)
     if failed is None:
         about = (known.get(key) for key in ("machine", "cpu_vendor", "virtualization", "nested_paging"))
@@ -398,6 +411,13 @@ def read(path):
         return None
 
 
+def names_in(directory):
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
 def cpu_info():
     first = (read("/proc/cpuinfo") or "").split("\n\n")[0]
     pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
@@ -419,10 +439,10 @@ def facts(done):
     cpu = cpu_info()
     flags = cpu.get("flags", "").split()
     modules = {}
-    for directory in sorted(glob.glob("/sys/module/kvm*")):
-        files = sorted(glob.glob(directory + "/parameters/*"))
-        values = {os.path.basename(file): read(file) for file in files}
-        modules[os.path.basename(directory)] = {k: v for k, v in values.items() if v is not None}
+    for module in (name for name in names_in("/sys/module") if name.startswith("kvm")):
+        parameters = f"/sys/module/{module}/parameters"
+        values = {name: read(f"{parameters}/{name}") for name in names_in(parameters)}
+        modules[module] = {k: v for k, v in values.items() if v is not None}
     on = lambda module, key: modules.get(module, {}).get(key) in ("Y", "1")
     paging = [k for m, k in (("kvm_intel", "ept"), ("kvm_amd", "npt")) if on(m, k)]
     loop = next((s["detail"].split() for s in done if s["name"] == "loop" and s["ok"]), None)
@@ -437,32 +457,67 @@ def facts(done):
         "loop_micros": int(loop[0]) if loop else None,
         "speed": loop[2] if loop else None,
         "modules": modules,
-        "kernel": platform.release(),
-        "arch": platform.machine(),
+        "kernel": os.uname().release,
+        "arch": os.uname().machine,
         "uid": os.getuid(),
         "user": user_name(),
     }
     return {key: value for key, value in known.items() if value is not None}
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Says whether /dev/kvm really runs guests.")
-    parser.add_argument("--device", default="/dev/kvm", help="probe this device instead")
-    parser.add_argument("--limit", type=float, default=30, help="seconds that one step may take")
-    arguments = parser.parse_args()
-    done = probe(arguments.device, arguments.limit)
+def to_json(value):
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return '"' + "".join(map(escaped, value)) + '"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{to_json(k)}: {to_json(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(to_json, value)) + "]"
+    return repr(value)
+
+
+def escaped(char):
+    if " " <= char <= "~" and char not in '"\\':
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def options(arguments):
+    # The device and the limit; none when the usage is wrong.
+    given = {"--device": "/dev/kvm", "--limit": "30"}
+    pairs = iter(arguments)
+    for name in pairs:
+        value = next(pairs, None)
+        if name not in given or value is None:
+            return None
+        given[name] = value
+    try:
+        return given["--device"], float(given["--limit"])
+    except ValueError:
+        return None
+
+
+def main(arguments):
+    given = options(arguments)
+    if given is None:
+        print("usage: kvm-gate.py [--device PATH] [--limit SECONDS]", file=sys.stderr)
+        return 2
+    device, limit = given
+    done = probe(device, limit)
     works = all(step["ok"] is not False for step in done)
     known = facts(done)
     answer = {
         "probe": 1,
         "works": works,
-        "sentence": sentence(arguments.device, done, known),
+        "sentence": sentence(device, done, known),
         "steps": done,
         "facts": known,
     }
-    print(json.dumps(answer, ensure_ascii=True))
+    print(to_json(answer))
     return 0 if works else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -158,7 +158,7 @@ pub enum Event {
         box_time: f64,
         /// `begin`, `ok`, `failed` or `skipped`.
         what: String,
-        /// The failure's message or the reason of the skip.
+        /// The failure's message, the reason of the skip, or what a step that ended well has to say.
         message: Option<String>,
     },
     /// The KVM gate answered.

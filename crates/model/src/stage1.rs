@@ -22,8 +22,8 @@ pub struct StatusLine {
 pub enum Said {
     /// A step began.
     Begin(String),
-    /// A step ended well.
-    Ok(String),
+    /// A step ended well, with what it has to say.
+    Ok(String, String),
     /// A step had nothing to do, for this reason.
     Skipped(String, String),
     /// A step failed, with this message.
@@ -48,8 +48,11 @@ impl StatusLine {
         let said = match word {
             "begin" => Said::Begin(step),
             "skip" => Said::Skipped(step, message),
-            "end" if message == "ok" => Said::Ok(step),
-            "end" => Said::Failed(step, message.strip_prefix("failed")?.trim_start().to_owned()),
+            "end" => match message.split_once(' ').unwrap_or((&message, "")) {
+                ("ok", said) => Said::Ok(step, said.to_owned()),
+                ("failed", said) => Said::Failed(step, said.to_owned()),
+                _ => return None,
+            },
             "done" => Said::Done,
             "failed" => Said::GaveUp(step, message),
             _ => return None,
@@ -61,7 +64,7 @@ impl StatusLine {
     pub fn event(&self) -> Option<Event> {
         let (step, what, message) = match &self.said {
             Said::Begin(step) => (step, "begin", None),
-            Said::Ok(step) => (step, "ok", None),
+            Said::Ok(step, said) => (step, "ok", Some(said).filter(|said| !said.is_empty())),
             Said::Skipped(step, reason) => (step, "skipped", Some(reason)),
             Said::Failed(step, message) => (step, "failed", Some(message)),
             Said::Done | Said::GaveUp(..) => return None,
@@ -310,7 +313,15 @@ mod tests {
             said("1732370000.123 begin packages"),
             Some(Said::Begin("packages".into()))
         );
-        assert_eq!(said("1.5 end packages ok"), Some(Said::Ok("packages".into())));
+        assert_eq!(
+            said("1.5 end packages ok"),
+            Some(Said::Ok("packages".into(), String::new()))
+        );
+        assert_eq!(
+            said("1.5 end vmm ok Linux 6.1 booted"),
+            Some(Said::Ok("vmm".into(), "Linux 6.1 booted".into()))
+        );
+        assert_eq!(said("1.5 end vmm okay"), None);
         assert_eq!(
             said("1.5 end nix failed no route"),
             Some(Said::Failed("nix".into(), "no route".into()))

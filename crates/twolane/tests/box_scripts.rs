@@ -117,11 +117,40 @@ fn gate_says_what_is_wrong_with_the_device() {
 
 #[test]
 fn gate_refuses_what_it_does_not_know() {
+    for arguments in [&["--nonsense", "1"][..], &["--device"], &["--limit", "soon"]] {
+        let output = run(Command::new("python3").arg(script("kvm-gate.py")).args(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn gate_answer_quotes_every_character() {
+    let device = "/dev/no \"quoted\\ ü \u{1f980}\ttab";
+    let (_, answer) = gate(&["--device", device, "--limit", "0.5"]);
+    let sentence = answer["sentence"].as_str().unwrap();
+    assert!(
+        sentence.starts_with(&format!("{device} is not there")),
+        "{sentence}"
+    );
+}
+
+/// Every import costs a tenth of a second on an emulated CPU.
+#[test]
+fn gate_imports_nothing_that_starts_slowly() {
     let output = run(Command::new("python3")
-        .arg(script("kvm-gate.py"))
-        .arg("--nonsense"));
-    assert_eq!(output.status.code(), Some(2));
-    assert!(output.stdout.is_empty());
+        .args(["-I", "-S", "-X", "importtime"])
+        .arg(script("kvm-gate.py")));
+    let imported = text(&output.stderr);
+    assert!(imported.contains("| fcntl"), "{imported}");
+    for slow in ["re", "enum", "json", "argparse", "site", "platform"] {
+        assert!(
+            !imported
+                .lines()
+                .any(|line| line.rsplit('|').next().unwrap().trim() == slow),
+            "{slow}: {imported}"
+        );
+    }
 }
 
 /// Runs the gate's own watch over one step made of `body`.
@@ -419,10 +448,13 @@ fn firecracker_comes_from_the_mirror_once() {
 }
 
 /// Returns a kernel file as distributions of x86 have it: a head, code, and what it unpacks.
-fn kernel(payload: &[u8]) -> Vec<u8> {
+fn kernel(packer: &[&str], payload: &[u8]) -> Vec<u8> {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("vmlinux"), payload).unwrap();
-    let packed = run(Command::new("xz").arg("-c").arg(dir.path().join("vmlinux"))).stdout;
+    let packed = run(Command::new(packer[0])
+        .args(&packer[1..])
+        .arg(dir.path().join("vmlinux")))
+    .stdout;
     let mut file = vec![0; 0x400];
     file[0x1f1] = 1;
     file[0x202..0x206].copy_from_slice(b"HdrS");
@@ -436,7 +468,7 @@ fn kernel(payload: &[u8]) -> Vec<u8> {
 fn with_vmm(console: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let unpacked = b"\x7fELF and so on";
-    fs::write(sandbox.path("vmlinuz"), kernel(unpacked)).unwrap();
+    fs::write(sandbox.path("vmlinuz"), kernel(&["xz", "-c"], unpacked)).unwrap();
     fs::write(sandbox.path("vmlinux"), unpacked).unwrap();
     fs::copy(script("vmm-boot.py"), sandbox.path("lib/vmm-boot.py")).unwrap();
     executable(
@@ -456,20 +488,113 @@ fn with_vmm(console: &str) -> Sandbox {
     sandbox
 }
 
+fn ends_after_its_words(sandbox: &Sandbox) {
+    let path = sandbox.path("bin/firecracker");
+    let body = fs::read_to_string(&path).unwrap().replace("exec sleep 1000", "");
+    fs::write(&path, body).unwrap();
+}
+
 #[test]
 fn kernel_boots_in_the_vmm_until_it_looks_for_its_root() {
     let sandbox = with_vmm(
         "Linux version 6.8.0-31-generic (x)\\r\\nKernel panic - not syncing: VFS: Unable to mount root fs on unknown-block\\r\\n",
     );
-    assert_eq!(sandbox.step("vmm"), (Some(0), String::new()));
+    let (code, said) = sandbox.step("vmm");
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("Linux 6.8.0-31-generic booted until it looked for its root disk, in "),
+        "{said}"
+    );
+}
+
+#[test]
+fn kernel_is_unpacked_without_its_packer() {
+    // More than one of lz4's blocks.
+    let payload: Vec<u8> = b"\x7fELF"
+        .iter()
+        .copied()
+        .chain((0..9 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 28) as u8))
+        .collect();
+    for packer in [
+        &["lz4", "-l", "-c"][..],
+        &["zstd", "-q", "-c"],
+        &["gzip", "-c"],
+        &["xz", "-c"],
+    ] {
+        if !has(packer[0]) {
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        let [packed, out] = ["vmlinuz", "out"].map(|name| sandbox.path(name));
+        fs::write(&packed, kernel(packer, &payload)).unwrap();
+        let extract = |to: &Path| {
+            run(Command::new("/usr/bin/python3")
+                .env("PATH", "/nonexistent")
+                .arg(script("vmm-boot.py"))
+                .arg("extract")
+                .args([&packed, to]))
+        };
+        let output = extract(&out);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{packer:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(fs::read(&out).unwrap() == payload, "{packer:?}");
+        let mut cut = fs::read(&packed).unwrap();
+        let last = cut.len() - 5000;
+        cut.truncate(last);
+        fs::write(&packed, cut).unwrap();
+        let output = extract(&out);
+        assert_eq!(
+            output.status.code(),
+            Some(77),
+            "{packer:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(!text(&output.stdout).is_empty(), "{packer:?}");
+    }
+}
+
+#[test]
+fn vmm_sentence_stands_in_the_status() {
+    let sandbox = with_vmm("Linux version 6.8.0 (x)\\r\\nKernel panic: Unable to mount root fs\\r\\n");
+    let shown = fs::read_to_string(sandbox.path("bin/firecracker")).unwrap();
+    let installed = "[ \"$1\" != --version ] || { echo Firecracker v1.14.1; exit; }\n";
+    executable(&sandbox.path("bin/firecracker"), &(installed.to_owned() + &shown));
+    executable(&sandbox.path("bin/jailer"), "");
+    sandbox.fake(
+        "python3",
+        "for word; do case $word in *kvm-gate.py) echo {} && exit; esac; done\nexec /usr/bin/python3 \"$@\"",
+    );
+    let (_, lines) = whole(&sandbox);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("end vmm ok Linux 6.8.0 booted until ")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn vmm_failure_shows_its_own_words() {
+    let sandbox = with_vmm(
+        "Linux version 6.8.0 (x)\\n2026-11-27T04:00:00.123456789 [anonymous-instance:fc_vcpu 0] Received KVM_EXIT_INTERNAL_ERROR signal\\n\
+         2026-11-27T04:00:00.223456789 [anonymous-instance:main] Firecracker exiting with error. exit_code=148\\n",
+    );
+    ends_after_its_words(&sandbox);
+    assert_eq!(
+        sandbox.step("vmm").1,
+        "the VMM did not boot a Linux kernel to the end: Received KVM_EXIT_INTERNAL_ERROR signal; \
+         Firecracker exiting with error. exit_code=148"
+    );
 }
 
 #[test]
 fn vmm_that_boots_no_kernel_fails_the_lane_with_its_last_words() {
     let sandbox = with_vmm("Linux version 6.8.0-31-generic (x)\\nBUG: stuck\\n");
-    let path = sandbox.path("bin/firecracker");
-    let body = fs::read_to_string(&path).unwrap().replace("exec sleep 1000", "");
-    fs::write(&path, body).unwrap();
+    ends_after_its_words(&sandbox);
     assert_eq!(
         sandbox.step("vmm"),
         (
@@ -480,17 +605,20 @@ fn vmm_that_boots_no_kernel_fails_the_lane_with_its_last_words() {
 }
 
 #[test]
-fn kernel_that_cannot_be_unpacked_is_no_failure() {
+fn kernel_that_cannot_be_tried_is_a_failure() {
     let sandbox = with_vmm("");
     fs::write(sandbox.path("vmlinuz"), [0; 0x400]).unwrap();
     assert_eq!(
         sandbox.step("vmm"),
-        (Some(77), "the kernel file is of an unknown kind".to_owned())
+        (
+            Some(1),
+            "no kernel could be tried in the VMM: the kernel file is of an unknown kind".to_owned()
+        )
     );
     fs::remove_file(sandbox.path("vmlinuz")).unwrap();
     let (code, reason) = sandbox.step("vmm");
     assert!(
-        code == Some(77) && reason.contains("No such file"),
+        code == Some(1) && reason.contains("No such file"),
         "{code:?} {reason}"
     );
 }
@@ -633,7 +761,7 @@ fn whole(sandbox: &Sandbox) -> (Option<i32>, Vec<String>) {
 fn lane_without_need_of_kvm_goes_on_without_it() {
     let sandbox = Sandbox::new();
     sandbox.configure(&[("WORK_USER", "no-such-user")]);
-    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    sandbox.fake("setpriv", "shift 6; exec \"$@\"");
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(0));
     assert!(
@@ -653,7 +781,7 @@ fn lane_without_need_of_kvm_goes_on_without_it() {
 fn lane_that_needs_kvm_fails_with_the_gates_sentence() {
     let sandbox = Sandbox::new();
     sandbox.configure(&[("WORK_USER", "no-such-user"), ("GATE_REQUIRED", "1")]);
-    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    sandbox.fake("setpriv", "shift 6; exec \"$@\"");
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(1));
     let last = lines.last().unwrap();
@@ -669,7 +797,7 @@ fn step_that_hangs_is_cut_and_named() {
     firecracker(&sandbox, &[Fault::Silence; 9]);
     let env = sandbox.read("etc/stage1.env") + "WORK_USER=no-such-user\nLIMIT_STEP=2\n";
     fs::write(sandbox.path("etc/stage1.env"), env).unwrap();
-    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    sandbox.fake("setpriv", "shift 6; exec \"$@\"");
     let (code, lines) = whole(&sandbox);
     assert_eq!(code, Some(1));
     assert!(

@@ -157,7 +157,7 @@ fn reason(answer: &Answer) -> String {
 async fn ask(python: &str) -> Result<Answer, LocalError> {
     let run = async {
         let mut child = Command::new(python)
-            .args(["-I", "-", "--limit", "5"])
+            .args(["-I", "-S", "-", "--limit", "5"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
