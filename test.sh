@@ -48,6 +48,8 @@ unpack_advisories() {
     touch --date="$day" "$advisory_db/.git/FETCH_HEAD"
 }
 
+imports() { ops/check-imports; }
+
 scripts() {
     local -a files
     mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
@@ -107,6 +109,7 @@ summary+=("$(printf '%-14s %-7s %5d s' set-up "done" "$SECONDS")")
 phase format format
 phase lints lints
 phase scripts scripts
+phase imports imports
 phase dependencies dependencies
 phase samples samples
 phase tests tests

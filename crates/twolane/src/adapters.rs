@@ -13,8 +13,8 @@ use model::{
 use ::providers::shell::{Shell, ShellSettings, name_of, recorded};
 
 use crate::{
+    known::{KnownProvider, Providers},
     paths::Paths,
-    planning::{KnownProvider, Providers},
     problem::{Problem, Result},
 };
 

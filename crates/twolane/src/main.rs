@@ -4,7 +4,9 @@ mod adapters;
 mod args;
 mod clock;
 mod command;
+mod context;
 mod exit;
+mod known;
 mod offers;
 mod owner;
 mod paths;
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
             .into();
         }
     };
-    let style = command::style(&cli.global);
+    let style = context::style(&cli.global);
     let exit = command::run(cli, style).unwrap_or_else(|problem| show::problem::show(style, &problem));
     match stream::lost() {
         Some(error) => {

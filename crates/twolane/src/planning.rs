@@ -1,10 +1,6 @@
 //! What was asked, and what has to be known of this machine, made into a plan.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs};
 
 use camino::Utf8Path;
 use model::{
@@ -17,13 +13,14 @@ use model::{
     plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Refused},
     price::Price,
     time::Timestamp,
-    world::{Clock as _, Provider},
+    world::Clock as _,
 };
 
 use crate::{
     adapters::{self, is_adapter},
     args::{BoxArgs, RunArgs},
     clock::Clock,
+    known::{KnownProvider, Providers, local},
     offers, owner,
     paths::Paths,
     problem::{Problem, Result},
@@ -59,36 +56,6 @@ pub(crate) enum Look {
     Quick,
     /// As a run needs it.
     Whole,
-}
-
-/// A provider that is known here.
-pub(crate) struct KnownProvider {
-    /// It. While something is missing it is only to be looked at: its defaults, its prices, what it can do.
-    pub(crate) provider: Arc<dyn Provider>,
-    /// What is missing to use it, and where to get that.
-    pub(crate) missing: Option<ProviderError>,
-}
-
-/// All providers that are known here, by name.
-pub(crate) type Providers = BTreeMap<ProviderName, KnownProvider>;
-
-/// Returns those that can be used.
-pub(crate) fn usable(providers: &Providers) -> BTreeMap<ProviderName, Arc<dyn Provider>> {
-    let usable = providers.iter().filter(|(_, known)| known.missing.is_none());
-    usable
-        .map(|(name, known)| (name.clone(), known.provider.clone()))
-        .collect()
-}
-
-/// Returns the provider of that name.
-pub(crate) fn named<'a>(providers: &'a Providers, name: &str) -> Result<&'a KnownProvider> {
-    let found = providers.iter().find(|(known, _)| known.as_str() == name);
-    found.map(|(_, known)| known).ok_or_else(|| {
-        let names: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
-        Problem::usage(format!("could not find the provider `{name}`"))
-            .because("there is none of that name")
-            .help(format!("the providers are: {}", names.join(", ")))
-    })
 }
 
 /// Returns why a provider can give no such box, as far as that is known without a call.
@@ -204,13 +171,6 @@ pub(crate) fn price(candidate: &Candidate, providers: &Providers) -> Price {
     known.map_or(Price::Unknown, |known| {
         plan::price_of(candidate, &*known.provider)
     })
-}
-
-/// Returns this machine among the providers.
-pub(crate) fn local(providers: &Providers) -> Option<&dyn Provider> {
-    let mut known = providers.iter();
-    let (_, known) = known.find(|(name, _)| name.as_str() == ::providers::local::NAME)?;
-    Some(known.provider.as_ref())
 }
 
 /// Returns what could be had, for lanes that take the cheapest. The runs of this machine are read for it.

@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::{
-    planning::Providers,
+    known::Providers,
     problem::{Problem, Result},
     world::block_on,
 };

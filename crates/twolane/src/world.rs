@@ -33,9 +33,9 @@ use engine::cloud::Cloud;
 use crate::{
     adapters::adapters,
     clock::Clock,
-    command::Context,
+    context::Context,
+    known::{KnownProvider, Providers, usable},
     paths::Paths,
-    planning::{KnownProvider, Providers, usable},
     problem::{Problem, Result},
     show::{
         Fan,

@@ -3,11 +3,12 @@
 use model::{config, plan::LanePlan, world::Journal};
 
 use super::{
-    Context, boxes,
+    boxes,
     run::{carry_out, show_end},
 };
 use crate::{
     args::AttachArgs,
+    context::Context,
     problem::{Problem, Result},
     project,
     show::record,

@@ -16,9 +16,9 @@ use model::{
     world::{Clock as _, Journal, Target, World},
 };
 
-use super::Context;
 use crate::{
     clock::Clock,
+    context::Context,
     paths::Paths,
     problem::{Problem, Result},
     show::{record, skips},

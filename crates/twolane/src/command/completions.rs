@@ -2,9 +2,9 @@
 
 use clap::CommandFactory;
 
-use super::Context;
 use crate::{
     args::{Cli, CompletionsArgs},
+    context::Context,
     exit::Exit,
     problem::Result,
 };

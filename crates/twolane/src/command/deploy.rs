@@ -1,8 +1,9 @@
 //! `twolane deploy`: copies the source to a box that is up, and builds, installs and starts what has changed.
 
-use super::{Context, boxes::RunOnBox, run::cannot_run};
+use super::{boxes::RunOnBox, run::cannot_run};
 use crate::{
     args::DeployArgs,
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
     world::block_on,

@@ -7,12 +7,14 @@ use futures::future::join_all;
 use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, plan::Asked, world::Finding};
 use serde::Serialize;
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::DoctorArgs,
+    context::Context,
     exit::Exit,
+    known::{self, KnownProvider, Providers},
     paths::Paths,
-    planning::{self, KnownProvider, Look, Providers},
+    planning::{self, Look},
     problem::Result,
     project::{self, Project},
     show::stream::Style,
@@ -51,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     let providers = providers(&paths, &local.unwrap_or_default())?;
     let wanted = args.provider.as_deref().filter(|name| !name.is_empty());
     if let Some(name) = wanted {
-        planning::named(&providers, name)?;
+        known::named(&providers, name)?;
     }
     let wishes = wishes(project.as_ref(), &providers, &paths);
     let looked_at = providers.iter().filter(|(name, known)| match wanted {

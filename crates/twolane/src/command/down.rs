@@ -15,9 +15,10 @@ use model::{
     world::World,
 };
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::DownArgs,
+    context::Context,
     exit::Exit,
     owner,
     problem::{Problem, Result},

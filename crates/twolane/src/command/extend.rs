@@ -4,9 +4,10 @@ use model::report::Report;
 use model::time::{Deadline, Timestamp};
 use serde::Serialize;
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::{ExtendArgs, HowFar},
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
     world::{Watched, block_on},

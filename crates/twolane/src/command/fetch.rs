@@ -3,9 +3,10 @@
 use engine::{Lane, collect::collect};
 use model::{config, report::Report};
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::LabelArgs,
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
     world::{Watched, block_on},

@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use model::{config, render::ci::Ci};
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::{CiSystem, InitArgs, Preset},
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
     project::FILE,

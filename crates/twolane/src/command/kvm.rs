@@ -4,12 +4,12 @@ use ::providers::kvm::Entry;
 use model::money::{Money, cheapest_first};
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::ProvidersArgs,
+    context::Context,
     exit::Exit,
+    known::{self, Providers},
     offers::{self, place},
-    planning::{self, Providers},
     problem::{Problem, Result},
     show::table::table,
 };
@@ -25,7 +25,7 @@ struct Line {
 /// Prints the table.
 pub(crate) fn run(context: &Context, args: &ProvidersArgs, providers: &Providers) -> Result {
     let limit = args.max_price.as_deref().map(Limit::read).transpose()?;
-    let mut entries = offers::entries(&context.paths()?, planning::local(providers));
+    let mut entries = offers::entries(&context.paths()?, known::local(providers));
     entries.retain(|entry| entry.kvm.is_good());
     entries.retain(|entry| args.arch.as_ref().is_none_or(|arch| *arch == entry.arch));
     entries.retain(|entry| {

@@ -12,9 +12,10 @@ use model::{
     world::{Command, World},
 };
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::LogsArgs,
+    context::Context,
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},

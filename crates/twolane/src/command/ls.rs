@@ -12,10 +12,11 @@ use model::{
 };
 use serde::Serialize;
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
+    context::Context,
     exit::Exit,
-    planning::{Providers, usable},
+    known::{Providers, usable},
     problem::Result,
     show::table::table,
     world::{block_on, journal, providers},

@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
-use super::Context;
 use crate::{
     args::{Cli, ManArgs},
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
 };

@@ -5,11 +5,11 @@ use std::{fs, io};
 use camino::Utf8Path;
 use model::matrix::Matrix;
 
-use super::Context;
 use crate::{
     args::{MatrixArgs, MatrixFormat},
+    context::Context,
     exit::Exit,
-    planning::Providers,
+    known::Providers,
     problem::{Problem, Result},
     project,
     show::matrix,

@@ -11,11 +11,12 @@ use model::{
 };
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::RunArgs,
+    context::Context,
     exit::Exit,
-    planning::{self, Planned, Providers},
+    known::Providers,
+    planning::{self, Planned},
     problem::{Problem, Result},
     project::{self, Project},
     reach,

@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use ::providers::shell::{Checked, Mistake, ShellSettings, check};
 
-use super::{Context, kvm};
+use super::kvm;
 use crate::{
     adapters::is_adapter,
     args::{ProvidersArgs, ProvidersCommand},
+    context::Context,
     exit::Exit,
-    planning::KnownProvider,
+    known::KnownProvider,
     problem::{Problem, Result},
     show::table::table,
     world::providers,

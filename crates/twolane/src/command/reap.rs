@@ -14,12 +14,12 @@ use model::{
 };
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::ReapArgs,
+    context::Context,
     exit::Exit,
+    known,
     paths::Paths,
-    planning,
     problem::{Problem, Result},
     world::{Watched, block_on, providers},
 };
@@ -119,7 +119,7 @@ pub(crate) fn run(context: &Context, args: &ReapArgs) -> Result {
 /// Refuses the name of a provider that this twolane does not know, or cannot use.
 fn need(paths: &Paths, name: &str) -> Result<()> {
     let providers = providers(paths, &config::Local::default())?;
-    match planning::named(&providers, name)?.missing.clone() {
+    match known::named(&providers, name)?.missing.clone() {
         Some(error) => Err(Problem {
             exit: Exit::Usage,
             ..error.into()

@@ -13,9 +13,9 @@ use model::{
 };
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::{RenderArgs, Rendered},
+    context::Context,
     exit::Exit,
     planning,
     problem::{Problem, Result},

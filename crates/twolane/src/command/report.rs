@@ -10,9 +10,9 @@ use model::{
 };
 use serde::Serialize;
 
-use super::Context;
 use crate::{
     args::{Format, ReportArgs},
+    context::Context,
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},

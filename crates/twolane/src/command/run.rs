@@ -12,9 +12,10 @@ use model::{
     verdict::Verdict,
 };
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::RunArgs,
+    context::Context,
     exit::Exit,
     planning,
     problem::{Problem, Result},

@@ -4,9 +4,10 @@ use std::fs;
 
 use model::{check::Check, render::post_deploy::SMOKE};
 
-use super::{Context, boxes::RunOnBox, run::cannot_run};
+use super::{boxes::RunOnBox, run::cannot_run};
 use crate::{
     args::LabelArgs,
+    context::Context,
     exit::Exit,
     problem::{Problem, Result},
     show::{clean::Lines, record},

@@ -10,11 +10,12 @@ use model::{
 use serde::Serialize;
 
 use super::{
-    Context, report,
+    report,
     run::{begin_and_end, planned},
 };
 use crate::{
     args::SplitArgs,
+    context::Context,
     exit::Exit,
     planning,
     problem::{Problem, Result},

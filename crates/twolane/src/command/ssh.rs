@@ -4,9 +4,10 @@ use std::{os::unix::process::CommandExt, process::Command};
 
 use model::{render::quote, world::Target};
 
-use super::{Context, boxes};
+use super::boxes;
 use crate::{
     args::SshArgs,
+    context::Context,
     problem::{Problem, Result},
     world::{block_on, journal},
 };

@@ -3,12 +3,12 @@
 use model::check::Check;
 
 use super::{
-    Context,
     boxes::RunOnBox,
     run::{cannot_run, show_end},
 };
 use crate::{
     args::TestArgs,
+    context::Context,
     problem::{Problem, Result},
     world::block_on,
 };

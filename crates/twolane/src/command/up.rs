@@ -3,9 +3,10 @@
 use model::{machine::Machine, plan::Keep, time::Deadline, verdict::Verdict, world::World};
 use serde::Serialize;
 
-use super::{Context, boxes, run::carry_out_new};
+use super::{boxes, run::carry_out_new};
 use crate::{
     args::UpArgs,
+    context::Context,
     exit::Exit,
     planning,
     problem::{Problem, Result},

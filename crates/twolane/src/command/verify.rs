@@ -10,9 +10,10 @@ use model::{
     report::Report,
 };
 
-use super::{Context, matrix, report, run::from_start_to_end};
+use super::{matrix, report, run::from_start_to_end};
 use crate::{
     args::VerifyArgs,
+    context::Context,
     owner, planning,
     problem::{Problem, Result},
     project,

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, PreEscaped, html as markup};
 use model::matrix::{Proof, Row, Status};
 
 use super::{
-    html::{POLICY, line},
+    html::{POLICY, words::line},
     markdown::escape,
     table::table,
     text::show_seconds,

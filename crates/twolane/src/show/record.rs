@@ -14,7 +14,7 @@ use model::{
     event::{Event, EventRecord},
     name::RunId,
     plan::Plan,
-    report::Report,
+    report::{LaneReport, Report},
     world::Events,
 };
 
@@ -105,6 +105,16 @@ impl Events for Record {
 /// Returns the file of what a check wrote.
 pub(crate) fn log_path(run_dir: &Utf8Path, lane: &str, slug: &str) -> Utf8PathBuf {
     run_dir.join(lane).join("checks").join(format!("{slug}.log"))
+}
+
+/// Finds a file that was brought back, by its path in the source's directory.
+pub(super) fn find(run_dir: &Utf8Path, lane: &LaneReport, wanted: &str) -> Result<Utf8PathBuf, String> {
+    let wanted = Utf8Path::new(wanted);
+    lane.files
+        .iter()
+        .map(|file| run_dir.join(file))
+        .find(|path| path.ends_with(wanted))
+        .ok_or_else(|| "it was not collected".to_owned())
 }
 
 /// Writes the plan into the run's directory, whole or not at all.

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use model::{
     check::Outcome,
     report::{CheckReport, LaneReport, Report},
@@ -14,7 +14,7 @@ use model::{
 
 use super::{
     clean::{Lines, clean, plain},
-    record::{log_path, read_plan},
+    record::{find, log_path, read_plan},
     skips,
 };
 
@@ -100,16 +100,6 @@ fn read_log(path: &Utf8Path, has_passed: bool) -> io::Result<CheckResults> {
 /// Returns the line without colours; most lines have none.
 fn plain_line(line: String) -> String {
     if line.contains('\x1b') { plain(&line) } else { line }
-}
-
-/// Finds a file that was brought back, by its path in the source's directory.
-pub(super) fn find(run_dir: &Utf8Path, lane: &LaneReport, wanted: &str) -> Result<Utf8PathBuf, String> {
-    let wanted = Utf8Path::new(wanted);
-    lane.files
-        .iter()
-        .map(|file| run_dir.join(file))
-        .find(|path| path.ends_with(wanted))
-        .ok_or_else(|| "it was not collected".to_owned())
 }
 
 fn read_file(path: &Utf8Path, results: &mut CheckResults) -> Result<(), String> {

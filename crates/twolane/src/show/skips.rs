@@ -15,7 +15,7 @@ use model::{
 
 use super::{
     clean::{clean, plain},
-    results::find,
+    record::find,
     table::table,
 };
 

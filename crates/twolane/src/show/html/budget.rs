@@ -2,7 +2,7 @@
 
 use maud::{Markup, html as markup};
 
-use super::line;
+use super::words::line;
 
 /// The most that the page holds of outputs and lists, in bytes as they stand in it.
 const ROOM: usize = 14 << 20;

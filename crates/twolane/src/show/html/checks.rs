@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use maud::{Markup, html as markup};
 use model::{
     report::{CheckReport, Report},
-    results::{CheckResults, Severity, Tally, TestResult},
+    results::{CheckResults, Finding, Severity, Tally, TestResult},
 };
 
 use super::{
     budget::{Budget, escaped_length, output},
-    findings, line, outcome, text,
+    words::{line, outcome, text},
 };
 use crate::show::text::show_seconds;
 
@@ -101,4 +101,27 @@ fn test_line(test: &TestResult) -> String {
         _ => String::new(),
     };
     format!("{:<7} {}{time}{message}", test.outcome.word(), line(&test.name))
+}
+
+/// Shows the findings of a severity.
+pub(super) fn findings(all: &[Finding], severity: Severity, budget: &mut Budget) -> Markup {
+    let class = match severity {
+        Severity::Error => "bad",
+        Severity::Warning => "odd",
+    };
+    markup! {
+        @for finding in all.iter().filter(|finding| finding.severity == severity) {
+            @if budget.take(finding.detail.len() + finding.message.len() + 300) {
+                details {
+                    summary {
+                        span class=(class) { (severity.word()) }
+                        @if let Some(code) = &finding.code { " " code { (line(code)) } }
+                        @if let Some(place) = &finding.place { " at " code { (line(&place.to_string())) } }
+                        ": " (line(&finding.message))
+                    }
+                    (output("the whole finding", &finding.detail, budget))
+                }
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use model::{
     time::Timestamp,
 };
 
-use super::{line, outcome, text, verdict};
+use super::words::{line, outcome, text, verdict};
 use crate::show::text::{copied, cost_and_plan, show_seconds};
 
 /// Shows all lanes.

@@ -6,20 +6,21 @@ mod checks;
 mod lanes;
 mod skips;
 mod timeline;
+pub(super) mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use model::{
     check::Outcome,
     report::{LaneReport, Report},
-    results::{Finding, Severity, TestResult},
-    verdict::Verdict,
+    results::{Severity, TestResult},
 };
 
-use self::budget::{Budget, output};
-use super::{
-    clean::{clean, plain},
-    text::show_seconds,
+use self::{
+    budget::{Budget, output},
+    checks::findings,
+    words::{line, more, outcome, text, verdict},
 };
+use super::text::show_seconds;
 
 /// Nothing is loaded, whatever gets into the page.
 pub(super) const POLICY: &str =
@@ -147,71 +148,5 @@ fn failed_test(test: &TestResult, is_open: bool, budget: &mut Budget) -> Markup 
             }
             (output("output of the test", &test.output, budget))
         }
-    }
-}
-
-/// Shows the findings of a severity.
-fn findings(all: &[Finding], severity: Severity, budget: &mut Budget) -> Markup {
-    let class = match severity {
-        Severity::Error => "bad",
-        Severity::Warning => "odd",
-    };
-    markup! {
-        @for finding in all.iter().filter(|finding| finding.severity == severity) {
-            @if budget.take(finding.detail.len() + finding.message.len() + 300) {
-                details {
-                    summary {
-                        span class=(class) { (severity.word()) }
-                        @if let Some(code) = &finding.code { " " code { (line(code)) } }
-                        @if let Some(place) = &finding.place { " at " code { (line(&place.to_string())) } }
-                        ": " (line(&finding.message))
-                    }
-                    (output("the whole finding", &finding.detail, budget))
-                }
-            }
-        }
-    }
-}
-
-fn more(number: usize, shown: usize, what: &str) -> Markup {
-    markup! {
-        @if number > shown { p.dim { "and " (number - shown) " more " (what) "; report.json has them all" } }
-    }
-}
-
-fn verdict(verdict: Option<Verdict>) -> Markup {
-    let (class, sign, words) = match verdict {
-        Some(Verdict::Passed) => ("good", "✓", Verdict::Passed.words()),
-        Some(Verdict::Interrupted) => ("odd", "◼", Verdict::Interrupted.words()),
-        Some(other) => ("bad", "✗", other.words()),
-        None => ("odd", "…", "not ended"),
-    };
-    markup! { span.verdict class=(class) { span aria-hidden="true" { (sign) " " } (words) } }
-}
-
-fn outcome(outcome: &Outcome) -> Markup {
-    let (class, sign) = match outcome {
-        Outcome::Passed => ("good", "✓"),
-        Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => ("bad", "✗"),
-        Outcome::Skipped { .. } | Outcome::NotRun => ("odd", "–"),
-    };
-    markup! {
-        span class=(class) { span aria-hidden="true" { (sign) " " } (outcome.word()) }
-        @if let Some(reason) = outcome.reason() { ": " (text(reason)) }
-    }
-}
-
-/// Returns text as one line that shows what it says.
-pub(super) fn line(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    lines.join(" ")
-}
-
-/// Returns text of any length, its lines kept apart.
-fn text(text: &str) -> Markup {
-    let mut lines = text.lines().map(line);
-    markup! {
-        (lines.next().unwrap_or_default())
-        @for line in lines { br; (line) }
     }
 }

@@ -5,7 +5,7 @@ use model::{report::Report, split::Split};
 
 use super::{
     budget::{Budget, output},
-    line, more,
+    words::{line, more},
 };
 use crate::show::skips::{notes, rows};
 

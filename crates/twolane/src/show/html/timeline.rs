@@ -8,7 +8,7 @@ use model::{
     time::{Timestamp, between},
 };
 
-use super::line;
+use super::words::line;
 use crate::show::text::show_seconds;
 
 /// One line of the timeline, in seconds since the run began.
