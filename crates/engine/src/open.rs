@@ -1,5 +1,7 @@
 //! Opens the way to a box that exists: connection, box-side tool, and a host key that only the box knows.
 
+use std::time::Duration;
+
 use model::{
     error::RemoteError,
     machine::Machine,
@@ -9,10 +11,13 @@ use model::{
 
 use crate::link::Link;
 
+/// How long a call of the tool may take: it waits for 20 s at most, and an emulated box that is busy needs its time.
+const TOOL_MAX: Duration = Duration::from_secs(3 * 60);
+
 /// Makes a call of the tool that twolane keeps on each box.
 pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
-    Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments))
+    Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments)).within(TOOL_MAX)
 }
 
 /// Puts the tool of this version of twolane on the box.

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod host;
 pub mod journal;
 pub mod lane;
+pub mod limits;
 pub mod machine;
 pub mod matrix;
 pub mod money;

@@ -12,6 +12,7 @@ use crate::{
     event::{Event, EventRecord},
     journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
+    limits::Limits,
     machine::{Gone, Listed, Machine},
     money::Money,
     name::{Label, ProviderName, RunId},
@@ -273,8 +274,17 @@ pub trait Session: Send + Sync {
     ) -> Result<Synced, RemoteError>;
 
     /// Copies files or directories from the box into a directory here. What is not there is left out.
-    /// Returns the paths that came.
-    async fn fetch(&self, from: &[String], to: &Utf8Path) -> Result<Vec<String>, RemoteError>;
+    /// What is over the limits is left there.
+    async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError>;
+}
+
+/// What came from a box.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The paths that came.
+    pub paths: Vec<String>,
+    /// What did not come as it was over a limit, with the figure.
+    pub cut: Option<String>,
 }
 
 /// A command for a box.
@@ -284,7 +294,12 @@ pub struct Command {
     pub argv: Vec<String>,
     /// What it reads.
     pub stdin: Vec<u8>,
+    /// How long it may take. One that takes longer counts as a connection that was lost.
+    pub time_max: Duration,
 }
+
+/// How long a command may take that says nothing else: an emulated box takes minutes to delete many files.
+const COMMAND_MAX: Duration = Duration::from_secs(10 * 60);
 
 impl Command {
     /// Makes a command without input.
@@ -292,7 +307,14 @@ impl Command {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
             stdin: Vec::new(),
+            time_max: COMMAND_MAX,
         }
+    }
+
+    /// Limits how long it may take.
+    pub fn within(mut self, time_max: Duration) -> Self {
+        self.time_max = time_max;
+        self
     }
 
     /// Gives it something to read.

@@ -10,7 +10,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{failure, quote, shell::Shell};
+use crate::{answer, bounds::Bounds, failure, quote, shell::Shell};
 
 /// Variables of the user that would change what rsync does.
 const OF_THE_USER: [&str; 9] = [
@@ -28,8 +28,11 @@ const OF_THE_USER: [&str; 9] = [
 /// Exit codes of rsync that say that the connection, not a file, is at fault.
 const CONNECTION: [i32; 5] = [10, 12, 30, 35, 255];
 
-/// What is written to standard error is kept up to here.
-const STDERR_MAX: usize = 64 * 1024;
+/// How long the other side may be silent.
+const SILENCE_MAX: &str = "--timeout=300";
+
+/// The longest line of rsync's that is read.
+const LINE_MAX: usize = 8192;
 
 /// Makes rsync's process group end when nobody waits for it: rsync, the process that it forks, and its ssh.
 struct Group(Option<Pid>);
@@ -59,6 +62,8 @@ pub(crate) struct Copied {
     pub(crate) code: Option<i32>,
     pub(crate) stderr: String,
     pub(crate) synced: Synced,
+    /// What was left behind, as it was over a limit.
+    pub(crate) cut: Option<String>,
 }
 
 impl Copied {
@@ -82,41 +87,63 @@ impl Copied {
     }
 }
 
-/// Runs rsync with `args`, which name the other side by `shell.host()`, in the directory `dir`.
+/// One run of rsync.
+pub(crate) struct Run<'a> {
+    /// They name the other side by `shell.host()`.
+    pub(crate) args: &'a [&'a str],
+    /// Where it runs.
+    pub(crate) dir: &'a Utf8Path,
+    pub(crate) stdin: &'a [u8],
+    /// What may come of a box.
+    pub(crate) bounds: Option<Bounds>,
+}
+
+/// Runs rsync to its end, or until it is over its bounds.
 pub(crate) async fn rsync(
     shell: &dyn Shell,
-    args: &[&str],
-    dir: &Utf8Path,
-    stdin: &[u8],
+    run: Run<'_>,
     progress: &dyn Progress,
 ) -> Result<Copied, RemoteError> {
-    let rsh: Vec<String> = shell.rsh().iter().map(|word| quote::for_rsync(word)).collect();
-    let mut command = Command::new("rsync");
-    for name in OF_THE_USER {
-        command.env_remove(name);
-    }
-    let mut child = command
-        .args(["-s", "--no-h", "--outbuf=L", "--info=progress2", "--stats", "-e"])
-        .arg(rsh.join(" "))
-        .args(args)
-        .current_dir(dir)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
+    let mut child = command(shell, &run)
         .spawn()
         .map_err(|error| failure::of_start("rsync", &error))?;
     let mut group = Group::of(&child);
     let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let feed = async {
-        if let Some(mut input) = input {
-            // It stops reading only when it fails, and then says so.
-            let _ = input.write_all(stdin).await;
+    let mut followed = Followed {
+        synced: Synced::default(),
+        bounds: run.bounds,
+        progress,
+    };
+    let talk = async {
+        let feed = async {
+            if let Some(mut input) = input {
+                // It stops reading only when it fails, and then says so.
+                let _ = input.write_all(run.stdin).await;
+            }
+            Ok(())
+        };
+        let errors = async {
+            let errors = answer::read_end(stderr).await;
+            errors.map_err(|_| "rsync had no end of complaints".to_owned())
+        };
+        let ((), (), stderr) = tokio::try_join!(feed, followed.follow(stdout), errors)?;
+        Ok(stderr)
+    };
+    let ended = match &run.bounds {
+        Some(bounds) => tokio::select! {
+            ended = talk => ended,
+            full = bounds.watch(run.dir) => Err(full),
+        },
+        None => talk.await,
+    };
+    let (stderr, over) = match ended {
+        Ok(stderr) => (stderr, None),
+        Err(why) => {
+            drop(group);
+            group = Group(None);
+            (Vec::new(), Some(why))
         }
     };
-    let ((), synced, stderr) = tokio::join!(feed, follow(stdout, progress), tail(stderr));
     let status = child
         .wait()
         .await
@@ -124,9 +151,41 @@ pub(crate) async fn rsync(
     group.is_done();
     Ok(Copied {
         code: status.code(),
-        stderr,
-        synced,
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        synced: followed.synced,
+        cut: over.or_else(|| followed.bounds.and_then(|bounds| bounds.passed_by())),
     })
+}
+
+fn command(shell: &dyn Shell, run: &Run<'_>) -> Command {
+    let rsh: Vec<String> = shell.rsh().iter().map(|word| quote::for_rsync(word)).collect();
+    let mut command = match &run.bounds {
+        Some(bounds) => bounds.command("rsync"),
+        None => Command::new("rsync"),
+    };
+    for name in OF_THE_USER {
+        command.env_remove(name);
+    }
+    command
+        .args([
+            "-s",
+            "--no-h",
+            "--outbuf=L",
+            "--info=progress2",
+            "--stats",
+            SILENCE_MAX,
+            "-e",
+        ])
+        .arg(rsh.join(" "))
+        .args(run.args)
+        .current_dir(run.dir)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    command
 }
 
 /// Copies a directory with everything in it, and deletes there what is not here.
@@ -149,58 +208,66 @@ pub(crate) async fn send_dir(
         "./",
         &to,
     ];
-    rsync(shell, &args, from, b"", progress)
+    let run = Run {
+        args: &args,
+        dir: from,
+        stdin: b"",
+        bounds: None,
+    };
+    rsync(shell, run, progress)
         .await?
         .done(&format!("copying {from}"))
 }
 
-async fn follow(pipe: Option<impl AsyncRead + Unpin>, progress: &dyn Progress) -> Synced {
-    let mut synced = Synced::default();
-    let Some(mut pipe) = pipe else { return synced };
-    let (mut buffer, mut line) = (vec![0; 8192], Vec::new());
-    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        for byte in &buffer[..length] {
-            if matches!(byte, b'\r' | b'\n') {
-                read_line(&String::from_utf8_lossy(&line), &mut synced, progress);
-                line.clear();
-            } else {
-                line.push(*byte);
-            }
-        }
-    }
-    synced
+/// What rsync says of itself, line by line.
+struct Followed<'a> {
+    synced: Synced,
+    bounds: Option<Bounds>,
+    progress: &'a dyn Progress,
 }
 
-async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        let mut buffer = vec![0; 8192];
+impl Followed<'_> {
+    /// Reads to the end, or until it is over the bounds.
+    async fn follow(&mut self, pipe: Option<impl AsyncRead + Unpin>) -> Result<(), String> {
+        let Some(mut pipe) = pipe else { return Ok(()) };
+        let (mut buffer, mut line) = (vec![0; 8192], Vec::new());
         while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-            bytes.extend_from_slice(&buffer[..length]);
-            if bytes.len() > STDERR_MAX {
-                bytes.drain(..bytes.len() - STDERR_MAX / 2);
+            for byte in &buffer[..length] {
+                if matches!(byte, b'\r' | b'\n') {
+                    self.take(&String::from_utf8_lossy(&line))?;
+                    line.clear();
+                } else if line.len() < LINE_MAX {
+                    line.push(*byte);
+                }
             }
         }
+        Ok(())
     }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
-fn read_line(line: &str, synced: &mut Synced, progress: &dyn Progress) {
-    if let Some(percent) = percent(line) {
-        progress.report("copying files", Some((percent, 100)));
-    } else if let Some((name, value)) = line.split_once(": ") {
-        let number = value
-            .split(' ')
-            .next()
-            .and_then(|digits| digits.replace(',', "").parse().ok());
-        let number: u64 = number.unwrap_or(0);
-        match name {
-            "Number of files" => synced.files = number,
-            "Number of regular files transferred" => synced.sent = number,
-            "Number of deleted files" => synced.deleted = number,
-            "Total bytes sent" | "Total bytes received" => synced.bytes += number,
-            _ => {}
+    fn take(&mut self, line: &str) -> Result<(), String> {
+        if let Some(bounds) = &mut self.bounds {
+            bounds.take(line)?;
         }
+        if let Some(percent) = percent(line) {
+            self.progress.report("copying files", Some((percent, 100)));
+        } else if let Some((name, value)) = line.split_once(": ") {
+            let number = value
+                .split(' ')
+                .next()
+                .and_then(|digits| digits.replace(',', "").parse().ok());
+            let number: u64 = number.unwrap_or(0);
+            let synced = &mut self.synced;
+            match name {
+                "Number of files" => synced.files = number,
+                "Number of regular files transferred" => synced.sent = number,
+                "Number of deleted files" => synced.deleted = number,
+                "Total bytes sent" | "Total bytes received" => {
+                    synced.bytes = synced.bytes.saturating_add(number);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -228,7 +295,11 @@ mod tests {
 
     #[test]
     fn statistics_are_read_with_and_without_commas() {
-        let mut synced = Synced::default();
+        let mut followed = Followed {
+            synced: Synced::default(),
+            bounds: None,
+            progress: &Silent,
+        };
         for line in [
             "Number of files: 30,001 (reg: 30,000, dir: 1)",
             "Number of created files: 0",
@@ -238,10 +309,10 @@ mod tests {
             "Total bytes sent: 1000",
             "Total bytes received: 1,234",
         ] {
-            read_line(line, &mut synced, &Silent);
+            followed.take(line).unwrap();
         }
         assert_eq!(
-            synced,
+            followed.synced,
             Synced {
                 files: 30001,
                 sent: 1,

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
-    world::{Command, Progress},
+    limits::Limits,
+    world::{Command, Fetched, Progress},
 };
 
 use crate::{
-    copy, failure,
+    bounds::{Bounds, SAID},
+    copy::{self, Copied, Run},
+    failure,
     shell::{Shell, script},
 };
 
@@ -18,13 +21,17 @@ use crate::{
 const EXISTING: &str = r#"printf '%s\0' "$PWD"
 for path do if [ -f "$path" ] || [ -d "$path" ]; then printf '%s\0' "$path"; fi; done"#;
 
+/// What rsync exits with when it may have no more memory.
+const OUT_OF_MEMORY: i32 = 22;
+
 /// Copies what exists of `from` into the directory `to`, under the names by which it was asked for.
 /// A path may hold `/./`: then its name is what comes after.
 pub(crate) async fn fetch(
     shell: &dyn Shell,
     from: &[String],
     to: &Utf8Path,
-) -> Result<Vec<String>, RemoteError> {
+    limits: &Limits,
+) -> Result<Fetched, RemoteError> {
     if let Some(hostile) = from.iter().find(|path| !is_plain(path)) {
         return Err(RemoteError::Here(format!(
             "{hostile:?} is not a path that can be fetched"
@@ -49,26 +56,44 @@ pub(crate) async fn fetch(
         .filter(|path| existing.split('\0').any(|e| e == *path))
         .cloned()
         .collect();
+    let mut cut = None;
     for (base, names) in by_base(home, &wanted) {
-        fetch_below(shell, &base, &names, to).await?;
+        cut = fetch_below(shell, (&base, &names), to, limits).await?;
+        if cut.is_some() {
+            break;
+        }
     }
-    Ok(wanted
-        .into_iter()
-        .filter(|path| to.join(split("", path).1).exists())
-        .collect())
+    let came = |path: &String| to.join(split("", path).1).exists();
+    Ok(Fetched {
+        paths: wanted.into_iter().filter(came).collect(),
+        cut,
+    })
 }
 
+/// Returns what was left behind, as it was over the limits.
 async fn fetch_below(
     shell: &dyn Shell,
-    base: &str,
-    names: &[&str],
+    (base, names): (&str, &[&str]),
     to: &Utf8Path,
-) -> Result<(), RemoteError> {
+    limits: &Limits,
+) -> Result<Option<String>, RemoteError> {
+    // What is not whole goes with it.
+    let unfinished = tempfile::Builder::new()
+        .prefix(".unfinished-")
+        .tempdir_in(to)
+        .map_err(|error| RemoteError::Here(format!("could not make a directory in {to}: {error}")))?;
+    let unfinished = format!("--temp-dir={}", unfinished.path().display());
+    let max_size = format!("--max-size={}", limits.artifact_bytes);
     let list: String = names.iter().map(|name| format!("./{name}\0")).collect();
     let base = format!("{}:{}/", shell.host(), base.trim_end_matches('/'));
     let args = [
         "--recursive",
+        // The number of files is known before the first is made; and with it, each directory takes memory of its own.
+        "--no-inc-recursive",
         "--times",
+        SAID,
+        &unfinished,
+        &max_size,
         "--no-links",
         "--no-devices",
         "--no-specials",
@@ -79,11 +104,23 @@ async fn fetch_below(
         &base,
         "./",
     ];
-    let copied = copy::rsync(shell, &args, to, list.as_bytes(), &Quiet).await?;
+    let run = Run {
+        args: &args,
+        dir: to,
+        stdin: list.as_bytes(),
+        bounds: Some(Bounds::new(*limits)),
+    };
+    let copied = copy::rsync(shell, run, &Quiet).await?;
     // 23 and 24: something could not be read, or went away meanwhile; the rest came.
-    match copied.code {
-        Some(23 | 24) => Ok(()),
-        _ => copied.done("fetching files").map(drop),
+    match (copied.code, copied.cut) {
+        (_, Some(cut)) => Ok(Some(cut)),
+        (Some(OUT_OF_MEMORY), None) => Ok(Some(
+            "the list of files has no end; they were not brought back".to_owned(),
+        )),
+        (Some(23 | 24), None) => Ok(None),
+        (code, cut) => Copied { code, cut, ..copied }
+            .done("fetching files")
+            .map(|_| None),
     }
 }
 

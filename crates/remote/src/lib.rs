@@ -1,7 +1,9 @@
 //! The way to the boxes: keys, one OpenSSH connection for each box, rsync over it. Knows nothing of runs,
 //! providers or checks, and touches neither the user's `~/.ssh` nor the system's SSH configuration.
 
+mod answer;
 mod blocking;
+mod bounds;
 mod control;
 mod copy;
 mod failure;

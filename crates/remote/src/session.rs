@@ -1,17 +1,25 @@
 //! An open connection: commands over the shared connection, or over one of their own where sharing fails.
 
-use std::process::Stdio;
+use std::{future::Future, process::Stdio};
 
 use async_trait::async_trait;
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
+    limits::Limits,
     source::{Source, Synced},
-    world::{Command, Output, Progress, Session},
+    world::{Command, Fetched, Output, Progress, Session},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::{copy, failure, fetch, layout::Layout, quote, shell::Shell, sync};
+use crate::{
+    answer::{self, Broken},
+    copy, failure, fetch,
+    layout::Layout,
+    quote,
+    shell::Shell,
+    sync,
+};
 
 /// What OpenSSH exits with when it is the connection that failed.
 const SSH_FAILED: i32 = 255;
@@ -63,8 +71,8 @@ impl Session for SshSession {
         copy::send_dir(self, from, to, progress).await
     }
 
-    async fn fetch(&self, from: &[String], to: &Utf8Path) -> Result<Vec<String>, RemoteError> {
-        fetch::fetch(self, from, to).await
+    async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError> {
+        fetch::fetch(self, from, to, limits).await
     }
 }
 
@@ -112,8 +120,10 @@ impl SshSession {
             .await
             .map_err(|error| failed_start(&error))?;
         let (input, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let (_, stdout, stderr) = tokio::join!(feed(input, &command.stdin), read(stdout), read(stderr));
-        let code = match child.wait().await {
+        let ended = exchange(command, (input, stdout, stderr), child.wait()).await;
+        // Here a command that is over a limit has lost its channel: dropping the child closes that.
+        let (ended, stdout, stderr) = ended.map_err(Failed::For)?;
+        let code = match ended {
             Ok(status) => status.code(),
             Err(openssh::Error::Remote(_)) => Some(NO_SUCH_PROGRAM),
             Err(error) => self
@@ -155,11 +165,8 @@ impl SshSession {
             .spawn()
             .map_err(|error| failure::of_start("ssh", &error))?;
         let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (_, stdout, stderr) = tokio::join!(feed(input, &command.stdin), read(stdout), read(stderr));
-        let status = child
-            .wait()
-            .await
-            .map_err(|error| failure::of_start("ssh", &error))?;
+        let (status, stdout, stderr) = exchange(command, (input, stdout, stderr), child.wait()).await?;
+        let status = status.map_err(|error| failure::of_start("ssh", &error))?;
         if status.code() == Some(SSH_FAILED) {
             return Err(RemoteError::Lost(failure::last_lines(&String::from_utf8_lossy(
                 &stderr,
@@ -182,19 +189,34 @@ fn failed_start(error: &openssh::Error) -> Failed {
     }
 }
 
+/// Gives a command its input, reads what it says and waits for its end: no longer, and no more of it, than it may take.
+async fn exchange<T>(
+    command: &Command,
+    (input, stdout, stderr): Pipes<impl AsyncWrite + Unpin, impl AsyncRead + Unpin, impl AsyncRead + Unpin>,
+    end: impl Future<Output = T>,
+) -> Result<(T, Vec<u8>, Vec<u8>), RemoteError> {
+    let talk = async {
+        let ((), stdout, stderr) = tokio::try_join!(
+            feed(input, &command.stdin),
+            answer::read(stdout, answer::STDOUT_MAX),
+            answer::read_end(stderr),
+        )?;
+        Ok((end.await, stdout, stderr))
+    };
+    let ended = tokio::time::timeout(command.time_max, talk).await;
+    ended
+        .unwrap_or(Err(Broken::Silent))
+        .map_err(|broken| broken.during(command))
+}
+
+/// What leads to a command, and from it.
+type Pipes<I, O, E> = (Option<I>, Option<O>, Option<E>);
+
 /// Writes all of it. A command need not read what it is given.
-async fn feed(pipe: Option<impl AsyncWrite + Unpin>, bytes: &[u8]) {
+async fn feed(pipe: Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> Result<(), Broken> {
     if let Some(mut pipe) = pipe {
         let _ = pipe.write_all(bytes).await;
         let _ = pipe.shutdown().await;
     }
-}
-
-/// Reads to the end; how the command ended says whether that was all.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        let _ = pipe.read_to_end(&mut bytes).await;
-    }
-    bytes
+    Ok(())
 }

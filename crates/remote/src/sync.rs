@@ -9,7 +9,7 @@ use model::{
 
 use crate::{
     blocking::blocking,
-    copy::{self, Copied},
+    copy::{self, Copied, Run},
     failure,
     layout::Layout,
     manifest::Manifest,
@@ -161,7 +161,13 @@ impl<'a> Place<'a> {
             &rsync_path,
         ];
         let args = [&args, selection.args, &["./", &to]].concat();
-        copy::rsync(shell, &args, &self.source.path, &selection.stdin, progress).await
+        let run = Run {
+            args: &args,
+            dir: &self.source.path,
+            stdin: &selection.stdin,
+            bounds: None,
+        };
+        copy::rsync(shell, run, progress).await
     }
 
     /// Reports the box the new list. Returns how many files it deleted.

@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
+    limits::Limits,
     name::Label,
     render::{GATE_ANSWER_PATH, TWOLANE_BOX_PATH},
     source::{Source, Synced},
-    world::{Command, Keys, Output, Progress, Remote, Session, Target},
+    world::{Command, Fetched, Keys, Output, Progress, Remote, Session, Target},
 };
 
 use crate::{
@@ -262,8 +263,11 @@ impl Session for SimSession {
         Ok(Synced::default())
     }
 
-    async fn fetch(&self, from: &[String], _: &Utf8Path) -> Result<Vec<String>, RemoteError> {
+    async fn fetch(&self, from: &[String], _: &Utf8Path, _: &Limits) -> Result<Fetched, RemoteError> {
         self.carry(|_, _| ()).await?;
-        Ok(from.to_vec())
+        Ok(Fetched {
+            paths: from.to_vec(),
+            cut: None,
+        })
     }
 }

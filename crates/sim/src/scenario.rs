@@ -14,6 +14,7 @@ use model::{
     check::Check,
     config::{Deploy, System},
     lane::KvmNeed,
+    limits::Limits,
     name::{Label, ProviderName, RunId},
     plan::{Keep, LanePlan, Plan},
     source::Source,
@@ -445,6 +446,7 @@ fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         },
         is_continued: sim.clock.happens(500),
         max_cost: None,
+        limits: Limits::default(),
     }
 }
 

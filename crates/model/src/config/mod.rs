@@ -24,7 +24,7 @@ pub use self::{
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };
 pub(crate) use self::{mistake::suggest, read::ttl};
-use crate::name::ProviderName;
+use crate::{limits::Limits, name::ProviderName};
 
 /// `twolane.toml` as meant: every value checked, every preset written out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub lanes: Vec<Lane>,
     /// How boxes on this machine are made.
     pub local: Local,
+    /// How much of what a box says is taken.
+    pub limits: Limits,
     /// Where a provider's API is, when it is not where its vendor has it.
     pub endpoints: BTreeMap<ProviderName, String>,
 }

@@ -101,6 +101,7 @@ impl Planner<'_> {
             keep: self.keep(),
             is_continued: self.asked.is_continued,
             max_cost: self.max_cost(),
+            limits: self.config.limits,
         }
     }
 

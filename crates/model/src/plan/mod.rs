@@ -29,6 +29,7 @@ use crate::{
     check::Check,
     config::{Deploy, System},
     lane::KvmNeed,
+    limits::Limits,
     money::Money,
     name::{Label, RunId},
     order::OperatorToolchain,
@@ -69,6 +70,9 @@ pub struct Plan {
     /// What all boxes together may cost in their whole time, at most.
     #[serde(default)]
     pub max_cost: Option<Money>,
+    /// How much of what a box says is taken.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What becomes of a box when its lane has ended.

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, process, sync::Arc};
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
+    limits::Limits,
     source::{Source, Synced},
     world::{Command, Progress, Remote, Session},
 };
@@ -275,12 +276,14 @@ async fn fetch_brings_what_is_there_and_no_links() {
         format!("{box_dir}/missing"),
         format!("{box_dir}/./out/etc/passwd*"),
     ];
-    let came = session.fetch(&asked, &to).await.unwrap();
-    assert_eq!(came, asked[..2]);
+    let came = session.fetch(&asked, &to, &Limits::default()).await.unwrap();
+    assert_eq!(came.paths, asked[..2]);
+    assert_eq!(came.cut, None);
     assert_eq!(fs::read(to.join("out/deep/junit [1]*.xml")).unwrap(), b"x");
     assert_eq!(fs::read(to.join(format!(".{box_dir}/log"))).unwrap(), b"y");
     assert!(!to.join("out/etc").exists());
-    assert!(session.fetch(&["../x".to_owned()], &to).await.is_err());
+    let out = ["../x".to_owned()];
+    assert!(session.fetch(&out, &to, &Limits::default()).await.is_err());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one with more configuration; none when sshd is not installed, which is said aloud.
+    /// Starts one with more configuration, in which `{dir}` is the test's directory; none when sshd is not installed, which is said aloud.
     pub(crate) async fn start(more: &str) -> Option<Self> {
         if !Utf8Path::new(SSHD).exists() {
             say(&format!(
@@ -117,6 +117,7 @@ fn serve(dir: &Utf8Path, keys: &Utf8Path, more: &str) -> (Child, u16) {
     let host_key = keys.join("host_key");
     let authorized = dir.join("authorized");
     // A home of its own: what a login shell does by somebody's start-up files is none of the test's business.
+    let more = more.replace("{dir}", dir.as_str());
     let text = format!(
         "SetEnv HOME={dir}\nListenAddress 127.0.0.1\nHostKey {host_key}\nAuthorizedKeysFile {authorized}\nStrictModes no\n\
          UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\n\

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use model::{
     check::Outcome,
     event::{Event, EventRecord, Step},
+    limits::show_bytes,
     machine::Gone,
     price::Price,
     report::{Changes, CheckReport, LaneReport, Report},
@@ -630,15 +631,6 @@ pub(crate) fn copied(synced: &Synced) -> String {
         synced.deleted,
         show_bytes(synced.bytes)
     )
-}
-
-fn show_bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }
 
 fn in_brackets(resources: &[Gone]) -> String {

@@ -24,7 +24,7 @@ use super::{
     mistake::{Mistake, suggest},
     preset,
 };
-use crate::name::ProviderName;
+use crate::{limits::Limits, name::ProviderName};
 
 /// What the parts of the file are read with.
 struct Reader<'a> {
@@ -116,6 +116,7 @@ fn whole<'a>(
         }
     };
     let local = file.take("local").and_then(|value| value.table()).map(local);
+    let limits = file.take("limits").and_then(|value| value.table()).map(limits);
     let endpoints = file.take("endpoints").and_then(|value| value.table());
     let endpoints = endpoints
         .map(|table| reader.endpoints(&table))
@@ -129,6 +130,7 @@ fn whole<'a>(
         deploy: deploy?,
         lanes: lanes?,
         local: local.unwrap_or_default(),
+        limits: limits.unwrap_or_default(),
         endpoints,
     })
 }
@@ -232,6 +234,21 @@ fn local(mut table: Table<'_>) -> Local {
     };
     table.finish();
     local
+}
+
+fn limits(mut table: Table<'_>) -> Limits {
+    let mut size = |key| table.take(key).and_then(|value| value.read(&rules::SIZE));
+    let usual = Limits::default();
+    let (log, artifacts, free) = (size("log"), size("artifacts"), size("free"));
+    let files = table.take("artifact-files");
+    let files = files.and_then(|value| value.number(1..=10_000_000));
+    table.finish();
+    Limits {
+        log_bytes: log.unwrap_or(usual.log_bytes),
+        artifact_bytes: artifacts.unwrap_or(usual.artifact_bytes),
+        artifact_files: files.map_or(usual.artifact_files, u64::from),
+        free_bytes: free.unwrap_or(usual.free_bytes),
+    }
 }
 
 impl Reader<'_> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::{check::Need, host::Address, money::Money, time::parse_length};
+use crate::{check::Need, host::Address, limits::parse_bytes, money::Money, time::parse_length};
 
 /// How a string is read, and what a right one looks like.
 pub(super) struct Rule<T> {
@@ -24,6 +24,12 @@ pub(super) const TTL: Rule<Duration> = Rule {
 pub(super) const LENGTH: Rule<Duration> = Rule {
     example: "20m",
     read: |text| parse_length(text).ok_or_else(|| format!("`{text}` is not a length of time")),
+};
+pub(super) const SIZE: Rule<u64> = Rule {
+    example: "4 GiB",
+    read: |text| {
+        parse_bytes(text).ok_or_else(|| format!("`{}` is not a size, as 500 MiB is", text.escape_debug()))
+    },
 };
 pub(super) const MONEY: Rule<Money> = Rule {
     example: "5 USD",

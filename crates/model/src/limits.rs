@@ -1,0 +1,66 @@
+//! How much of what a box says is taken. Root on a box may have been anybody's code.
+
+use serde::{Deserialize, Serialize};
+
+/// How much of what a box says is taken. What is over is cut, and said with its figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of one check's output, and of stage 2's.
+    pub log_bytes: u64,
+    /// Bytes of what one lane brings back.
+    pub artifact_bytes: u64,
+    /// Files and directories of what one lane brings back.
+    pub artifact_files: u64,
+    /// Bytes that stay free where results are put.
+    pub free_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            log_bytes: 1 << 30,
+            artifact_bytes: 4 << 30,
+            artifact_files: 100_000,
+            free_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Writes a number of bytes for people.
+pub fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// Reads a size such as `500 MiB` or `4GiB`; it has to be more than nothing.
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let shift = match unit.trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_or_refused() {
+        assert_eq!(parse_bytes("500 MiB"), Some(500 << 20));
+        assert_eq!(parse_bytes("4GiB"), Some(4 << 30));
+        for wrong in ["", "4", "GiB", "-1 GiB", "4 GB", "0 MiB", "99999999999 TiB"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
+    }
+}
