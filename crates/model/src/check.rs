@@ -19,6 +19,7 @@ pub struct Check {
     /// The shell command, run by user `mvm` in the first source's directory.
     pub run: String,
     /// After this time it is ended, and has timed out.
+    #[serde(rename = "timeout_seconds", with = "crate::time::seconds")]
     pub timeout: Duration,
     /// What must be there for the check to make sense; where it is not, the check is skipped with the reason.
     #[serde(default)]

@@ -34,8 +34,10 @@ pub enum Price {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Billed {
     /// Each begun one of these counts.
+    #[serde(rename = "unit_seconds", with = "crate::time::seconds")]
     pub unit: Duration,
     /// Less than this is not billed.
+    #[serde(rename = "least_seconds", with = "crate::time::seconds")]
     pub least: Duration,
 }
 

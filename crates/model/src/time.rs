@@ -53,6 +53,26 @@ pub fn between(start: Timestamp, end: Timestamp) -> Duration {
     Duration::try_from(end.duration_since(start)).unwrap_or(Duration::ZERO)
 }
 
+/// Writes and reads a length of time as a number of seconds, for fields whose name ends in `_seconds`.
+pub mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    /// Writes a whole number where the length is one.
+    pub fn serialize<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        match length.subsec_nanos() {
+            0 => length.as_secs().serialize(serializer),
+            _ => length.as_secs_f64().serialize(serializer),
+        }
+    }
+
+    /// Refuses a number that is negative, or too large.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// Reads a length of time such as `90s`, `20m`, `1h30m`. Returns none for other text, zero and negative lengths.
 pub fn parse_length(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
@@ -72,6 +92,23 @@ pub fn show_length(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_in_json_are_seconds() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Limit {
+            #[serde(with = "seconds")]
+            limit: Duration,
+        }
+        for (millis, json) in [(90_000, r#"{"limit":90}"#), (1_500, r#"{"limit":1.5}"#)] {
+            let limit = Limit {
+                limit: Duration::from_millis(millis),
+            };
+            assert_eq!(serde_json::to_string(&limit).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Limit>(json).unwrap(), limit);
+        }
+        assert!(serde_json::from_str::<Limit>(r#"{"limit":-1}"#).is_err());
+    }
 
     #[test]
     fn lengths_are_read_and_written() {

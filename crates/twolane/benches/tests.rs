@@ -161,12 +161,11 @@ fn records() {
 /// Records a run of one check; returns the file for what it printed.
 fn run_of_one_check(state: &Path) -> File {
     let dir = state.join("runs").join(RUN);
-    let minute = json!({"secs": 60, "nanos": 0});
     let record = "only/artifacts//home/mvm/demo/target/twolane/test.jsonl";
     let events = [
         json!({"event": "run-began", "run": RUN, "project": "demo", "version": "0"}),
         json!({"event": "lane-began", "label": "demo-only", "need": "none", "checks": [
-            {"name": "test", "slug": "test", "run": "cargo test", "timeout": minute, "trace": true}]}),
+            {"name": "test", "slug": "test", "run": "cargo test", "timeout_seconds": 60, "trace": true}]}),
         json!({"event": "check-began", "check": "test"}),
         json!({"event": "check-ended", "check": "test", "outcome": {"outcome": "passed"}, "seconds": 1.0}),
         json!({"event": "collected", "files": [record], "missing": []}),

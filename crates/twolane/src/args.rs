@@ -1,4 +1,4 @@
-//! The command line as it is typed.
+//! The command line, as clap reads it. Help texts are imperative, without a full stop, and at most 80 columns long.
 
 use std::time::Duration;
 
@@ -10,31 +10,28 @@ use model::{
     time::parse_length,
 };
 
-/// Runs both halves of a test suite, each in a box of its own: the half that needs /dev/kvm, and the half that does not.
-///
-/// Exit codes: 0 all passed; 1 a check failed; 2 wrong usage or configuration, nothing was created; 3 the infrastructure
-/// failed and everything created was destroyed; 4 something could not be destroyed; 130 interrupted, everything destroyed.
+/// Run both halves of a test suite in disposable boxes, with and without /dev/kvm
 #[derive(Debug, Parser)]
-#[command(name = "twolane", version, max_term_width = 100, infer_subcommands = false)]
+#[command(name = "twolane", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What every command understands.
+    /// Options of every command.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What is to be done.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What every command understands.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Print JSON: one document, or one event a line where it takes long
+    /// Print JSON: one document, or one event per line
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
-    /// Report more; twice: still more
+    /// Increase verbosity (repeat for more)
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
-    /// Report only problems and results
+    /// Print only problems and results
     #[arg(
         short,
         long,
@@ -43,37 +40,40 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) quiet: bool,
-    /// When to use colours
+    /// Use colours: auto, always or never
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         value_name = "WHEN",
         default_value = "auto",
         help_heading = "Global options"
     )]
     pub(crate) color: Color,
-    /// Where the journal, the keys and the runs are kept [default: $XDG_STATE_HOME/twolane]
+    /// Keep journal, keys and runs in DIR [default: $XDG_STATE_HOME/twolane]
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         value_name = "DIR",
         env = "TWOLANE_STATE_DIR",
         hide_env = true,
         help_heading = "Global options"
     )]
     pub(crate) state_dir: Option<Utf8PathBuf>,
-    /// Work in this directory
+    /// Change to DIR first
     #[arg(
         short = 'C',
         long,
         global = true,
+        hide_short_help = true,
         value_name = "DIR",
         help_heading = "Global options"
     )]
     pub(crate) directory: Option<Utf8PathBuf>,
 }
 
-/// When to use colours.
+/// `--color`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set
@@ -84,114 +84,133 @@ pub(crate) enum Color {
     Never,
 }
 
-/// What is to be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write a commented twolane.toml for this workspace
+    /// Write a commented twolane.toml, or CI jobs
     Init(InitArgs),
-    /// Show what would run where, and what it could cost; works offline
+    /// Show what would run where, and its cost (offline)
     Plan(RunArgs),
-    /// Say whether a run could work: tools, keys, KVM
+    /// Check tools, credentials, quotas and KVM
     Doctor(DoctorArgs),
-    /// Run the lanes, each in a box that is gone at the end
+    /// Run lanes in disposable boxes
     Run(RunArgs),
-    /// Take up a run whose client died, while its boxes live
+    /// Resume a run after its client died
     Attach(AttachArgs),
-    /// Bring up a lane's box, which stays until its deadline
+    /// Bring up a lane's box, and leave it until its deadline
     Up(UpArgs),
-    /// Copy the source to a box, and build, install and start what has changed
+    /// Sync sources to a box; build, install and start daemons
     Deploy(DeployArgs),
-    /// Copy the source to a box and run its lane's checks
+    /// Sync sources to a box and run its checks
     Test(TestArgs),
-    /// Run the smoke script on a box that is deployed
+    /// Run the smoke script on a deployed box
     Smoke(LabelArgs),
-    /// Bring results back from a box
+    /// Collect results from a box
     Fetch(LabelArgs),
-    /// Destroy a box, or all of them, and confirm that it is gone
+    /// Destroy boxes and confirm that they are gone
     Down(DownArgs),
-    /// Destroy what is overdue or was left, on every provider; its last line is for a monitoring system
+    /// Destroy expired and orphaned boxes at every provider
     Reap(ReapArgs),
-    /// List the boxes
+    /// List boxes
     Ls,
     /// Log in to a box, or run a command on it
     Ssh(SshArgs),
-    /// Show the console, the cloud-init log or a check's output of a box
+    /// Show a box's console, cloud-init, unit or check log
     Logs(LogsArgs),
     /// Move a box's deadline
     Extend(ExtendArgs),
-    /// Print exactly what would be sent to a box
+    /// Print what would be sent to a box
     Render(RenderArgs),
-    /// List the providers and what each can do or the cheapest boxes with KVM, or check a shell adapter
+    /// List providers, find cheap KVM, or check an adapter
     Providers(ProvidersArgs),
-    /// Run one full cycle on a provider, and add what it showed to the verification matrix
+    /// Run one full cycle on a provider and record the evidence
     Verify(VerifyArgs),
-    /// Show the verification matrix: what was shown on which provider
+    /// Show which providers have been verified
     Matrix(MatrixArgs),
-    /// Find out which tests ask for /dev/kvm, which pass without it, and propose the two halves
+    /// Find tests that skip silently without /dev/kvm
     Split(SplitArgs),
-    /// Show what a run did
+    /// Show the report of a run, list or compare runs
     Report(ReportArgs),
     /// Print shell completions
     Completions(CompletionsArgs),
-    /// Print the manual page of twolane or of one of its commands
+    /// Print a manual page
     Man(ManArgs),
 }
 
-/// Which box a lane gets, where that differs from twolane.toml. As typed: the plan says what is wrong, all at once.
+/// Overrides of twolane.toml for the box. Kept as text: the plan checks them all at once.
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Box options")]
 pub(crate) struct BoxArgs {
-    /// Who provisions the box
-    #[arg(long, env = "PROVIDER", value_name = "NAME")]
+    /// Provider
+    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
-    /// Where, in the provider's own word
-    #[arg(long, env = "REGION")]
+    /// Provider region
+    #[arg(long, env = "REGION", hide_env_values = true)]
     pub(crate) region: Option<String>,
-    /// A machine that is already there, over SSH: stands for --provider host --region ADDRESS
-    #[arg(long, value_name = "[USER@]MACHINE[:PORT]")]
+    /// Use an existing machine over SSH (provider `host`)
+    #[arg(long, value_name = "[USER@]MACHINE[:PORT]", hide_short_help = true)]
     pub(crate) host: Option<String>,
-    /// Do without root on a machine that is already there
+    /// Use no root on an existing machine
     #[arg(long, hide = true)]
     pub(crate) as_user: bool,
-    /// How big, in the provider's own word
-    #[arg(long, env = "INSTANCE_TYPE", value_name = "TYPE")]
+    /// Instance type
+    #[arg(long, env = "INSTANCE_TYPE", hide_env_values = true, value_name = "TYPE")]
     pub(crate) instance_type: Option<String>,
-    /// The box's name; with one lane only
-    #[arg(long, env = "LABEL")]
+    /// Name of the box (one lane only)
+    #[arg(long, env = "LABEL", hide_env_values = true)]
     pub(crate) label: Option<String>,
-    /// Size of the root disk, in GiB
-    #[arg(long, env = "BOOT_DISK_SIZE", value_name = "GIB")]
+    /// Root disk size in GiB
+    #[arg(
+        long,
+        env = "BOOT_DISK_SIZE",
+        hide_env_values = true,
+        hide_short_help = true,
+        value_name = "GIB"
+    )]
     pub(crate) disk: Option<String>,
-    /// Your public key, or its file: plain `ssh mvm@ADDRESS` works with it then
-    #[arg(long, env = "SSH_PUBKEY", value_name = "KEY|FILE")]
+    /// Let this public key log in too, as mvm
+    #[arg(
+        long,
+        env = "SSH_PUBKEY",
+        hide_env_values = true,
+        hide_short_help = true,
+        value_name = "KEY|FILE"
+    )]
     pub(crate) ssh_pubkey: Option<String>,
-    /// Who may reach the box over SSH; may be repeated [default: this machine, by its address on the Internet]
-    #[arg(long, env = "TWOLANE_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ',')]
+    /// Allow SSH from this range (repeatable) [default: this machine only]
+    #[arg(
+        long,
+        env = "TWOLANE_ALLOW_CIDR",
+        hide_env_values = true,
+        hide_short_help = true,
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub(crate) allow_cidr: Vec<String>,
-    /// Boot a local box by itself, also where it could go on from a template
-    #[arg(long)]
+    /// Boot a local box cold instead of from a template
+    #[arg(long, hide_short_help = true)]
     pub(crate) cold: bool,
-    /// How long the box may live, such as 90m
+    /// Destroy the box after TIME, such as 90m
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,
-    /// What all boxes together may cost until their deadlines, such as '5 USD'; what could cost more is refused
-    #[arg(long, env = "TWOLANE_MAX_COST", value_name = "AMOUNT")]
+    /// Refuse a run that could cost more, such as '5 USD'
+    #[arg(long, env = "TWOLANE_MAX_COST", hide_env = true, value_name = "AMOUNT")]
     pub(crate) max_cost: Option<String>,
 }
 
 /// `twolane run` and `twolane plan`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The lanes [default: all]
+    /// Lanes to run [default: all]
     #[arg(value_name = "LANE")]
     pub(crate) lanes: Vec<String>,
-    /// Go on with a lane after a check that failed
+    /// Continue a lane after a failed check
     #[arg(long = "continue")]
     pub(crate) is_continued: bool,
-    /// Keep the box of a lane that did not pass, for so long
+    /// Keep failed boxes for TIME [default without TIME: 30m]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30m")]
     pub(crate) keep: Option<String>,
-    /// Which boxes.
+    /// Box options.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
 }
@@ -199,13 +218,13 @@ pub(crate) struct RunArgs {
 /// `twolane init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// What to start from
+    /// Start from this preset
     #[arg(long, default_value = "rust")]
     pub(crate) preset: Preset,
-    /// Write a scheduled job that runs `twolane reap` in this CI system, and no twolane.toml
+    /// Write jobs for this CI system instead of twolane.toml
     #[arg(long, value_name = "SYSTEM", conflicts_with = "preset")]
     pub(crate) ci: Option<CiSystem>,
-    /// Overwrite what is there
+    /// Overwrite existing files
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -219,7 +238,7 @@ pub(crate) enum CiSystem {
     Gitlab,
 }
 
-/// What `init` starts from.
+/// Presets of `init`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
     /// Any Rust workspace
@@ -231,24 +250,24 @@ pub(crate) enum Preset {
 /// `twolane doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Look at this provider only
-    #[arg(long, env = "PROVIDER", value_name = "NAME")]
+    /// Check this provider only
+    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
 }
 
 /// `twolane attach`.
 #[derive(Debug, Args)]
 pub(crate) struct AttachArgs {
-    /// The run's id, as `twolane ls` shows it
+    /// Run ID, as `twolane ls` prints it
     pub(crate) run: RunId,
 }
 
 /// `twolane up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// The lane [default: the only one]
+    /// Lane [default: the only one]
     pub(crate) lane: Option<String>,
-    /// Which box.
+    /// Box options.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
 }
@@ -256,9 +275,9 @@ pub(crate) struct UpArgs {
 /// `twolane deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
-    /// Make a new HMAC secret, and restart what uses it
+    /// Generate a new HMAC secret and restart the daemons that use it
     #[arg(long)]
     pub(crate) rotate_secret: bool,
 }
@@ -266,12 +285,12 @@ pub(crate) struct DeployArgs {
 /// `twolane test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
-    /// The checks, by name [default: all of the lane]
+    /// Checks to run, by name [default: all of the lane]
     #[arg(value_name = "CHECK")]
     pub(crate) checks: Vec<String>,
-    /// Go on after a check that failed
+    /// Continue after a failed check
     #[arg(long = "continue")]
     pub(crate) is_continued: bool,
 }
@@ -279,17 +298,17 @@ pub(crate) struct TestArgs {
 /// A command about one box.
 #[derive(Debug, Args)]
 pub(crate) struct LabelArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
 }
 
 /// `twolane down`.
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
-    /// The box
-    #[arg(env = "LABEL", required_unless_present = "all")]
+    /// Label of the box
+    #[arg(env = "LABEL", hide_env_values = true, required_unless_present = "all")]
     pub(crate) label: Option<Label>,
-    /// Destroy every box that was made from this machine
+    /// Destroy every box made from this machine
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -297,26 +316,26 @@ pub(crate) struct DownArgs {
 /// `twolane reap`.
 #[derive(Debug, Args)]
 pub(crate) struct ReapArgs {
-    /// Only show what would be destroyed, and why
+    /// Show what would be destroyed, and why; destroy nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Only boxes of this owner: repository, ref, user or host, such as user=eve; all of them, if there are several
+    /// Reap only boxes of this owner, such as user=eve (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) owner: Vec<OwnerIs>,
-    /// Only at this provider
-    #[arg(long, env = "PROVIDER", value_name = "NAME")]
+    /// Reap at this provider only
+    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
 }
 
 /// `twolane ssh`.
 #[derive(Debug, Args)]
 pub(crate) struct SshArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
     /// Log in as this user
     #[arg(short, long, default_value = "mvm")]
     pub(crate) user: String,
-    /// A command in place of a shell; the rest of the line is its arguments
+    /// Run this command instead of a shell
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
 }
@@ -324,30 +343,30 @@ pub(crate) struct SshArgs {
 /// `twolane logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
-    /// Which log.
+    /// The log.
     #[command(flatten)]
     pub(crate) which: WhichLog,
-    /// Go on as the log grows, until interrupted
+    /// Follow the log until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
 }
 
-/// Which log of a box.
+/// Logs of a box.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct WhichLog {
-    /// The serial console
+    /// Show the serial console
     #[arg(long)]
     pub(crate) console: bool,
-    /// What cloud-init wrote [default]
+    /// Show cloud-init's output [default]
     #[arg(long)]
     pub(crate) cloud_init: bool,
-    /// What a check wrote
+    /// Show a check's output
     #[arg(long, value_name = "NAME")]
     pub(crate) check: Option<String>,
-    /// What a systemd unit wrote, such as mvmd-agent
+    /// Show the journal of a systemd unit, such as mvmd-agent
     #[arg(long, value_name = "UNIT")]
     pub(crate) unit: Option<String>,
 }
@@ -355,21 +374,21 @@ pub(crate) struct WhichLog {
 /// `twolane extend`.
 #[derive(Debug, Args)]
 pub(crate) struct ExtendArgs {
-    /// The box
+    /// Label of the box
     pub(crate) label: Label,
-    /// How far.
+    /// The new deadline.
     #[command(flatten)]
     pub(crate) how: HowFar,
 }
 
-/// How far a deadline is moved.
+/// The new deadline.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct HowFar {
-    /// By so much, such as 30m
+    /// Extend the deadline by TIME, such as 30m
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) by: Option<Duration>,
-    /// To this moment, such as 2026-11-23T18:00:00Z
+    /// Set the deadline to MOMENT, such as 2026-11-23T18:00:00Z
     #[arg(long, value_name = "MOMENT")]
     pub(crate) to: Option<model::time::Timestamp>,
 }
@@ -379,9 +398,9 @@ pub(crate) struct HowFar {
 pub(crate) struct RenderArgs {
     /// What to print
     pub(crate) what: Rendered,
-    /// For this lane [default: the first]
+    /// Lane [default: the first]
     pub(crate) lane: Option<String>,
-    /// Which box.
+    /// Box options.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
 }
@@ -389,26 +408,26 @@ pub(crate) struct RenderArgs {
 /// `twolane providers`.
 #[derive(Debug, Args)]
 pub(crate) struct ProvidersArgs {
-    /// What to do in place of listing them.
+    /// Subcommand; without one the providers are listed.
     #[command(subcommand)]
     pub(crate) command: Option<ProvidersCommand>,
-    /// List the boxes whose /dev/kvm works, cheapest first, over all providers
+    /// List instance types with a working /dev/kvm, cheapest first
     #[arg(long)]
     pub(crate) kvm: bool,
-    /// Only those whose hour costs no more: `0.20` in any currency, or `"0.20 EUR"`
+    /// List only types up to this price an hour: 0.20, or '0.20 EUR'
     #[arg(long, value_name = "AMOUNT", requires = "kvm")]
     pub(crate) max_price: Option<String>,
-    /// Only those of this architecture
+    /// List only types of this architecture
     #[arg(long, value_name = "ARCH", requires = "kvm", value_parser = ["x86_64", "aarch64"])]
     pub(crate) arch: Option<String>,
 }
 
-/// What `twolane providers` does in place of listing them.
+/// Subcommands of `twolane providers`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProvidersCommand {
-    /// Report all that is wrong with a shell adapter; runs nothing of it
+    /// Check a shell adapter without running it
     Check {
-        /// The adapter, such as providers/acme.sh
+        /// Adapter file, such as providers/acme.sh
         file: Utf8PathBuf,
     },
 }
@@ -416,12 +435,12 @@ pub(crate) enum ProvidersCommand {
 /// `twolane verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The lane [default: the first that deploys; else the first that needs KVM; else the first]
+    /// Lane [default: the first that deploys, or needs KVM]
     pub(crate) lane: Option<String>,
-    /// Where the matrix is kept.
+    /// File of the matrix.
     #[command(flatten)]
     pub(crate) matrix: MatrixFile,
-    /// Which box.
+    /// Box options.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,
 }
@@ -429,112 +448,112 @@ pub(crate) struct VerifyArgs {
 /// `twolane matrix`.
 #[derive(Debug, Args)]
 pub(crate) struct MatrixArgs {
-    /// Where it is kept.
+    /// File of the matrix.
     #[command(flatten)]
     pub(crate) file: MatrixFile,
-    /// How to print it; --json is the same as `json`
+    /// Output format (--json means json)
     #[arg(long, default_value = "text")]
     pub(crate) format: MatrixFormat,
 }
 
-/// Where the matrix is kept.
+/// File of the matrix.
 #[derive(Debug, Args)]
 pub(crate) struct MatrixFile {
-    /// The file of the matrix, from the project's directory
+    /// Matrix file, relative to twolane.toml
     #[arg(long = "matrix", value_name = "FILE", default_value = "docs/matrix.json")]
     pub(crate) path: Utf8PathBuf,
 }
 
-/// How `matrix` prints.
+/// Formats of `matrix`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MatrixFormat {
     /// For a terminal
     Text,
     /// For a README
     Markdown,
-    /// One page that needs nothing beside it
+    /// Self-contained page
     Html,
-    /// The records, with all evidence
+    /// Records with all evidence
     Json,
 }
 
 /// What `render` prints.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Rendered {
-    /// The user-data, with a stand-in for the host key
+    /// User-data, with a placeholder for the host key
     CloudInit,
-    /// The script that writes stage 2's files on the box; the secret is made there
+    /// Script that deploys on the box (stage 2)
     PostDeploy,
-    /// The daemons' configuration, with stand-ins for what is made on the box
+    /// Configuration of the daemons, with placeholders for secrets
     Configs,
 }
 
 /// `twolane split`.
 #[derive(Debug, Args)]
 pub(crate) struct SplitArgs {
-    /// The lanes [default: all]
+    /// Lanes to trace [default: all]
     #[arg(value_name = "LANE")]
     pub(crate) lanes: Vec<String>,
-    /// Judge a run that is over, and make no box
+    /// Judge a finished run instead of making boxes
     #[arg(long, value_name = "RUN", conflicts_with_all = ["lanes", "suite"])]
     pub(crate) from: Option<RunId>,
-    /// Write the tests that no lane really ran into the project's baseline
+    /// Write tests that no lane really ran into the baseline
     #[arg(long)]
     pub(crate) write_baseline: bool,
-    /// Which boxes.
-    #[command(flatten)]
-    pub(crate) boxes: BoxArgs,
-    /// What selects the tests, for cargo and cargo-nextest alike [default: --workspace]
+    /// Test selection for cargo [default: --workspace]
     #[arg(last = true, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) suite: Vec<String>,
+    /// Box options.
+    #[command(flatten)]
+    pub(crate) boxes: BoxArgs,
 }
 
 /// `twolane report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The run's id [default: the last one]
+    /// Run ID [default: this project's last run]
     pub(crate) run: Option<RunId>,
-    /// How to print it; --json is the same as `json`
+    /// Output format (--json means json)
     #[arg(long, default_value = "text")]
     pub(crate) format: Format,
-    /// List the runs that are kept
+    /// List recorded runs
     #[arg(long, conflicts_with = "run")]
     pub(crate) list: bool,
-    /// Report what changed from run A to run B, and what got slower
+    /// Compare run A to run B: outcomes and times
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "list"])]
     pub(crate) compare: Option<Vec<RunId>>,
 }
 
-/// How a report is printed.
+/// Formats of `report`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
     Text,
     /// For programs
     Json,
-    /// A page for a browser
+    /// Self-contained page for a browser
     Html,
     /// For CI systems
     Junit,
-    /// For a comment or a summary
+    /// For a pull request comment or a summary
     Markdown,
-    /// Every resource that the run made, and when its provider said that it is gone; JSON
+    /// Every resource the run made, and when it was gone (JSON)
     Receipt,
 }
 
 /// `twolane completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell
     pub(crate) shell: clap_complete::Shell,
 }
 
 /// `twolane man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The command [default: twolane itself]
+    /// Command [default: twolane itself]
     pub(crate) command: Option<String>,
-    /// Write all pages into this directory instead
+    /// Write all pages into DIR
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub(crate) dir: Option<Utf8PathBuf>,
 }

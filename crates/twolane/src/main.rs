@@ -4,8 +4,10 @@ mod adapters;
 mod args;
 mod clock;
 mod command;
+mod complete;
 mod context;
 mod exit;
+mod help;
 mod known;
 mod offers;
 mod owner;
@@ -17,28 +19,23 @@ mod reach;
 mod show;
 mod signals;
 mod toolchain;
+mod typed;
 mod workspace;
 mod world;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap_complete::CompleteEnv;
 
-use crate::{args::Cli, exit::Exit, problem::Problem, show::stream};
+use crate::{problem::Problem, show::stream};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    CompleteEnv::with_factory(|| complete::with_values(help::command()))
+        .var(command::COMPLETE)
+        .complete();
+    let cli = match typed::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are results; a reader that had enough of them is no failure.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Passed
-            }
-            .into();
-        }
+        Err(exit) => return exit.into(),
     };
     let style = context::style(&cli.global);
     let exit = command::run(cli, style).unwrap_or_else(|problem| show::problem::show(style, &problem));

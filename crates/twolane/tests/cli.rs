@@ -213,8 +213,24 @@ fn completions_know_the_commands() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = place.run(&["completions", shell]).code(0).stdout();
-        assert!(script.contains("attach") && script.contains("extend"), "{shell}");
+        assert!(script.contains("TWOLANE_COMPLETE"), "{shell}: {script}");
     }
+    let offered = offered(&place, &["twolane", ""]);
+    for command in COMMANDS {
+        assert!(
+            offered.iter().any(|name| name == command),
+            "{command}: {offered:?}"
+        );
+    }
+    // The whole way, in a real bash.
+    let typed = "source <(\"$TWOLANE\" completions bash); COMP_WORDS=(twolane att); COMP_CWORD=1; COMP_TYPE=9
+        _clap_complete_twolane twolane att twolane; printf '%s\n' \"${COMPREPLY[@]}\"";
+    let mut bash = place.command(&[]);
+    let program = bash.get_program().to_owned();
+    bash = Command::new("bash");
+    bash.args(["-c", typed]).env("TWOLANE", program);
+    let ended = Ended(bash.output().unwrap()).code(0);
+    assert_eq!(ended.stdout().trim(), "attach", "{}", ended.stderr());
 }
 
 #[test]
@@ -908,7 +924,7 @@ fn a_report_is_made_from_what_was_recorded() {
     let dir = place.state().join("runs").join(run);
     fs::create_dir_all(&dir).unwrap();
     let events = r#"{"v":1,"at":"2026-01-02T03:04:05Z","event":"run-began","run":"20260102-030405-abcd","project":"demo","version":"0"}
-{"v":1,"at":"2026-01-02T03:04:05Z","lane":"fast","event":"lane-began","label":"demo-fast-1","need":"none","checks":[{"name":"unit tests","slug":"unit-tests","run":"cargo test","timeout":{"secs":60,"nanos":0}}]}
+{"v":1,"at":"2026-01-02T03:04:05Z","lane":"fast","event":"lane-began","label":"demo-fast-1","need":"none","checks":[{"name":"unit tests","slug":"unit-tests","run":"cargo test","timeout_seconds":60}]}
 {"v":1,"at":"2026-01-02T03:04:06Z","lane":"fast","event":"step-began","step":"up"}
 {"v":1,"at":"2026-01-02T03:04:16Z","lane":"fast","event":"step-ended","step":"up","failure":null}
 {"v":1,"at":"2026-01-02T03:04:17Z","lane":"fast","event":"check-began","check":"unit-tests"}
@@ -951,4 +967,106 @@ fn a_run_that_could_cost_too_much_is_refused_before_any_call() {
     ended("plan", "5 EUR").code(0);
     ended("plan", "5").code(2).says("`5` is not an amount of money");
     assert!(!place.state().join("runs").exists());
+}
+
+#[test]
+fn clap_error_is_json_when_asked_for() {
+    let place = Place::new();
+    let ended = place.run(&["run", "--jsn", "--json"]).code(2);
+    let document: Value = serde_json::from_str(&ended.stdout()).unwrap();
+    assert_eq!(
+        document["error"], "unexpected argument '--jsn' found",
+        "{document}"
+    );
+    assert_eq!(
+        document["help"], "a similar argument exists: '--json'",
+        "{document}"
+    );
+    let ended = place.run(&["rnu"]).code(2);
+    assert_eq!(ended.stdout(), "");
+    ended.says("help: did you mean `twolane run`?");
+}
+
+#[test]
+fn keep_takes_its_time_with_and_without_equals() {
+    let place = Place::workspace();
+    for keep in [&["--keep", "5m"][..], &["--keep=5m"], &["--keep"]] {
+        place.run(&[&["plan"], keep].concat()).code(0);
+        place
+            .run(&[&["plan"], keep, &["lvie"]].concat())
+            .code(2)
+            .says("there is no lane `lvie`");
+    }
+    place.run(&["plan", "--keep=soon"]).code(2);
+}
+
+#[test]
+fn short_help_fits_a_screen_and_long_help_has_examples() {
+    let place = Place::new();
+    let short = place.run(&["-h"]).code(0).stdout();
+    assert!(short.lines().count() <= 24, "{short}");
+    assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    let long = place.run(&["--help"]).code(0).stdout();
+    for heading in ["Everyday:", "Boxes:", "Maintenance:", "Examples:", "Exit codes:"] {
+        assert!(long.contains(heading), "{heading}\n{long}");
+    }
+    let run = place.run(&["run", "--help"]).code(0).stdout();
+    assert!(run.contains("twolane run --keep 30m"), "{run}");
+    let page = place.run(&["man", "run"]).code(0).stdout();
+    for section in [
+        ".SH EXAMPLES",
+        ".SH \"EXIT STATUS\"",
+        ".SH ENVIRONMENT",
+        ".SH FILES",
+        ".SH \"SEE ALSO\"",
+    ] {
+        assert!(page.contains(section), "{section}\n{page}");
+    }
+}
+
+/// Returns what a shell offers for the last of `words`.
+fn offered(place: &Place, words: &[&str]) -> Vec<String> {
+    let mut command = place.command(&[&["--"], words].concat());
+    command
+        .env("TWOLANE_COMPLETE", "fish")
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+    let ended = Ended(command.output().unwrap()).code(0);
+    let first = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    ended.stdout().lines().map(first).collect()
+}
+
+#[test]
+fn shell_completes_lanes_checks_and_runs() {
+    let place = Place::with_config(
+        "[lanes.live]\nkvm = \"none\"\nboxes = [\"local\"]\nchecks = [{ name = \"smoke it\", run = \"true\" }]\n",
+    );
+    assert_eq!(offered(&place, &["twolane", "run", "l"]), ["live"]);
+    assert_eq!(
+        offered(&place, &["twolane", "logs", "x", "--check", "sm"]),
+        ["smoke it"]
+    );
+    assert!(offered(&place, &["twolane", "attach", "2026"]).is_empty());
+    let run = place.state().join("runs/20260102-030405-0001");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(run.join("events.jsonl"), "").unwrap();
+    assert_eq!(
+        offered(&place, &["twolane", "attach", "2026"]),
+        ["20260102-030405-0001"]
+    );
+    // No journal: no labels, and no error between the candidates.
+    assert!(offered(&place, &["twolane", "ssh", "m"]).is_empty());
+}
+
+#[test]
+fn forced_colours_go_through_a_pipe_and_no_color_stops_them() {
+    let place = Place::workspace();
+    let coloured = |set: &[(&str, &str)]| {
+        let mut command = place.command(&["plan", "lvie"]);
+        command.envs(set.iter().copied());
+        Ended(command.output().unwrap()).stderr().contains("\x1b[")
+    };
+    assert!(!coloured(&[]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")]));
 }

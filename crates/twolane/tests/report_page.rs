@@ -41,7 +41,6 @@ impl Place {
     /// Records a run of one lane: `unit` prints `log` and ends with `code`, `junit` passes and has written `junit`.
     fn record(&self, run: &str, log: &str, code: u8, junit: &str) {
         let dir = self.run_dir(run);
-        let minute = json!({"secs": 60, "nanos": 0});
         let outcome = match code {
             0 => json!({"outcome": "passed"}),
             _ => json!({"outcome": "failed", "how": format!("exit code {code}")}),
@@ -50,8 +49,8 @@ impl Place {
         let events = [
             json!({"event": "run-began", "run": run, "project": "demo", "version": "0"}),
             json!({"event": "lane-began", "label": "demo-fast-1", "need": "none", "checks": [
-                {"name": "unit", "slug": "unit", "run": "cargo test", "timeout": minute},
-                {"name": "junit", "slug": "junit", "run": "true", "timeout": minute, "junit": "target/junit.xml"},
+                {"name": "unit", "slug": "unit", "run": "cargo test", "timeout_seconds": 60},
+                {"name": "junit", "slug": "junit", "run": "true", "timeout_seconds": 60, "junit": "target/junit.xml"},
             ]}),
             json!({"event": "step-began", "step": "up"}),
             json!({"event": "step-ended", "step": "up", "failure": null}),

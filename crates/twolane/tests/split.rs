@@ -286,11 +286,9 @@ impl Place {
     fn new(strict: bool, baseline: Option<&str>) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         let dir = place.0.path().join("runs").join(RUN);
-        let minute = json!({"secs": 60, "nanos": 0});
-        let check =
-            json!({"name": "test", "slug": "test", "run": "cargo test", "timeout": minute, "trace": true});
+        let check = json!({"name": "test", "slug": "test", "run": "cargo test", "timeout_seconds": 60, "trace": true});
         let lane = |name: &str, need: &str, strict: bool| {
-            json!({"name": name, "label": format!("demo-{name}"), "need": need, "candidates": [], "ttl": minute, "max_cost": null,
+            json!({"name": name, "label": format!("demo-{name}"), "need": need, "candidates": [], "ttl_seconds": 60, "max_cost": null,
                 "has_deploy": false, "checks": [check], "fail_on_skip": strict, "supersede": false})
         };
         let plan = json!({"run": RUN, "project": "demo", "sources": [{"name": "demo", "path": "/demo"}],

@@ -16,6 +16,7 @@ pub struct Lane {
     /// Who may serve it.
     pub boxes: Boxes,
     /// How long its box may live.
+    #[serde(rename = "ttl_seconds", with = "crate::time::seconds")]
     pub ttl: Duration,
     /// What a box may cost in its whole time, at most.
     pub max_cost: Option<Money>,

@@ -111,6 +111,7 @@ pub struct LanePlan {
     /// Who may serve it, in order. Never empty.
     pub candidates: Vec<Candidate>,
     /// How long its box may live.
+    #[serde(rename = "ttl_seconds", with = "crate::time::seconds")]
     pub ttl: Duration,
     /// What a box may cost in its whole time, at most.
     pub max_cost: Option<Money>,

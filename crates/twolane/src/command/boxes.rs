@@ -42,7 +42,11 @@ pub(super) async fn held(journal: &dyn Journal, label: &Label) -> Result<Held> {
         if names.is_empty() {
             return problem.because("there is no box").help("twolane up makes one");
         }
-        problem.because(format!("the boxes are: {}", names.join(", ")))
+        let problem = problem.because(format!("the boxes are: {}", names.join(", ")));
+        match config::nearest(label.as_str(), names.iter().copied()) {
+            Some(name) => problem.help(format!("did you mean `{name}`?")),
+            None => problem,
+        }
     })
 }
 

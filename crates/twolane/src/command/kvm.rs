@@ -11,7 +11,7 @@ use crate::{
     known::{self, Providers},
     offers::{self, place},
     problem::{Problem, Result},
-    show::table::table,
+    show::table::fitted,
 };
 
 /// An entry, and whether its provider can be used from here.
@@ -70,7 +70,7 @@ fn print(context: &Context, priced: &[Line], unpriced: usize) {
         "as of",
         "usable here",
     ];
-    context.style.result(&table(&head, priced.iter().map(cells)));
+    context.style.result(&fitted(&head, priced.iter().map(cells)));
     if unpriced > 0 {
         context.style.result(&format!(
             "\n{unpriced} more have KVM, and their price is not known here: --json shows them"

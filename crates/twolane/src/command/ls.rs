@@ -18,7 +18,7 @@ use crate::{
     exit::Exit,
     known::{Providers, usable},
     problem::Result,
-    show::table::table,
+    show::table::fitted,
     world::{block_on, journal, providers},
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context) -> Result {
     let head = ["label", "provider", "state", "address", "time left", "run"];
     context
         .style
-        .result(&table(&head, rows.iter().map(|row| cells(row, now))));
+        .result(&fitted(&head, rows.iter().map(|row| cells(row, now))));
     Ok(Exit::Passed)
 }
 

@@ -1,15 +1,19 @@
 //! `twolane man`: manual pages, from the definition of the command line.
 
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Write as _},
+};
 
 use camino::Utf8Path;
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
 use crate::{
-    args::{Cli, ManArgs},
+    args::ManArgs,
     context::Context,
     exit::Exit,
+    help,
     problem::{Problem, Result},
 };
 
@@ -35,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &ManArgs) -> Result {
 }
 
 fn pages() -> Vec<Command> {
-    let mut root = Cli::command();
+    let mut root = help::command();
     root.build();
     let pages = root
         .get_subcommands()
@@ -47,8 +51,84 @@ fn pages() -> Vec<Command> {
 
 fn text(page: &Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    Man::new(page.clone()).render(&mut text)?;
+    let man = Man::new(page.clone());
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if page.get_name() == "twolane" {
+        man.render_subcommands_section(&mut text)?;
+    }
+    write!(text, "{}", end(page))?;
     Ok(text)
+}
+
+/// Returns the sections that clap knows nothing of.
+fn end(page: &Command) -> String {
+    let name = page.get_name();
+    let command = name.strip_prefix("twolane-").unwrap_or(name);
+    let mut text = ".SH EXAMPLES\n".to_owned();
+    for (typed, does) in help::examples(command) {
+        text += &format!(".PP\n{}\n.RS 4\n.nf\n{}\n.fi\n.RE\n", escape(does), escape(typed));
+    }
+    text += ".SH \"EXIT STATUS\"\n";
+    for line in help::exit_codes().lines() {
+        let (code, means) = line.trim().split_once(' ').unwrap_or_default();
+        text += &format!(".TP\n{code}\n{}\n", escape(means.trim()));
+    }
+    text += ".SH ENVIRONMENT\n";
+    let variables = [
+        ("TWOLANE_STATE_DIR", "Default of --state-dir"),
+        ("TWOLANE_MAX_COST", "Default of --max-cost"),
+        ("TWOLANE_ALLOW_CIDR", "Default of --allow-cidr"),
+        (
+            "PROVIDER, REGION, INSTANCE_TYPE, LABEL",
+            "Defaults of the options of the same names",
+        ),
+        (
+            "BOOT_DISK_SIZE, SSH_PUBKEY",
+            "Defaults of --disk and --ssh-pubkey",
+        ),
+        ("NO_COLOR", "Use no colours, unless --color always says so"),
+        ("CLICOLOR_FORCE", "Use colours in a pipe too"),
+    ];
+    for (name, means) in variables {
+        text += &format!(".TP\n{name}\n{}\n", escape(means));
+    }
+    text += ".PP\nProviders read the variables of their own tools; see twolane-providers(1).\n";
+    text += ".SH FILES\n";
+    let files = [
+        ("twolane.toml", "Lanes, sources and what boxes get"),
+        ("providers/NAME.sh", "Shell adapter of the provider NAME"),
+        (
+            "$XDG_STATE_HOME/twolane",
+            "Journal, keys, and one directory for each run under runs/",
+        ),
+        (
+            "$XDG_CACHE_HOME/twolane",
+            "Base images; twolane makes them again where they are missing",
+        ),
+    ];
+    for (path, means) in files {
+        text += &format!(".TP\n{}\n{}\n", escape(path), escape(means));
+    }
+    text += ".SH \"SEE ALSO\"\n";
+    let also = if name == "twolane" {
+        "twolane-run(1), twolane-up(1), twolane-reap(1)"
+    } else {
+        "twolane(1)"
+    };
+    text + &escape(also) + "\n"
+}
+
+/// Returns the text so that roff prints it as it is.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    match text.chars().next() {
+        Some('.' | '\'') => format!("\\&{text}"),
+        _ => text,
+    }
 }
 
 fn write(pages: &[Command], dir: &Utf8Path) -> Result<()> {

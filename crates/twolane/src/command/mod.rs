@@ -27,6 +27,7 @@ mod test;
 mod up;
 mod verify;
 
+pub(crate) use self::completions::VARIABLE as COMPLETE;
 use crate::{
     args::{Cli, Command},
     context::Context,

@@ -20,7 +20,7 @@ use crate::{
     problem::{Problem, Result},
     project::{self, Project},
     reach,
-    show::{stream::Style, table::table},
+    show::{stream::Style, table::fitted},
     world::providers,
 };
 
@@ -164,7 +164,7 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
     });
     style.result(&format!(
         "\n{}",
-        table(&["lane", "box", "an hour", "estimated", "at worst"], rows)
+        fitted(&["lane", "box", "an hour", "estimated", "at worst"], rows)
     ));
     if let Some(who) = &shown.let_in {
         style.result(&format!("\nlet in over SSH: {who}"));
@@ -221,6 +221,6 @@ fn lane_text(lane: &LanePlan, shown: &Shown<'_>) -> String {
             check.run.replace('\n', " "),
         ]
     });
-    lines.push(table(&["  check", "at most", "command"], rows));
+    lines.push(fitted(&["  check", "at most", "command"], rows));
     lines.join("\n")
 }

@@ -14,7 +14,7 @@ use crate::{
     exit::Exit,
     known::KnownProvider,
     problem::{Problem, Result},
-    show::table::table,
+    show::table::fitted,
     world::providers,
 };
 
@@ -101,7 +101,7 @@ fn print_table(context: &Context) -> Result {
         "console",
         "own deadline",
     ];
-    context.style.result(&table(&head, rows.iter().map(Row::cells)));
+    context.style.result(&fitted(&head, rows.iter().map(Row::cells)));
     for row in &rows {
         if let Some(error) = row.missing {
             let help = error.help.as_deref().unwrap_or("twolane doctor says more");

@@ -22,7 +22,7 @@ use crate::{
         markdown::markdown,
         record::{self, runs},
         results,
-        table::table,
+        table::fitted,
         text,
     },
     world::{block_on, journal},
@@ -148,6 +148,6 @@ fn list(context: &Context, paths: &Paths) -> Result {
     });
     context
         .style
-        .result(&table(&["run", "project", "verdict", "time"], cells));
+        .result(&fitted(&["run", "project", "verdict", "time"], cells));
     Ok(Exit::Passed)
 }
