@@ -13,6 +13,7 @@ use model::{
 };
 
 use crate::{
+    checks::is_listed,
     lane::{Lane, Refusal},
     link::Link,
     open::tool,
@@ -53,6 +54,11 @@ pub(crate) async fn stop(lane: &Lane<'_>, link: &Link) -> Result<(), RemoteError
     link.run(lane.world, &tool(["stop", &id(lane), NAME]))
         .await
         .map(drop)
+}
+
+/// Returns whether this run has begun stage 2 on the box before: the sources that it builds must stay as they are then.
+pub(crate) async fn has_begun(lane: &Lane<'_>, link: &Link) -> bool {
+    lane.lane.has_deploy && is_listed(lane, link, &id(lane)).await
 }
 
 /// What is followed of one run, apart from its checks: a check may be called the same.

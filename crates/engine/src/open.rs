@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{
     error::RemoteError,
     machine::Machine,
+    name::RunId,
     render::{TWOLANE_BOX, TWOLANE_BOX_PATH},
     world::{Command, World},
 };
@@ -20,13 +21,15 @@ pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
     Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments)).within(TOOL_MAX)
 }
 
-/// Puts the tool of this version of twolane on the box.
-pub async fn install_tool(world: &World, link: &Link) -> Result<(), RemoteError> {
+/// Puts the tool of this version of twolane on the box, and ends there what other runs have left running: a process
+/// that was killed cannot.
+pub(crate) async fn take_over(world: &World, link: &Link, run: &RunId) -> Result<(), RemoteError> {
     // Of a client that is killed only a part may come.
     let script = "mkdir -p \"${1%/*}\" && cat >\"$1.new\" && [ \"$(wc -c <\"$1.new\")\" -eq \"$2\" ] && \
-                  chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\"";
+                  chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\" && exec \"$1\" stop-others \"$3\"";
     let bytes = TWOLANE_BOX.len().to_string();
-    let install = Command::new(["sh", "-c", script, "sh", TWOLANE_BOX_PATH, &bytes]).with_stdin(TWOLANE_BOX);
+    let arguments = ["sh", "-c", script, "sh", TWOLANE_BOX_PATH, &bytes, run.as_str()];
+    let install = Command::new(arguments).with_stdin(TWOLANE_BOX);
     link.run(world, &install).await.map(drop)
 }
 

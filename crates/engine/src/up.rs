@@ -20,6 +20,8 @@ use model::{
 };
 
 use crate::{
+    checks::have_begun,
+    deploy,
     down::{DestroyOutcome, down_own},
     lane::{Lane, Refusal},
     link::Link,
@@ -103,7 +105,7 @@ async fn attempt(
 
 /// Has stage 1 and the first copy of the sources run side by side: the copy needs little of what stage 1 installs.
 async fn prepare(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
-    let has_begun = crate::checks::have_begun(lane, link).await;
+    let has_begun = have_begun(lane, link).await || deploy::has_begun(lane, link).await;
     let early = async {
         if has_begun {
             Ok(())
@@ -130,7 +132,7 @@ async fn connect(lane: &Lane<'_>, machine: &Machine, link: &Link) -> Result<(), 
                 lane.lane.label
             )),
         })?;
-    crate::open::install_tool(lane.world, link)
+    crate::open::take_over(lane.world, link, &lane.plan.run)
         .await
         .map_err(Refusal::of_candidate)?;
     crate::open::renew_host_key(machine, lane.world, link)

@@ -6,7 +6,7 @@ use model::name::RunId;
 
 use crate::{
     clock::{Elapsed, SimClock},
-    faults::Faults,
+    faults::{Bug, Faults},
 };
 
 /// The steps of stage 1, and the second after the first boot at which each ends.
@@ -87,14 +87,53 @@ impl SimBox {
         &self.host_key
     }
 
-    /// Takes the box's end of twolane.
-    pub fn install_tool(&mut self) {
+    /// Takes the box's end of twolane, and ends what other runs than that have left running.
+    pub fn take_over(&mut self, run: &str, now: Elapsed) {
         self.has_tool = true;
+        let own = format!("{run}-stage2");
+        let others = self.checks.iter_mut();
+        for ((of, _), check) in others {
+            if of.as_str() != run && of.as_str() != own {
+                check.stop(now);
+            }
+        }
     }
 
-    /// Takes the sources.
-    pub fn take_sources(&mut self) {
+    /// Takes the sources. Returns what they change under.
+    pub fn take_sources(&mut self, now: Elapsed) -> Option<String> {
         self.has_sources = true;
+        let mut running = self.running(now);
+        running
+            .next()
+            .map(|(run, slug)| format!("the sources change under {slug} of {run}"))
+    }
+
+    /// Returns what runs.
+    fn running(&self, now: Elapsed) -> impl Iterator<Item = (&RunId, &str)> {
+        let all = self.checks.iter();
+        all.filter(move |(_, check)| check.began <= now && now < check.ends)
+            .map(|((run, slug), _)| (run, slug.as_str()))
+    }
+
+    /// Returns what an order to start something begins beside.
+    pub fn starts_beside(&mut self, arguments: &[String], now: Elapsed, bug: Option<Bug>) -> Option<String> {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ["start" | "start-as-root", run, slug, ..] = words[..] else {
+            return None;
+        };
+        let is_repeated = |of: &RunId, check: &str| of.as_str() == run && check == slug;
+        let is_again = bug == Some(Bug::StartsTwice);
+        if !is_again && self.check(run, slug).is_some() {
+            return None;
+        }
+        let mut running = self.running(now);
+        let beside = running.find(|(of, check)| is_again || !is_repeated(of, check));
+        let beside = beside.map(|(of, check)| format!("{slug} of {run} begins beside {check} of {of}"));
+        drop(running);
+        if is_again {
+            self.checks.retain(|(of, check), _| !is_repeated(of, check));
+        }
+        beside
     }
 
     /// Returns what the KVM gate found.
@@ -108,10 +147,10 @@ impl SimBox {
     }
 
     /// Returns what becomes of every check that was started.
-    pub fn checks(&self) -> impl Iterator<Item = (&str, &SimCheck)> {
+    pub fn checks(&self) -> impl Iterator<Item = (&RunId, &str, &SimCheck)> {
         self.checks
             .iter()
-            .map(|((_, slug), check)| (slug.as_str(), check))
+            .map(|((run, slug), check)| (run, slug.as_str(), check))
     }
 
     /// Answers a call of the box's tool, as `ops/ephemeral/twolane-box.sh` does.
@@ -244,10 +283,7 @@ impl SimBox {
         let Some(check) = key.and_then(|key| self.checks.get_mut(&key)) else {
             return Said::Fails("it was never started".to_owned());
         };
-        if check.ends > now {
-            check.ends = now;
-            check.end = ("stopped", "killed", "TERM");
-        }
+        check.stop(now);
         Said::Answer(b"stopped ended".to_vec())
     }
 
@@ -267,6 +303,13 @@ impl SimBox {
 }
 
 impl SimCheck {
+    fn stop(&mut self, now: Elapsed) {
+        if self.ends > now {
+            self.ends = now;
+            self.end = ("stopped", "killed", "TERM");
+        }
+    }
+
     fn header(&self, has_ended: bool, offset: usize, bytes: usize) -> String {
         let (state, (result, code, status)) = if has_ended {
             ("ended", self.end)

@@ -76,7 +76,8 @@ impl Thing {
         self.from <= now && self.until.is_none_or(|until| now < until)
     }
 
-    fn is_listed(&self, now: Elapsed) -> bool {
+    /// Returns whether a list names it.
+    pub(crate) fn is_listed(&self, now: Elapsed) -> bool {
         self.is_there(now) && self.listed_from <= now
     }
 
@@ -350,11 +351,11 @@ impl SimCloud {
     }
 
     /// Returns what became of every check that was started on any box.
-    pub fn checks(&self) -> Vec<(String, SimCheck)> {
+    pub fn checks(&self) -> Vec<(RunId, String, SimCheck)> {
         let insides = self.insides();
         let checks = insides.values().flat_map(SimBox::checks);
         checks
-            .map(|(slug, check)| (slug.to_owned(), check.clone()))
+            .map(|(run, slug, check)| (run.clone(), slug.to_owned(), check.clone()))
             .collect()
     }
 

@@ -124,11 +124,17 @@ pub enum Bug {
     GivesALabelTwice,
     /// The connection says that a check passed when it does not know.
     TakesSilenceForPassed,
+    /// The journal says that it is written what `up` keeps, and keeps it in memory.
+    LosesWhatIsKept,
+    /// The journal lets two processes have the same lock.
+    GivesALockTwice,
+    /// The box starts once more what it has started already, such as a deploy.
+    StartsTwice,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -141,5 +147,8 @@ impl Bug {
         Self::LosesIntents,
         Self::GivesALabelTwice,
         Self::TakesSilenceForPassed,
+        Self::LosesWhatIsKept,
+        Self::GivesALockTwice,
+        Self::StartsTwice,
     ];
 }

@@ -107,6 +107,9 @@ impl MemoryJournal {
                 return Ok(());
             }
         }
+        if matches!(fact, Fact::Kept { .. }) && self.has(Bug::LosesWhatIsKept) {
+            return Ok(());
+        }
         let entry = Entry {
             at: self.clock.now(),
             run: run.clone(),
@@ -167,7 +170,10 @@ impl Journal for MemoryJournal {
 
     async fn hold(&self, run: &RunId) -> Result<bool, JournalError> {
         self.clock.call().await;
-        let holder = *self.disk.inner().locks.entry(run.clone()).or_insert(self.process);
+        let mut holder = *self.disk.inner().locks.entry(run.clone()).or_insert(self.process);
+        if self.has(Bug::GivesALockTwice) {
+            holder = self.process;
+        }
         if holder == self.process {
             self.record.record(Observation::Holds {
                 process: self.process,

@@ -15,4 +15,4 @@ pub mod scenario;
 pub mod world;
 
 pub use faults::{Bug, Faults};
-pub use scenario::{Next, Outcome, Scenario};
+pub use scenario::{Action, Next, Outcome, Scenario};

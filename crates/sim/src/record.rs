@@ -51,6 +51,32 @@ pub enum Observation {
         /// Which.
         process: u32,
     },
+    /// A process works on a box that exists, which stays whatever comes of it.
+    WorksOn {
+        /// Which.
+        process: u32,
+    },
+    /// It is through.
+    WorkedOn {
+        /// Its run.
+        run: RunId,
+        /// How it ended.
+        verdict: Verdict,
+        /// Whether it deployed.
+        is_deploy: bool,
+    },
+    /// A run has said that its boxes are up, and stay.
+    BroughtUp {
+        /// Which run.
+        run: RunId,
+        /// Their labels.
+        labels: Vec<Label>,
+    },
+    /// On a box something began or changed under what another process runs there, or under itself.
+    Disturbed {
+        /// What.
+        what: String,
+    },
     /// A run returned its verdict.
     Ended {
         /// Which run.
@@ -189,6 +215,10 @@ impl Observation {
             }
             Self::Killed { process } => format!("process {process} was KILLED"),
             Self::Over { process } => format!("process {process} is over"),
+            Self::WorksOn { process } => format!("process {process} works on a box that stays"),
+            Self::WorkedOn { run, verdict, .. } => format!("run {run} on a box ended: {verdict:?}"),
+            Self::BroughtUp { run, labels } => format!("run {run} says that {labels:?} stay"),
+            Self::Disturbed { what } => format!("DISTURBED: {what}"),
             Self::Ended {
                 run,
                 verdict,

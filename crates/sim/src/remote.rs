@@ -19,6 +19,7 @@ use crate::{
     cloud::{Clouds, SimCloud, TIME_OUT},
     faults::{Bug, Faults},
     keys::KeyStore,
+    record::Observation,
 };
 
 /// The way to all boxes of a simulation.
@@ -155,6 +156,12 @@ impl SimSession {
         Ok(())
     }
 
+    fn disturbed(&self, what: Option<String>) {
+        if let Some(what) = what {
+            self.cloud.record.record(Observation::Disturbed { what });
+        }
+    }
+
     /// Asks the box's tool, which waits for news for so many seconds at most.
     async fn ask(&self, arguments: &[String]) -> Result<Output, RemoteError> {
         let patience = match arguments.first().map(String::as_str) {
@@ -164,7 +171,11 @@ impl SimSession {
         let end = self.clock.elapsed() + Duration::from_secs(patience);
         loop {
             match self
-                .carry(|inside, faults| inside.tool(arguments, &self.clock, faults))
+                .carry(|inside, faults| {
+                    let what = inside.starts_beside(arguments, self.clock.elapsed(), self.bug);
+                    self.disturbed(what);
+                    inside.tool(arguments, &self.clock, faults)
+                })
                 .await?
             {
                 Said::Answer(stdout) => {
@@ -229,8 +240,9 @@ impl Session for SimSession {
                 })
             }
             _ => {
-                if let ["sh", .., TWOLANE_BOX_PATH, _] = arguments[..] {
-                    self.carry(|inside, _| inside.install_tool()).await?;
+                if let ["sh", .., TWOLANE_BOX_PATH, _, run] = arguments[..] {
+                    let now = self.clock.elapsed();
+                    self.carry(|inside, _| inside.take_over(run, now)).await?;
                 } else {
                     self.carry(|_, _| ()).await?;
                 }
@@ -246,7 +258,9 @@ impl Session for SimSession {
         self.clock
             .pass(self.clock.length(Duration::from_secs(1), Duration::from_secs(20)))
             .await;
-        self.carry(|inside, _| inside.take_sources()).await?;
+        let now = self.clock.elapsed();
+        self.carry(|inside, _| self.disturbed(inside.take_sources(now)))
+            .await?;
         Ok(Synced {
             files: 3,
             sent: 3,

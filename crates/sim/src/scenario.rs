@@ -1,32 +1,22 @@
 //! One simulation from begin to end. While faults last, processes begin, are killed, and begin again; then all is quiet,
 //! and what a later `twolane reap` does has to settle everything.
 
-use std::time::Duration;
+mod action;
+mod plans;
 
-use engine::{
-    down::down,
-    extend::extend,
-    reap,
-    run::{CannotRun, run},
-};
-use model::{
-    candidate::Candidate,
-    check::Check,
-    config::{Deploy, System},
-    lane::KvmNeed,
-    limits::Limits,
-    name::{Label, ProviderName, RunId},
-    plan::{Keep, LanePlan, Plan},
-    source::Source,
-    tags::Owner,
-    time::Deadline,
-    verdict::Verdict,
-    world::World,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use model::plan::{Keep, Plan};
+
+pub use self::action::Action;
+use self::{
+    action::{Life, one_life},
+    plans::plan,
+};
 use crate::{
     checkers,
     clock::{Elapsed, Ending},
+    cloud::Thing,
     faults::{Bug, Faults},
     record::Observation,
     world::Sim,
@@ -47,8 +37,10 @@ pub struct Scenario {
     pub is_calm: bool,
     /// What goes wrong where it is not calm; drawn when none is given.
     pub faults: Option<Faults>,
-    /// At which call of the world the first process is killed; drawn when none is given and nothing is calm.
+    /// At which call of the world a process is killed; drawn when none is given and nothing is calm.
     pub kill_at: Option<u64>,
+    /// What the process does that is killed at `kill_at`, where that alone goes wrong; a run when nothing is said.
+    pub action: Option<Action>,
     /// What begins after a first process of which nothing but `kill_at` went wrong.
     pub next: Option<Next>,
     /// A bug that is put in.
@@ -86,64 +78,6 @@ impl Outcome {
     }
 }
 
-/// What one process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// Carries out the plan, or resumes it.
-    Run,
-    /// Another run with the same labels, beside the first.
-    Rival,
-    /// Another run with the same labels, beside the first, on another machine.
-    Stranger,
-    /// A newer run of the same change, which takes the place of the first while that goes on.
-    Newer,
-    /// The same, on another machine.
-    NewerElsewhere,
-    /// `twolane extend`, for each box.
-    Extend,
-    /// `twolane down`, for each box.
-    Down,
-    /// `twolane reap`.
-    Reap,
-    /// A run, and `twolane reap` while it goes on.
-    RunAndReap,
-    /// A run, and `twolane reap` on another machine while it goes on.
-    RunAndReapElsewhere,
-    /// `twolane reap` on another machine.
-    ReapElsewhere,
-}
-
-impl Action {
-    const ALL: [Self; 12] = [
-        Self::Run,
-        Self::Run,
-        Self::Rival,
-        Self::Stranger,
-        Self::Newer,
-        Self::NewerElsewhere,
-        Self::Extend,
-        Self::Down,
-        Self::Reap,
-        Self::ReapElsewhere,
-        Self::RunAndReap,
-        Self::RunAndReapElsewhere,
-    ];
-
-    /// Returns the machine on which the second of its two processes lives.
-    fn beside(self) -> usize {
-        match self {
-            Self::Stranger | Self::NewerElsewhere | Self::ReapElsewhere | Self::RunAndReapElsewhere => 1,
-            Self::Run
-            | Self::Rival
-            | Self::Newer
-            | Self::Extend
-            | Self::Down
-            | Self::Reap
-            | Self::RunAndReap => 0,
-        }
-    }
-}
-
 impl Scenario {
     /// Reports the scenario.
     pub fn outcome(&self) -> Outcome {
@@ -152,7 +86,10 @@ impl Scenario {
             let faults = self.faults.clone();
             sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
         }
-        let plan = plan(&sim, "first", self.is_calm);
+        let mut plan = plan(&sim, "first", self.is_calm);
+        if self.is_calm && !matches!(self.action, None | Some(Action::Run)) {
+            plan.keep = Keep::Passed;
+        }
         for lane in &plan.lanes {
             sim.settle_foreigners(lane.label.as_str());
         }
@@ -160,7 +97,7 @@ impl Scenario {
         let calls = self.live(&sim, &plan, &mut wrong);
         // The first machine burns down: what it left is settled by tags alone.
         let is_burnt = !self.is_calm && sim.clock.happens(200);
-        quieten(&sim, is_burnt, &mut wrong);
+        quieten(&sim, self.is_calm, is_burnt, &mut wrong);
         let seen = sim.record.take();
         wrong.extend(checkers::all(&sim, &seen, self.is_calm));
         Outcome { wrong, calls, seen }
@@ -168,14 +105,11 @@ impl Scenario {
 
     /// The first part: lives that are cut short. Returns how many calls the first one made.
     fn live(&self, sim: &Sim, plan: &Plan, wrong: &mut Vec<String>) -> u64 {
-        let calls = one_life(
-            sim,
-            plan,
-            Action::Run,
-            self.first_kill(sim),
-            self.stop(sim),
-            wrong,
-        );
+        if let Some(act @ (Action::Test | Action::Smoke | Action::Deploy)) = self.action {
+            return on_a_box(sim, plan, act, self.kill_at, wrong);
+        }
+        let (kill_at, stop) = (self.first_kill(sim), self.stop(sim));
+        let calls = one_life(sim, plan, Action::Run, kill_at, stop, wrong);
         if self.is_calm {
             if let Some(next) = self.next {
                 sim.clock.skip(Duration::from_secs(600));
@@ -207,89 +141,23 @@ impl Scenario {
     }
 }
 
-/// Lets a process live, to its end or until it is killed.
-fn one_life(
-    sim: &Sim,
-    plan: &Plan,
-    act: Action,
-    kill_at: Option<u64>,
-    stop: Option<Duration>,
-    wrong: &mut Vec<String>,
-) -> u64 {
-    let (process, world) = sim.process(0, stop);
-    let (second, beside) = sim.process(act.beside(), None);
-    let state = async {
-        match act {
-            Action::Run => record_end(sim, plan, run(plan, &world).await),
-            Action::Rival | Action::Stranger => {
-                let other = rival(sim, plan);
-                let first = async { record_end(sim, plan, run(plan, &world).await) };
-                let second = async { record_end(sim, &other, run(&other, &beside).await) };
-                futures::join!(first, second);
-            }
-            Action::Newer | Action::NewerElsewhere => {
-                let other = newer(sim, plan);
-                let run_of_other = other.run.clone();
-                sim.record.record(Observation::Supersedes {
-                    process: second,
-                    run: run_of_other,
-                });
-                let first = async {
-                    if sim.clock.happens(500) {
-                        record_end(sim, plan, run(plan, &world).await);
-                    }
-                };
-                let second = async {
-                    let some = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
-                    sim.clock.pass(some).await;
-                    record_end(sim, &other, run(&other, &beside).await);
-                };
-                futures::join!(first, second);
-            }
-            Action::Extend => extend_all(sim, plan, &world).await,
-            Action::Down => {
-                sim.record.record(Observation::DownAsked { process });
-                futures::join!(reap_once(&beside), down_all(plan, &world));
-            }
-            Action::RunAndReap | Action::RunAndReapElsewhere => {
-                // A reap that is at work already when the run begins, or comes later.
-                let soon = sim.clock.length(Duration::ZERO, Duration::from_secs(3));
-                let late = sim.clock.length(Duration::ZERO, Duration::from_secs(900));
-                let (to_run, to_reap) = match sim.clock.happens(300) {
-                    true => (soon, Duration::ZERO),
-                    false => (Duration::ZERO, late),
-                };
-                let first = async {
-                    sim.clock.pass(to_run).await;
-                    record_end(sim, plan, run(plan, &world).await);
-                };
-                let reaping = async {
-                    sim.clock.pass(to_reap).await;
-                    reap_once(&beside).await;
-                };
-                futures::join!(first, reaping);
-            }
-            Action::Reap | Action::ReapElsewhere => reap_once(&beside).await,
-        }
-    };
-    let ending = sim.clock.drive(kill_at, state);
-    if ending == Ending::Stuck {
-        wrong.push(format!("{act:?} goes on for ever"));
-    }
-    for process in [process, second] {
-        sim.reap_process(process, ending == Ending::Killed);
-    }
-    sim.clock.calls()
+/// Brings boxes up, and lets a process work on one of them that is killed; then another one, which finds the box as if
+/// there had been none. Returns how many calls the one that is killed makes.
+fn on_a_box(sim: &Sim, plan: &Plan, act: Action, kill_at: Option<u64>, wrong: &mut Vec<String>) -> u64 {
+    one_life(sim, plan, Action::Run, None, None, wrong);
+    let calls = one_life(sim, plan, act, kill_at, None, wrong);
+    one_life(sim, plan, act, None, None, wrong);
+    calls
 }
 
 /// Lets a new run live to its end, after one that was cut short.
 fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
     let (machine, plan) = match next {
-        Next::SameLabels => (0, rival(sim, plan)),
-        Next::OtherLabels => (0, with_other_labels(rival(sim, plan))),
-        Next::Newer => (1, newer(sim, plan)),
+        Next::SameLabels => (0, plans::rival(sim, plan)),
+        Next::OtherLabels => (0, plans::with_other_labels(plans::rival(sim, plan))),
+        Next::Newer => (1, plans::newer(sim, plan)),
     };
-    let (process, world) = sim.process(machine, None);
+    let life = Life::begin(sim, machine, None);
     let run_of_next = plan.run.clone();
     sim.record.record(Observation::Follows {
         run: run_of_next.clone(),
@@ -297,93 +165,18 @@ fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
     });
     if next == Next::Newer {
         sim.record.record(Observation::Supersedes {
-            process,
+            process: life.process,
             run: run_of_next,
         });
     }
-    let ending = sim
-        .clock
-        .drive(None, async { record_end(sim, &plan, run(&plan, &world).await) });
-    if ending == Ending::Stuck {
+    if sim.clock.drive(None, life.run(&plan)) == Ending::Stuck {
         wrong.push(format!("{next:?} goes on for ever"));
     }
-    sim.reap_process(process, false);
-}
-
-/// A newer run of the same change. Its id sorts after all that began before.
-fn newer(sim: &Sim, plan: &Plan) -> Plan {
-    let id = format!("run-{:012}", sim.clock.elapsed().as_millis());
-    let mut newer = with_other_labels(Plan {
-        run: RunId::new(id).expect("it is an id"),
-        ..plan.clone()
-    });
-    for lane in &mut newer.lanes {
-        lane.supersede = true;
-    }
-    newer
-}
-
-fn with_other_labels(mut plan: Plan) -> Plan {
-    for lane in &mut plan.lanes {
-        lane.label = Label::new(format!("{}-b", lane.label)).expect("it is a label");
-    }
-    plan
-}
-
-/// Another run that wants the same labels.
-fn rival(sim: &Sim, plan: &Plan) -> Plan {
-    let run = RunId::new(format!("rival-{}", sim.clock.below(1 << 40))).expect("it is an id");
-    Plan { run, ..plan.clone() }
-}
-
-fn record_end(sim: &Sim, plan: &Plan, ending: Result<Verdict, CannotRun>) {
-    // A run that could not begin made nothing; that is for `nothing_left` to see.
-    let Ok(verdict) = ending else { return };
-    let kept = sim.machines.each_ref().map(|machine| machine.disk.holdings());
-    let is_kept = |label: &Label| {
-        let boxes = kept.iter().filter_map(|holdings| holdings.boxes.get(label));
-        boxes.into_iter().any(|held| held.run == plan.run && held.is_kept)
-    };
-    let labels = plan.lanes.iter().map(|lane| &lane.label);
-    let labels = labels.filter(|label| !is_kept(label));
-    let remains = labels.flat_map(|label| {
-        sim.clouds
-            .values()
-            .flat_map(|cloud| cloud.remains(label, Some(&plan.run)))
-    });
-    let remains = remains.collect();
-    sim.record.record(Observation::Ended {
-        run: plan.run.clone(),
-        verdict,
-        remains,
-    });
-}
-
-async fn reap_once(world: &World) {
-    if let Ok((picked, _)) = reap::plan_reap(world, false).await {
-        reap::destroy(picked.targets, world).await;
-    }
-}
-
-async fn extend_all(sim: &Sim, plan: &Plan, world: &World) {
-    for lane in &plan.lanes {
-        let length = sim
-            .clock
-            .length(Duration::from_secs(60), Duration::from_secs(3 * 3600));
-        let deadline = Deadline::after(world.clock.now(), length);
-        // What could not be moved is said, and stands.
-        let _ = extend(&lane.label, deadline, world).await;
-    }
-}
-
-async fn down_all(plan: &Plan, world: &World) {
-    for lane in &plan.lanes {
-        down(&lane.label, None, world).await;
-    }
+    sim.reap_process(life.process, false);
 }
 
 /// The second part: nothing goes wrong any more, and one `reap` after the other settles what is left.
-fn quieten(sim: &Sim, is_burnt: bool, wrong: &mut Vec<String>) {
+fn quieten(sim: &Sim, is_calm: bool, is_burnt: bool, wrong: &mut Vec<String>) {
     sim.set_faults(Faults::default());
     sim.clock.jump(jiff::SignedDuration::ZERO);
     let machines = if is_burnt { 1..2 } else { 0..2 };
@@ -395,13 +188,18 @@ fn quieten(sim: &Sim, is_burnt: bool, wrong: &mut Vec<String>) {
     let begin = sim.clock.elapsed();
     for _ in 0..REAPS_MAX {
         for machine in machines.clone() {
-            let (process, world) = sim.process(machine, None);
-            let ending = sim.clock.drive(None, reap_once(&world));
-            sim.reap_process(process, false);
+            let doomed = doomed(sim, machine, is_calm);
+            let life = Life::begin(sim, machine, None);
+            let ending = sim.clock.drive(None, life.reap());
+            sim.reap_process(life.process, false);
             if ending == Ending::Stuck {
                 wrong.push("the reap in the quiet goes on for ever".to_owned());
                 return;
             }
+            let now = sim.clock.elapsed();
+            let things = sim.clouds.values().flat_map(|cloud| cloud.everything());
+            let left = things.filter(|thing| thing.remains(now) && doomed.contains(&thing.id));
+            wrong.extend(left.map(|thing| format!("a reap in the quiet left {}", thing.id)));
         }
         let is_over = owned().all(|holdings| holdings.boxes.is_empty());
         if is_over && sim.clock.elapsed() > begin + QUIET_MIN {
@@ -417,73 +215,32 @@ fn quieten(sim: &Sim, is_burnt: bool, wrong: &mut Vec<String>) {
     }
 }
 
-/// Draws a plan of one to three lanes.
-fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
-    let count = if is_calm { 2 } else { 1 + sim.clock.below(3) };
-    Plan {
-        run: RunId::new(run).expect("it is an id"),
-        project: "mvm".to_owned(),
-        sources: vec![Source {
-            name: "mvm".to_owned(),
-            path: "/src/mvm".into(),
-        }],
-        system: System::default(),
-        toolchain: None,
-        ca_certs: Vec::new(),
-        deploy: Deploy::default(),
-        lanes: (0..count).map(|number| lane(sim, number, is_calm)).collect(),
-        owner: Owner {
-            repository: Some("acme-mvm".to_owned()),
-            reference: Some("pr-17".to_owned()),
-            ..Owner::default()
-        },
-        allow: vec!["203.0.113.7/32".to_owned()],
-        operator_key: None,
-        keep: match sim.clock.below(if is_calm { 1 } else { 5 }) {
-            3 => Keep::Failed(Duration::from_secs(1800)),
-            4 => Keep::Passed,
-            _ => Keep::Never,
-        },
-        is_continued: sim.clock.happens(500),
-        max_cost: None,
-        limits: Limits::default(),
-    }
-}
-
-fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
-    let providers = ["alpha", "beta"];
-    let count = if is_calm { 1 } else { 1 + sim.clock.below(3) };
-    let first = if is_calm { number } else { sim.clock.below(2) };
-    let candidate = |index: u64| Candidate {
-        provider: ProviderName::new(providers[((first + index) % 2) as usize]).expect("it is a name"),
-        region: "here".to_owned(),
-        instance_type: format!("{}x4g", index + 1),
-        image: None,
-        disk_gb: None,
+/// Returns what a `reap` on that machine must destroy: what is overdue with all of its label and run; and where nothing
+/// went wrong, whatever its user does not keep, as no process lives any more.
+fn doomed(sim: &Sim, machine: usize, is_calm: bool) -> BTreeSet<Arc<str>> {
+    let (now, elapsed) = (sim.clock.true_now(), sim.clock.elapsed());
+    let holdings = sim.machines[machine].disk.holdings();
+    let everything = sim.clouds.values().flat_map(|cloud| cloud.everything());
+    let things: Vec<Thing> = everything
+        .filter(|thing| thing.is_listed(elapsed) && !thing.is_foreign)
+        .collect();
+    let is_doomed = |thing: &&Thing| {
+        let Some(tags) = &thing.parsed else { return false };
+        let held = holdings
+            .boxes
+            .get(&tags.label)
+            .filter(|held| held.run == tags.run);
+        let is_left = is_calm && machine == 0 && held.is_none_or(|held| !held.is_kept);
+        let beside = things.iter().filter_map(|other| other.parsed.as_ref());
+        let mut deadlines = beside
+            .filter(|other| other.label == tags.label && other.run == tags.run)
+            .map(|other| other.deadline)
+            .chain(held.map(|held| held.tags.deadline));
+        is_left || deadlines.all(|deadline| deadline.is_over(now))
     };
-    let check = |index: u64| Check {
-        slug: format!("lane{number}-check{index}"),
-        timeout: Duration::from_secs(300),
-        as_root: index == 1,
-        env_from: vec!["SIM_VARIABLE".to_owned()],
-        after: (index == 1).then(|| "check 0".to_owned()),
-        ..Check::new(format!("check {index}"), "cargo test")
-    };
-    LanePlan {
-        name: format!("lane{number}"),
-        label: Label::new(format!("mvm-lane{number}-7f3a")).expect("it is a label"),
-        need: if number.is_multiple_of(2) {
-            KvmNeed::Required
-        } else {
-            KvmNeed::None
-        },
-        candidates: (0..count).map(candidate).collect(),
-        ttl: Duration::from_secs(2 * 3600),
-        max_cost: None,
-        has_deploy: false,
-        checks: (0..1 + sim.clock.below(2)).map(check).collect(),
-        is_continued: sim.clock.happens(500),
-        fail_on_skip: false,
-        supersede: false,
-    }
+    things
+        .iter()
+        .filter(is_doomed)
+        .map(|thing| thing.id.clone())
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! One simulated world, built from one seed: providers, boxes, an operator's disk; and processes that live in it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub struct Sim {
     faults: Arc<Mutex<Arc<Faults>>>,
     bug: Option<Bug>,
     processes: std::cell::Cell<u32>,
+    /// Those that have ended.
+    over: std::cell::RefCell<BTreeSet<u32>>,
 }
 
 impl Sim {
@@ -75,6 +77,7 @@ impl Sim {
             faults,
             bug,
             processes: 0.into(),
+            over: BTreeSet::new().into(),
         }
     }
 
@@ -165,8 +168,11 @@ impl Sim {
         (process, world)
     }
 
-    /// Ends a process: the kernel lets go of what it held.
+    /// Ends a process, unless it has ended: the kernel lets go of what it held.
     pub fn reap_process(&self, process: u32, is_killed: bool) {
+        if !self.over.borrow_mut().insert(process) {
+            return;
+        }
         self.record.record(if is_killed {
             Observation::Killed { process }
         } else {

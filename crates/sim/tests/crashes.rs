@@ -1,27 +1,57 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
-use sim::{Bug, Scenario};
+use sim::{Action, Bug, Scenario};
 
-#[test]
-fn a_run_can_be_killed_at_every_call() {
-    let whole = Scenario {
+/// Kills what a process does at each of its calls of the world.
+#[track_caller]
+fn kill_at_every_call(action: Action, calls_min: u64) {
+    let calm = Scenario {
         seed: 7,
         is_calm: true,
+        action: Some(action),
         ..Scenario::default()
-    }
-    .outcome();
+    };
+    let whole = calm.outcome();
     assert_eq!(whole.wrong, [""; 0]);
-    assert!(whole.calls > 100, "{} calls are no whole run", whole.calls);
+    assert!(
+        whole.calls > calls_min,
+        "{} calls are no whole {action:?}",
+        whole.calls
+    );
     for kill_at in 1..=whole.calls {
+        let kill_at = Some(kill_at);
         let outcome = Scenario {
-            seed: 7,
-            is_calm: true,
-            kill_at: Some(kill_at),
-            ..Scenario::default()
+            kill_at,
+            ..calm.clone()
         }
         .outcome();
-        assert_eq!(outcome.wrong, [""; 0], "killed at call {kill_at}");
+        assert_eq!(outcome.wrong, [""; 0], "killed at call {kill_at:?}");
     }
+}
+
+#[test]
+fn run_can_be_killed_at_every_call() {
+    kill_at_every_call(Action::Run, 100);
+}
+
+#[test]
+fn up_can_be_killed_at_every_call() {
+    kill_at_every_call(Action::Up, 60);
+}
+
+#[test]
+fn test_can_be_killed_at_every_call() {
+    kill_at_every_call(Action::Test, 20);
+}
+
+#[test]
+fn deploy_can_be_killed_at_every_call() {
+    kill_at_every_call(Action::Deploy, 20);
+}
+
+#[test]
+fn smoke_can_be_killed_at_every_call() {
+    kill_at_every_call(Action::Smoke, 15);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use model::{
 use crate::{
     lane::{Lane, Refusal},
     link::Link,
-    open::{install_tool, tool},
+    open::take_over,
 };
 
 /// How long a box that exists is called.
@@ -51,9 +51,9 @@ pub(super) async fn reach(lane: &Lane<'_>, link: &Link, machine: &Machine) -> Re
                 .help(format!("twolane logs {label} --console shows what it does"))
         };
         link.connect(lane.world, REACH_MAX).await.map_err(unreachable)?;
-        install_tool(lane.world, link).await.map_err(unreachable)?;
-        let order = tool(["stop-others", lane.plan.run.as_str()]);
-        link.run(lane.world, &order).await.map(drop).map_err(unreachable)
+        take_over(lane.world, link, &lane.plan.run)
+            .await
+            .map_err(unreachable)
     })
     .await
 }

@@ -14,7 +14,28 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         .values()
         .flat_map(|cloud| cloud.checks())
         .collect();
-    let has_passed = |slug: &str| checks.iter().any(|(of, check)| of == slug && check.has_passed());
+    let has_passed = |slug: &str| {
+        checks
+            .iter()
+            .any(|(_, of, check)| of == slug && check.has_passed())
+    };
+    for (_, seen) in case.seen {
+        let Observation::WorkedOn {
+            run,
+            verdict: Verdict::Passed,
+            is_deploy: true,
+        } = seen
+        else {
+            continue;
+        };
+        let stage2 = format!("{run}-stage2");
+        if !checks
+            .iter()
+            .any(|(of, _, check)| of.as_str() == stage2 && check.has_passed())
+        {
+            wrong.push(format!("run {run} says that it deployed, and has on no box"));
+        }
+    }
     for (slug, outcome) in outcomes(case.seen) {
         if *outcome == Outcome::Passed && !has_passed(slug) {
             wrong.push(format!("check {slug} is said to have passed, and has on no box"));

@@ -13,6 +13,8 @@ mod looked_for_first;
 mod nothing_is_left;
 mod older_goes_first;
 mod tagged_when_made;
+mod up_stays;
+mod work_stays_apart;
 
 use crate::{clock::Elapsed, record::Observation, world::Sim};
 
@@ -21,7 +23,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 11] = [
+pub const ALL: [(&str, Checker); 13] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -33,6 +35,8 @@ pub const ALL: [(&str, Checker); 11] = [
     ("nothing is left", nothing_is_left::check),
     ("older goes first", older_goes_first::check),
     ("tagged when made", tagged_when_made::check),
+    ("up stays", up_stays::check),
+    ("work stays apart", work_stays_apart::check),
 ];
 
 /// Asks all checkers.
