@@ -102,6 +102,16 @@ def say_ready():
             notify.sendto(b"READY=1", "\0" + address[1:] if address[0] == "@" else address)
 
 
+def wait_for_ssh():
+    """Waits until the SSH server listens: who connects before costs it more than this look does."""
+    until = time.monotonic() + 30
+    while IS_OURS and time.monotonic() < until:
+        with open("/proc/net/tcp", encoding="ascii") as connections:
+            if any(":0016 00000000:0000 0A" in line for line in connections):
+                return
+        time.sleep(0.02)
+
+
 def forget():
     """Deletes what would make the template somebody, and lets the SSH server start when it is."""
     for path in glob.glob(ROOT + "/etc/ssh/ssh_host_*"):
@@ -132,6 +142,7 @@ def main():
         identity = receive(port)
         adopt(identity)
         say_ready()
+        wait_for_ssh()
         port.write(b"adopted\n")
     note = "ok" if knows_vmgenid() else "none"
     subprocess.run(["/bin/bash", ROOT + "/usr/local/lib/twolane/stage1.sh", "clone", note], check=False)

@@ -387,6 +387,7 @@ UNIT
 deadman() {
     local at ttl up overdue=0
     while sleep 15; do
+        [ -e "$ETC/deadline" ] || continue
         read -r at ttl <"$ETC/deadline" || continue
         read -r up _ </proc/uptime
         if ((EPOCHSECONDS >= at)); then ((++overdue)); else overdue=0; fi

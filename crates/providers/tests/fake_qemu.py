@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Stands in for qemu-system-x86_64: takes its port, writes its pidfile, speaks its control protocol, and lives until told.
 
-A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true} or {"taken": N}.
+With memory in a file it is a template that says it waits, or a clone that reads who it is into `told.json`.
+A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true}, {"taken": N},
+{"version": "9.9"}, {"template": ["line", …]}: what a template says, {"clone": "deaf"}: it reads and never answers, or
+{"clone": "broken"}: it cannot read the state.
 """
 
 import json
@@ -9,6 +12,7 @@ import os
 import re
 import socket
 import sys
+import threading
 
 here = os.path.dirname(os.path.abspath(__file__))
 try:
@@ -19,45 +23,99 @@ except FileNotFoundError:
 
 arguments = sys.argv[1:]
 if arguments == ["--version"]:
-    sys.exit(print("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"))
+    sys.exit(print(f"QEMU emulator version {faults.get('version', '7.2.22')} (Debian 1:7.2+dfsg-7+deb12u18)"))
 value = lambda option: arguments[arguments.index(option) + 1]
 for option in ("-smp", "-m", "-pidfile", "-qmp", "-netdev", "-accel"):
     value(option)  # Fails where one is missing.
-for disk in ("overlay.qcow2", "seed.iso"):
+for disk in re.findall(r"file=([^,]+),if=virtio", " ".join(arguments)):
     os.stat(disk)
 
 if faults.get("dies"):
     sys.exit("qemu-system-x86_64: " + faults["dies"])
-if faults.get("taken", 0) > 0:
+forward = re.search(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-", value("-netdev"))
+if faults.get("taken", 0) > 0 and forward:
     faults["taken"] -= 1
     with open(os.path.join(here, "fake.json"), "w", encoding="utf-8") as file:
         json.dump(faults, file)
     sys.exit("qemu-system-x86_64: -netdev user: Could not set up host forwarding rule 'tcp:127.0.0.1'")
 
-port = int(re.search(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-", value("-netdev")).group(1))
-ssh = socket.create_server(("127.0.0.1", port))
+
+def listen(path):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    return server
+
+
+def speak_as_template(port):
+    peer = port.accept()[0].makefile("rw", encoding="utf-8")
+    for line in faults.get("template", ["1.0 begin packages", "2.0 end packages ok", "waiting"]):
+        print(line, file=peer, flush=True)
+    peer.read()
+
+
+def speak_as_clone(port):
+    peer = port.accept()[0].makefile("rw", encoding="utf-8")
+    runs.wait()
+    told = peer.readline()
+    if faults.get("clone") != "deaf":
+        with open("told.json", "w", encoding="utf-8") as file:
+            file.write(told)
+        print("adopted", file=peer, flush=True)
+    peer.read()
+
+
+runs = threading.Event()
+is_clone = "-incoming" in arguments
+if "-object" in arguments:
+    path = re.search(r"mem-path=([^,]+)", value("-object")).group(1)
+    open(path, "rb" if is_clone else "wb").close()
+    port = listen("identity.sock")
+    speak = speak_as_clone if is_clone else speak_as_template
+    threading.Thread(target=speak, args=(port,), daemon=True).start()
+
+ssh = socket.create_server(("127.0.0.1", int(forward.group(1)))) if forward else None
 with open("console.log", "a", encoding="utf-8") as file:
     file.write("the console of a fake\n")
 with open(value("-pidfile"), "w", encoding="utf-8") as file:
     file.write(f"{os.getpid()}\n")
 
-control = socket.socket(socket.AF_UNIX)
-control.bind(value("-qmp").split(":")[1].split(",")[0])
-control.listen()
+control = listen(value("-qmp").split(":")[1].split(",")[0])
 greeting = {"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}
 answers = {"query-status": {"status": "running", "singlestep": False, "running": True}}
-quits = 0
+moved = None
+
+
+def move(uri):
+    """Writes or reads the state as the shell command in the address does."""
+    kind, path = re.fullmatch(r"exec:cat (>?)(.*)", uri).groups()
+    if kind:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("a state")
+        return "completed"
+    with open(path, encoding="utf-8") as file:
+        return "completed" if file.read() == "a state" and faults.get("clone") != "broken" else "failed"
+
+
 while True:
     peer = control.accept()[0].makefile("rw", encoding="utf-8")
     print(json.dumps(greeting), file=peer, flush=True)
     for line in peer:
         command = json.loads(line)
-        if command["execute"] == "quit" and faults.get("deaf"):
+        name = command["execute"]
+        if name == "quit" and faults.get("deaf"):
             continue
-        answer = {"return": answers.get(command["execute"], {})}
+        if name in ("migrate", "migrate-incoming"):
+            moved = move(command["arguments"]["uri"])
+        if name == "cont":
+            runs.set()
+        answer = {"return": {"status": moved} if name == "query-migrate" else answers.get(name, {})}
         if "id" in command:
             answer["id"] = command["id"]
-        print(json.dumps(answer), file=peer, flush=True)
-        if command["execute"] == "quit":
+        try:
+            print(json.dumps(answer), file=peer, flush=True)
+        except BrokenPipeError:
+            break
+        if name == "quit":
             os.remove(value("-pidfile"))
-            sys.exit(0)
+            os._exit(0)

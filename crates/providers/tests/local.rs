@@ -21,6 +21,9 @@ use providers::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+#[path = "local/templates.rs"]
+mod templates;
+
 /// A machine of our own to make boxes on.
 struct Bench {
     _dir: TempDir,

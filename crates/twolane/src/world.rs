@@ -75,6 +75,7 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
         },
         programs: Programs::default(),
         is_cold: local.is_cold,
+        ..LocalSettings::default()
     };
     let local_boxes = Local::new(paths.state.clone(), paths.cache.clone(), settings);
     let mut all = adapters(paths);

@@ -14,7 +14,10 @@ mod space;
 mod store;
 mod template;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
@@ -69,6 +72,8 @@ pub struct LocalSettings {
     pub programs: Programs,
     /// Whether each box boots by itself, instead of going on where a template was frozen.
     pub is_cold: bool,
+    /// How long a clone may take to become itself; a minute when not given.
+    pub clone_patience: Option<Duration>,
 }
 
 /// What ends a box if this machine is lost.
@@ -134,6 +139,7 @@ impl Local {
             disk_gb: order.candidate.disk_gb.unwrap_or(DISK_GB).max(DISK_GB),
             acceleration: &acceleration,
             base: &base,
+            clone_patience: self.settings.clone_patience.unwrap_or(template::CLONE_PATIENCE),
             qemu_version: self.probe.qemu_version(&self.settings.programs).await,
         };
         let template = self.template(&vm, progress).await;

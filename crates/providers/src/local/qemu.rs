@@ -72,6 +72,7 @@ pub(crate) struct Vm<'a> {
     pub(crate) base: &'a Base,
     /// What QEMU says of its version.
     pub(crate) qemu_version: &'a str,
+    pub(crate) clone_patience: Duration,
 }
 
 /// How a start failed.

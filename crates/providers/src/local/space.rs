@@ -111,6 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn template_without_room_is_refused_with_the_figure() {
+        let needed = template_bytes(InstanceType::parse("2x4g").unwrap());
+        let tmpfs = Utf8Path::new("/dev/shm");
+        let refusal = check_disk(tmpfs, needed, GIB, "a template with its memory file").unwrap_err();
+        assert_eq!(
+            refusal.cause,
+            "a template with its memory file needs 6.0 GiB of disk space, /dev/shm has 1.0 GiB free"
+        );
+    }
+
+    #[test]
     fn available_memory_is_read() {
         assert_eq!(
             available_in("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"),

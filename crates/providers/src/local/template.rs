@@ -59,7 +59,7 @@ const STEP_PATIENCE: Duration = Duration::from_secs(41 * 60);
 const QUIT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a clone may take to become itself: a hundred times what it needs on a quiet machine.
-const CLONE_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const CLONE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Random bytes that a clone is given.
 const ENTROPY_BYTES: usize = 256;
@@ -238,7 +238,7 @@ async fn make(
         &part,
         space::template_bytes(vm.size),
         space::disk_free(&part)?,
-        "a template's memory file",
+        "a template with its memory file",
     )?;
     progress.report(
         "making a template of this box, once: the next ones are clones of it",
@@ -364,13 +364,13 @@ pub(crate) async fn clone(vm: &Vm<'_>, lock: &Lock, template: &Template, port: u
     }
     let parts = vm.order.parts.as_ref();
     let identity = parts.map_or("{}", |parts| parts.identity.as_str());
-    let woken = timeout(CLONE_PATIENCE, wake(directory.path(), identity)).await;
+    let woken = timeout(vm.clone_patience, wake(directory.path(), identity)).await;
     woken
         .unwrap_or_else(|_| {
             Err(LocalError::invalid(format!(
                 "a clone of the template {} did not answer within {} s",
                 template.directory,
-                CLONE_PATIENCE.as_secs()
+                vm.clone_patience.as_secs()
             )))
         })
         .map_err(NoClone::Template)

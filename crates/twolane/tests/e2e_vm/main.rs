@@ -2,6 +2,7 @@
 //! `cargo nextest run --workspace --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
 mod adapter;
+mod clones;
 mod clouds;
 mod deploy;
 mod faults;

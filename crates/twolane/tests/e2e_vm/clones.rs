@@ -1,0 +1,139 @@
+//! End to end on `local`: two clones of one template have nothing in common that boxes must not share.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use crate::support::{Bench, is, wait_until};
+
+const LANE: &str = r#"
+[lanes.only]
+boxes = ["local"]
+ttl = "30m"
+checks = [{ name = "check", run = "true" }]
+"#;
+
+/// What a box says of itself, one value a line.
+const WHO: &str = "hostname; cat /etc/hostname /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; \
+                   sha256sum </var/lib/systemd/random-seed; head -c 32 /dev/urandom | sha256sum; \
+                   sha256sum </root/.ssh/authorized_keys; cut -d' ' -f1 /etc/twolane/deadline; cat /proc/sys/kernel/random/uuid";
+
+fn on(bench: &Bench, label: &str, command: &str) -> String {
+    let (code, text) = bench.output(&["ssh", "-u", "root", label, command]);
+    assert_eq!(code, 0, "{label}: {command}: {text}");
+    text.trim().to_owned()
+}
+
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
+}
+
+fn reports(events: &[Value]) -> String {
+    let progress = events.iter().filter(|event| is(event, "step-progress"));
+    progress.map(|event| format!("{}\n", event["message"])).collect()
+}
+
+#[test]
+fn two_clones_of_one_template_share_nothing_that_is_theirs() {
+    let bench = Bench::new(LANE);
+    let labels = ["e2e-one", "e2e-two"];
+    // The second waits while the first makes the template, should it not be there.
+    let runs = labels.map(|label| bench.start(&["up", "--label", label]));
+    for run in runs {
+        let (status, events) = run.finish();
+        assert_eq!(status.code(), Some(0), "{:?}", events.last());
+        let said = reports(&events);
+        assert!(!said.contains("boots by itself"), "it is no clone: {said}");
+    }
+    let template = template_of(&bench, labels[0]);
+    assert_eq!(template, template_of(&bench, labels[1]));
+    let before = stamps(&template);
+
+    let who = labels.map(|label| on(&bench, label, WHO));
+    for (line, (one, two)) in who[0].lines().zip(who[1].lines()).enumerate() {
+        assert!(one != two || line == 7, "line {line} of both is {one}");
+    }
+    for (label, who) in labels.iter().zip(&who) {
+        assert!(who.starts_with(&format!("{label}\n{label}\n")), "{who}");
+        let (before, text, after) = (now(), on(&bench, label, "date +%s.%N"), now());
+        let theirs: f64 = text.parse().unwrap();
+        assert!(
+            theirs > before - 1.0 && theirs < after + 1.0,
+            "{label} has {theirs} between {before} and {after}"
+        );
+    }
+
+    on(&bench, labels[0], "echo mine >/root/mine; sync");
+    assert_eq!(on(&bench, labels[1], "ls /root"), "", "it sees the other's disk");
+
+    // Restarted, it is itself.
+    let boot = on(&bench, labels[0], "cat /proc/sys/kernel/random/boot_id");
+    // It may be gone before it has answered.
+    bench.output(&["ssh", "-u", "root", labels[0], "systemctl", "reboot"]);
+    wait_until("the clone is back", || {
+        let (code, text) = bench.output(&[
+            "ssh",
+            "-u",
+            "root",
+            labels[0],
+            "cat",
+            "/proc/sys/kernel/random/boot_id",
+        ]);
+        code == 0 && text.trim() != boot
+    });
+    let identity = |text: &str| text.lines().take(4).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(identity(&on(&bench, labels[0], WHO)), identity(&who[0]));
+    assert_eq!(on(&bench, labels[0], "cat /root/mine"), "mine");
+    assert_eq!(
+        on(&bench, labels[0], "systemctl is-active twolane-deadline.service"),
+        "active"
+    );
+    let (code, text) = bench.output(&["test", labels[0]]);
+    assert_eq!(code, 0, "{text}");
+
+    // A clone that is killed takes nothing along, and the template is as it was.
+    let machines = bench
+        .processes()
+        .into_iter()
+        .filter(|(_, text)| text.starts_with("qemu-system"));
+    for (pid, _) in machines {
+        assert!(
+            Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let (code, text) = bench.output(&["down", "--all"]);
+    assert_eq!(code, 0, "{text}");
+    bench.assert_nothing_left();
+    assert_eq!(stamps(&template), before);
+}
+
+fn template_of(bench: &Bench, label: &str) -> PathBuf {
+    let link = bench.state().join("boxes").join(label).join("vm/template");
+    fs::read_link(link).expect("it is a clone")
+}
+
+/// Returns the length and the last change of each of a template's files.
+fn stamps(template: &PathBuf) -> Vec<(PathBuf, u64, SystemTime)> {
+    let mut stamps: Vec<_> = fs::read_dir(template)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let about = entry.metadata().unwrap();
+            (entry.path(), about.len(), about.modified().unwrap())
+        })
+        .collect();
+    stamps.sort();
+    stamps
+}
