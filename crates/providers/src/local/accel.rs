@@ -1,9 +1,10 @@
 //! How a box's CPU is run: by the host's KVM where that really works, else emulated.
 //! The gate's own probe decides, as a `/dev/kvm` that runs simple guests may still run no kernel.
 
-use std::{fmt, process::Stdio};
+use std::{fmt, fs, os::unix::fs::MetadataExt, process::Stdio};
 
-use serde::Deserialize;
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
 use super::{
@@ -84,15 +85,51 @@ impl fmt::Display for Choice {
 pub(crate) struct Probe {
     kvm: OnceCell<Answer>,
     qemu: OnceCell<String>,
+    kept: Option<Utf8PathBuf>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// An answer, and what it was given for.
+#[derive(Debug, Deserialize, Serialize)]
+struct Kept {
+    circumstances: String,
+    answer: Answer,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
 struct Answer {
     works: bool,
     sentence: String,
 }
 
 impl Probe {
+    /// Keeps the answer in a file too: as long as the circumstances are the same, so is the answer, and where KVM only half
+    /// works finding that out takes seconds.
+    pub(crate) fn kept_in(file: Utf8PathBuf) -> Self {
+        Self {
+            kept: Some(file),
+            ..Self::default()
+        }
+    }
+
+    async fn kvm(&self, python: &str) -> Result<Answer, LocalError> {
+        let (Some(file), Some(circumstances)) = (&self.kept, circumstances()) else {
+            return ask(python).await;
+        };
+        let kept = fs::read(file).ok();
+        let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
+        if let Some(kept) = kept.filter(|kept| kept.circumstances == circumstances) {
+            return Ok(kept.answer);
+        }
+        let answer = ask(python).await?;
+        let kept = Kept {
+            circumstances,
+            answer: answer.clone(),
+        };
+        // Where it cannot be kept it is asked for again.
+        let _ = serde_json::to_vec(&kept).map(|text| fs::write(file, text));
+        Ok(answer)
+    }
+
     /// Chooses, after having probed where that is left to us.
     pub(crate) async fn choose(
         &self,
@@ -103,7 +140,7 @@ impl Probe {
             Acceleration::Kvm => (true, "as configured".to_owned()),
             Acceleration::Tcg => (false, "as configured".to_owned()),
             Acceleration::Auto => {
-                let answer = self.kvm.get_or_try_init(|| ask(&programs.python3)).await?;
+                let answer = self.kvm.get_or_try_init(|| self.kvm(&programs.python3)).await?;
                 (answer.works, reason(answer))
             }
         };
@@ -118,6 +155,23 @@ impl Probe {
     pub(crate) async fn qemu_version(&self, programs: &Programs) -> &str {
         self.qemu.get_or_init(|| version(&programs.qemu)).await
     }
+}
+
+/// Returns all that the probe's answer depends on: this boot of the machine, its KVM modules, the device, and who asks.
+fn circumstances() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let device = fs::metadata("/dev/kvm").map(|it| (it.ino(), it.mode(), it.uid(), it.gid(), it.ctime()));
+    let modules = fs::read_dir("/sys/module")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut modules: Vec<_> = modules.filter(|name| name.starts_with("kvm")).collect();
+    modules.sort();
+    let who = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getgroups().ok()?,
+    );
+    let key = super::image::cache::key("kvm", &[PROBE]);
+    Some(format!("{} {device:?} {modules:?} {who:?} {key}", boot.trim()))
 }
 
 /// Asks a QEMU for its version. One that cannot be run says so when a box is started.
@@ -212,6 +266,25 @@ mod tests {
                 .unwrap_err();
             assert!(error.cause.contains(why), "{error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn answer_is_kept_until_the_circumstances_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Utf8PathBuf::try_from(dir.path().join("kvm.json")).unwrap();
+        let choose = async |python3: &str| {
+            let probe = Probe::kept_in(file.clone());
+            let choice = probe
+                .choose(Acceleration::Auto, &programs("/bin/true", python3))
+                .await;
+            choice.map(|choice| choice.why)
+        };
+        let first = choose("python3").await.unwrap();
+        assert_eq!(choose("/nonexistent").await, Ok(first));
+        let text = fs::read_to_string(&file).unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        fs::write(&file, text.replace(boot.trim(), "another-boot")).unwrap();
+        assert!(choose("/nonexistent").await.is_err());
     }
 
     #[tokio::test]

@@ -94,11 +94,12 @@ impl Local {
     /// Keeps boxes in `state_dir` and base images in `cache_dir`. Touches neither yet.
     pub fn new(state_dir: Utf8PathBuf, cache_dir: Utf8PathBuf, settings: LocalSettings) -> Self {
         let absolute = |path: Utf8PathBuf| camino::absolute_utf8(&path).unwrap_or(path);
+        let cache_dir = absolute(cache_dir);
         Self {
             state_dir: absolute(state_dir),
-            cache_dir: absolute(cache_dir),
             settings,
-            probe: accel::Probe::default(),
+            probe: accel::Probe::kept_in(cache_dir.join("kvm.json")),
+            cache_dir,
             profile: Profile {
                 has_own_network: false,
                 // A box is made within this process: what its death left is there to be found at once.

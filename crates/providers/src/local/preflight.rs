@@ -71,8 +71,8 @@ impl Local {
         if let Some(refusal) = model::world::Provider::refuse(self, instance_type_default(), need) {
             return bad("kvm", refusal.cause, refusal.help.unwrap_or_default());
         }
-        let choice = self
-            .probe
+        // Who asks wants to know how it is now.
+        let choice = super::accel::Probe::default()
             .choose(self.settings.acceleration, &self.settings.programs)
             .await;
         finding("kvm", choice.map(|choice| choice.to_string()))
