@@ -18,6 +18,7 @@ LIB=${TWOLANE_LIB:-/usr/local/lib/twolane}
 BIN=${TWOLANE_BIN:-/usr/local/bin}
 OPT=${TWOLANE_OPT:-/opt/twolane}
 KVM=${TWOLANE_KVM:-/dev/kvm}
+MODPROBE_D=${TWOLANE_MODPROBE_D:-/etc/modprobe.d}
 ARCH=$(uname -m)
 LINKS='' # where links to the operator's toolchain go; $BIN when empty
 
@@ -26,7 +27,7 @@ LINKS='' # where links to the operator's toolchain go; $BIN when empty
 STEPS='users directories keys gate packages toolchain nix firecracker vmm cargo-tools'
 
 PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=mvm MIRROR='' GATE_REQUIRED='' HIDE_KVM='' CARGO_TOOLS=''
-TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS=''
+TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS='' RUST_TARGETS=''
 NIX_VERSION='' FIRECRACKER_VERSION=''
 # shellcheck source=/dev/null
 [ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
@@ -163,16 +164,32 @@ step_keys() { # who may log in as root may log in as the user of the checks
 }
 
 step_gate() {
-    local why code=0
-    # Where tests are watched for what they do without KVM, there must be none.
-    if [ -n "$HIDE_KVM" ] && ! on_host; then rm -f "$KVM"; else open_kvm_to_its_group; fi
+    local why taken='' code=0
+    # A lane without need of KVM has none, wherever it runs: what passes there needs none.
+    if [ -n "$HIDE_KVM" ]; then hide_kvm; else open_kvm_to_its_group; fi
     as_user python3 -I -S "$LIB/kvm-gate.py" --device "$KVM" >"$STATE/gate.json.new" || code=$?
+    [ -z "$taken" ] || python3 -I -S -c 'import json, sys
+answer = json.load(open(sys.argv[1])) | {"works": False, "sentence": sys.argv[2]}
+json.dump(answer, open(sys.argv[1], "w"))' "$STATE/gate.json.new" "$taken" || fail 'the KVM gate gave no answer'
     mv "$STATE/gate.json.new" "$STATE/gate.json"
     [ "$code" != 0 ] || return 0
     why=$(python3 -I -S -c 'import json, sys
 print(json.load(open(sys.argv[1]))["sentence"])' "$STATE/gate.json") || fail 'the KVM gate gave no answer'
     [ -z "$GATE_REQUIRED" ] || fail "$why"
     skip "KVM is not needed here: $why"
+}
+
+hide_kvm() { # sets $taken where there was one
+    [ ! -e "$KVM" ] || taken="$KVM was taken away: a lane with kvm = none has none"
+    if on_host; then # which is not ours to change: the checks' own units do without it
+        [ -z "$taken" ] || taken="$KVM is kept from the checks: a lane with kvm = none has none"
+        return 0
+    fi
+    local module
+    mkdir -p "$MODPROBE_D"
+    printf 'install %s /bin/false\n' kvm kvm_intel kvm_amd >"$MODPROBE_D/twolane-no-kvm.conf"
+    for module in kvm_intel kvm_amd kvm; do modprobe -r "$module" 2>/dev/null || true; done
+    rm -f "$KVM"
 }
 
 open_kvm_to_its_group() {
@@ -263,7 +280,7 @@ toolchain_from_apt() {
 }
 
 toolchain_from_rustup() {
-    local home sha init component args=()
+    local home sha init component target args=()
     home=$(home_of "$WORK_USER")
     if as_user "$home/.cargo/bin/rustup" toolchain list 2>/dev/null | grep -q "^$RUST_CHANNEL"; then
         skip "$RUST_CHANNEL is installed"
@@ -274,6 +291,7 @@ toolchain_from_rustup() {
         "$sha" "$init/rustup-init"
     chmod 0755 "$init" "$init/rustup-init"
     for component in $RUST_COMPONENTS; do args+=(--component "$component"); done
+    for target in $RUST_TARGETS; do args+=(--target "$target"); done
     local server=()
     [ -z "$MIRROR" ] || server=(RUSTUP_DIST_SERVER="${MIRROR%/}" RUSTUP_UPDATE_ROOT="${MIRROR%/}/rustup")
     as_user env "${server[@]}" "$init/rustup-init" -y --no-modify-path --profile minimal \
@@ -460,8 +478,9 @@ template | clone)
     # shellcheck source=/dev/null
     . "$LIB/template.sh"
     ;;
+hide-kvm) hide_kvm ;;
 *)
-    echo 'usage: stage1.sh [step NAME | deadman]' >&2
+    echo 'usage: stage1.sh [step NAME | deadman | hide-kvm]' >&2
     exit 2
     ;;
 esac

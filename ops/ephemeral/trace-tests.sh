@@ -76,7 +76,7 @@ check() { # RECORD COMMAND
     local tracer=$json
     text "$why"
     printf '{"what":"begin","v":1,"tracer":%s,"why":%s,"kvm":%s}\n' "$tracer" "$json" \
-        "$([ -e /dev/kvm ] && echo true || echo false)" >"$TWOLANE_RECORD" || exit
+        "$([ "$(stat -Lc %t /dev/kvm 2>/dev/null)" = a ] && echo true || echo false)" >"$TWOLANE_RECORD" || exit
     for name in "${RUNNERS[@]}"; do export "$name=$self run"; done
     bash -c "$2" || code=$?
     rm -rf "$TWOLANE_WORK"

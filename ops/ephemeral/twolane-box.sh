@@ -30,10 +30,11 @@ LIB=${TWOLANE_LIB:-/usr/local/lib/twolane}
 BIN=${TWOLANE_BIN:-/usr/local/bin}
 OPT=${TWOLANE_OPT:-/opt/twolane}
 CLOUD=${TWOLANE_CLOUD:-/run/cloud-init}
+KVM=${TWOLANE_KVM:-/dev/kvm}
 SELF=$(readlink -f "$0")
 PIECE=$((1 << 20)) # bytes of output in one answer
 run_as=''
-WORK_USER=mvm LINKS=''
+WORK_USER=mvm LINKS='' HIDE_KVM=''
 # shellcheck source=/dev/null
 [ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
 
@@ -201,10 +202,15 @@ start() { # RUN CHECK SECONDS BYTES DIR NEED…
 launch() { # RUN CHECK SECONDS DIR; $dir, $unit and $run_as are set
     local how=(run-command "$dir/command")
     [ "$run_as" != root ] || how=(run-recorded "$1" "$2")
+    local hidden=()
+    if [ -n "$HIDE_KVM" ] && [ -e "$KVM" ]; then
+        # A reboot brings the node back.
+        if on_host; then hidden=(--property=InaccessiblePaths="-$KVM"); else bash "$LIB/stage1.sh" hide-kvm; fi
+    fi
     systemd-run --quiet --collect --unit="$unit" --service-type=exec \
         --description="twolane check $2 of run $1" \
         --property=User="$run_as" \
-        --property=WorkingDirectory="$4" \
+        --property=WorkingDirectory="$4" "${hidden[@]}" \
         --property=RuntimeMaxSec="$3" \
         --property=TimeoutStopSec=10 \
         --property=KillMode=control-group \

@@ -81,6 +81,7 @@ async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
 fn verdict_of(outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Passed | Outcome::Skipped { .. } | Outcome::NotRun => Verdict::Passed,
+        Outcome::Interrupted => Verdict::Interrupted,
         Outcome::Failed { .. } | Outcome::TimedOut => Verdict::Failed,
         Outcome::Unknown { .. } => Verdict::Infrastructure,
     }
@@ -91,7 +92,7 @@ async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f6
     let environment = match check.environment(|name| lane.world.environment.get(name).cloned()) {
         Ok(environment) => environment,
         // Whoever resumes a run need not have what its checks were started with.
-        Err(_) if has_begun(lane, link, check).await? => return follow(lane, link, check).await,
+        Err(_) if has_begun(lane, link, check).await? => return watch(lane, link, check).await,
         Err(name) => {
             let how = format!("{name}, which `env-from` names, is not set on this machine");
             return Ok((Outcome::Failed { how }, 0.0));
@@ -102,6 +103,10 @@ async fn one(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f6
     if let Some(why) = answer.strip_prefix("skipped ") {
         return Ok((Outcome::Skipped { why: why.to_owned() }, 0.0));
     }
+    watch(lane, link, check).await
+}
+
+async fn watch(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
     lane.emit(Event::CheckBegan {
         check: check.slug.clone(),
     });

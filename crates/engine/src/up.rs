@@ -220,7 +220,8 @@ async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal>
 
 async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Order, Refusal> {
     let keys = lane.world.remote.keys(&tags.label).await.map_err(Refusal::new)?;
-    let stage1 = lane.plan.stage1(lane.lane, tags, &keys);
+    let mut stage1 = lane.plan.stage1(lane.lane, tags, &keys);
+    stage1.system.ca_certs = lane.plan.certificates(candidate);
     let user_data = cloud_init::user_data(&stage1).map_err(Refusal::new)?;
     let parts = cloud_init::in_parts(&stage1).map_err(Refusal::new)?;
     Ok(Order {

@@ -216,6 +216,8 @@ pub enum Outcome {
     },
     /// It was not started, as the lane had ended before.
     NotRun,
+    /// It ran when the lane was ended.
+    Interrupted,
     /// How it ended cannot be known. Counts as an infrastructure failure, never as passed.
     Unknown {
         /// Why it cannot be known.
@@ -237,6 +239,7 @@ impl Outcome {
             Self::TimedOut => "timed out",
             Self::Skipped { .. } => "skipped",
             Self::NotRun => "not run",
+            Self::Interrupted => "interrupted",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -247,7 +250,7 @@ impl Outcome {
             Self::Failed { how: reason } | Self::Skipped { why: reason } | Self::Unknown { why: reason } => {
                 Some(reason)
             }
-            Self::Passed | Self::TimedOut | Self::NotRun => None,
+            Self::Passed | Self::TimedOut | Self::NotRun | Self::Interrupted => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KvmNeed {
-    /// Nothing. A box that happens to have KVM is fine.
+    /// Nothing: its checks find no `/dev/kvm`, whatever the box has.
     #[default]
     None,
     /// A `/dev/kvm` that works, nested or not.

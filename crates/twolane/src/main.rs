@@ -2,6 +2,7 @@
 
 mod adapters;
 mod args;
+mod certificates;
 mod clock;
 mod command;
 mod complete;

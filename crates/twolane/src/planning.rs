@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use camino::Utf8Path;
 use model::{
     candidate::Candidate,
-    config::{Boxes, RustFrom},
+    config::{self, Boxes, Config, RustFrom},
     error::ProviderError,
     host::Address,
     lane::KvmNeed,
@@ -19,6 +19,7 @@ use model::{
 use crate::{
     adapters::{self, is_adapter},
     args::{BoxArgs, RunArgs},
+    certificates,
     clock::Clock,
     known::{KnownProvider, Providers, local},
     offers, owner,
@@ -35,6 +36,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     /// Candidates that cannot serve their lane, or are too dear.
     pub(crate) refused: Vec<Refused>,
+    /// What people should know.
+    pub(crate) notes: Vec<String>,
     /// Why it is not to be carried out: a lane has no candidate left.
     pub(crate) problem: Option<Problem>,
 }
@@ -145,11 +148,13 @@ pub(crate) fn plan(
 ) -> Result<Planned> {
     let wanted = adapters::wanted(&project.config, asked);
     adapters::check_wanted(&project.dir, &wanted, providers)?;
+    let mut notes = Vec::new();
+    let config = with_toolchain(project, look, &mut notes);
     let facts = Facts {
         offers: offers(project, providers, paths),
-        ..facts(project, &wanted, providers, look)?
+        ..facts(&config, &project.dir, &wanted, providers, look)?
     };
-    let mut plan = plan::plan(&project.config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
+    let mut plan = plan::plan(&config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
     let judge = Judge {
         unable: &|candidate, need| unable(candidate, need, providers),
         price: &|candidate| price(candidate, providers),
@@ -161,6 +166,7 @@ pub(crate) fn plan(
     Ok(Planned {
         plan,
         refused,
+        notes,
         problem: (!mistakes.is_empty()).then(|| cannot_plan(&mistakes)),
     })
 }
@@ -187,24 +193,52 @@ fn offers(project: &Project, providers: &Providers, paths: &Paths) -> Vec<Offer>
     }
 }
 
-fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) -> Result<Facts> {
-    let config = &project.config;
-    let dir = &project.dir;
+/// Returns the configuration with a toolchain that can be had: a version that this machine lacks comes from rustup.
+fn with_toolchain(project: &Project, look: Look, notes: &mut Vec<String>) -> Config {
+    let mut config = project.config.clone();
+    let Some(rust) = config.system.rust.as_mut() else {
+        return config;
+    };
+    let is_pinned = toolchain::is_pinned(&rust.toolchain) || !rust.targets.is_empty();
+    if look == Look::Quick || rust.from != RustFrom::Operator || !is_pinned {
+        return config;
+    }
+    if let Err(problem) = toolchain::find(&project.dir, rust) {
+        let why = problem.because.first().unwrap_or(&problem.error);
+        let help = problem.help.as_deref().unwrap_or_default();
+        notes.push(format!(
+            "boxes get Rust {} from rustup: {why} ({help})",
+            rust.toolchain
+        ));
+        rust.from = RustFrom::Rustup(config::rustup());
+    }
+    config
+}
+
+fn facts(
+    config: &Config,
+    dir: &Utf8Path,
+    wanted: &[&str],
+    providers: &Providers,
+    look: Look,
+) -> Result<Facts> {
     let missing: BTreeSet<_> = config
         .sources
         .iter()
         .map(|source| source.path.clone())
         .filter(|path| !dir.join(path).is_dir())
         .collect();
-    let is_operators = config
+    let first = config.sources.first();
+    let rust = config
         .system
         .rust
         .as_ref()
-        .is_some_and(|rust| rust.from == RustFrom::Operator);
-    let toolchain = match look {
-        _ if !is_operators || !toolchain::is_there() => None,
-        Look::Whole => Some(toolchain::find(dir)?),
-        Look::Quick => Some(toolchain::unseen()),
+        .filter(|rust| rust.from == RustFrom::Operator);
+    let toolchain = match (look, rust) {
+        (_, None) => None,
+        _ if !toolchain::is_there() => None,
+        (Look::Whole, Some(rust)) => Some(toolchain::find(dir, rust)?),
+        (Look::Quick, Some(_)) => Some(toolchain::unseen()),
     };
     let defaults = |known: &KnownProvider| {
         let (instance_type, region) = known.provider.default_choice();
@@ -217,8 +251,9 @@ fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) 
     Ok(Facts {
         run: RunId::generate(Timestamp::now(), Clock.random()),
         random: Clock.random(),
-        dir: dir.clone(),
+        dir: dir.to_owned(),
         missing,
+        lacks_manifest: first.is_some_and(|source| !dir.join(&source.path).join("Cargo.toml").is_file()),
         // An adapter is read only where it is asked for.
         providers: providers
             .iter()
@@ -232,30 +267,15 @@ fn facts(project: &Project, wanted: &[&str], providers: &Providers, look: Look) 
         },
         toolchain,
         ca_certs: match &config.system.ca_certs {
-            Some(path) => certificates(&dir.join(path))?,
+            Some(path) => certificates::of_file(&dir.join(path))?,
             None => Vec::new(),
+        },
+        operator_ca_certs: match look {
+            Look::Whole => certificates::operators(),
+            Look::Quick => Vec::new(),
         },
         variables: operator_environment().into_keys().collect(),
     })
-}
-
-/// Returns each certificate of a PEM file.
-fn certificates(path: &Utf8Path) -> Result<Vec<String>> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let problem = || Problem::usage(format!("could not read the certificates in {path}"));
-    let text = fs::read_to_string(path).map_err(|error| problem().because(error))?;
-    let certificates: Vec<String> = text
-        .split_inclusive(END)
-        .filter_map(|part| Some(part[part.find("-----BEGIN CERTIFICATE-----")?..].to_owned()))
-        .filter(|certificate| certificate.ends_with(END))
-        .map(|certificate| certificate + "\n")
-        .collect();
-    if certificates.is_empty() {
-        return Err(problem()
-            .because("it holds no certificate in PEM form")
-            .help("name another file in `ca-certs` of [system]"));
-    }
-    Ok(certificates)
 }
 
 fn cannot_plan(mistakes: &[PlanMistake]) -> Problem {

@@ -3,7 +3,7 @@
 use std::{env, fs, io, process::Command};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::order::OperatorToolchain;
+use model::{config::Rust, order::OperatorToolchain};
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Problem, Result};
@@ -11,11 +11,24 @@ use crate::problem::{Problem, Result};
 /// Programs that go along where they are found.
 const PROGRAMS: [&str; 3] = ["cargo-nextest", "cargo-deny", "cargo-audit"];
 
-/// Finds the toolchain that `rustc` in `dir` means.
-pub(crate) fn find(dir: &Utf8Path) -> Result<OperatorToolchain> {
-    let sysroot = Utf8PathBuf::from(rustc("rustc", dir, &["--print", "sysroot"])?);
+/// Finds the toolchain that `rustc` in `dir` means, or the one of that version where a project is particular.
+pub(crate) fn find(dir: &Utf8Path, wanted: &Rust) -> Result<OperatorToolchain> {
+    let channel = is_pinned(&wanted.toolchain).then_some(&*wanted.toolchain);
+    let sysroot = Utf8PathBuf::from(rustc("rustc", dir, channel, &["--print", "sysroot"])?);
     // Not the one in PATH: rustup's stand-in takes a while to find the real one again.
-    let version = rustc(sysroot.join("bin/rustc").as_str(), dir, &["-vV"])?;
+    let version = rustc(sysroot.join("bin/rustc").as_str(), dir, channel, &["-vV"])?;
+    if let Some(channel) = channel.filter(|channel| !is_of(&version, channel)) {
+        let release = version.lines().next().unwrap_or_default();
+        return Err(Problem::usage("could not find this machine's Rust toolchain")
+            .because(format!("this machine has {release}, not {channel}"))
+            .help(format!("rustup toolchain install {channel} gets it here")));
+    }
+    let has_target = |target: &&String| sysroot.join("lib/rustlib").join(target).is_dir();
+    if let Some(target) = wanted.targets.iter().find(|target| !has_target(target)) {
+        return Err(Problem::usage("could not use this machine's Rust toolchain")
+            .because(format!("it has no standard library for {target}"))
+            .help(format!("rustup target add {target} gets it here")));
+    }
     let programs: Vec<Utf8PathBuf> = PROGRAMS.iter().filter_map(|name| in_path(name)).collect();
     let key = key(&version, &sysroot, &programs).map_err(|error| {
         Problem::usage("could not read this machine's Rust toolchain")
@@ -27,6 +40,34 @@ pub(crate) fn find(dir: &Utf8Path) -> Result<OperatorToolchain> {
         sysroot,
         programs,
     })
+}
+
+/// Returns whether a channel means one version, or more than what every machine has.
+pub(crate) fn is_pinned(channel: &str) -> bool {
+    channel != "stable"
+}
+
+/// Returns whether what `rustc -vV` printed is of a channel such as `1.90`, `nightly` or `nightly-2026-01-31`. The day that
+/// a nightly is called after is the one after its commit's.
+fn is_of(version: &str, channel: &str) -> bool {
+    let field = |name| {
+        version
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_default()
+    };
+    let release = field("release: ");
+    match channel.split_once('-') {
+        // rustup was asked for that very day.
+        Some((name, _)) => release.contains(name),
+        None if channel.starts_with(|c: char| c.is_ascii_digit()) => {
+            release == channel
+                || release
+                    .strip_prefix(channel)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        }
+        None => release.contains(channel),
+    }
 }
 
 /// Stands for a toolchain that is there and that nobody looked at.
@@ -46,17 +87,40 @@ pub(crate) fn is_there() -> bool {
 const OTHERWISE: &str =
     "install a Rust toolchain here, or take it from elsewhere: rust = { from = \"apt\" } in [system]";
 
-fn rustc(program: &str, dir: &Utf8Path, arguments: &[&str]) -> Result<String> {
+fn rustc(program: &str, dir: &Utf8Path, channel: Option<&str>, arguments: &[&str]) -> Result<String> {
     let problem = || Problem::usage("could not find this machine's Rust toolchain").help(OTHERWISE);
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    // A look installs nothing, and prints no stack.
+    command
         .args(arguments)
         .current_dir(dir)
+        .env("RUSTUP_AUTO_INSTALL", "0")
+        .env("RUST_BACKTRACE", "0");
+    if let Some(channel) = channel {
+        command.env("RUSTUP_TOOLCHAIN", channel);
+    }
+    let output = command
         .output()
         .map_err(|error| problem().because(format!("{program}: {error}")))?;
     if !output.status.success() {
-        return Err(problem().because(String::from_utf8_lossy(&output.stderr).trim()));
+        let lines = String::from_utf8_lossy(&output.stderr);
+        let why = first_words(&lines);
+        return Err(match channel {
+            Some(channel) => problem()
+                .because(why)
+                .help(format!("rustup toolchain install {channel} gets it here")),
+            None => problem().because(why),
+        });
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Returns the line that says what went wrong.
+fn first_words(stderr: &str) -> &str {
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said = lines().find_map(|line| line.strip_prefix("error: "));
+    said.or_else(|| lines().next())
+        .unwrap_or("rustc failed and said nothing")
 }
 
 /// Hashes the compiler's version and the name and size of every program and library. Reading their bytes would take
@@ -102,6 +166,22 @@ fn is_executable(path: &Utf8Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_serves_a_channel_that_means_it() {
+        let of = |release: &str, channel| is_of(&format!("rustc x\nrelease: {release}\nhost: y"), channel);
+        assert!(of("1.95.0", "1.95.0") && of("1.95.0", "1.95") && !of("1.95.0", "1.9"));
+        assert!(of("1.97.0-nightly", "nightly") && of("1.97.0-nightly", "nightly-2026-05-01"));
+        assert!(!of("1.95.0", "nightly") && !of("1.95.0", "beta"));
+    }
+
+    #[test]
+    fn what_rustup_prints_is_cut_to_what_went_wrong() {
+        let printed =
+            "info: syncing\nerror: toolchain '1.97.0' is not installed\nhelp: run it\n  0: backtrace\n";
+        assert_eq!(first_words(printed), "toolchain '1.97.0' is not installed");
+        assert_eq!(first_words("\n"), "rustc failed and said nothing");
+    }
 
     #[test]
     fn the_key_changes_with_the_version_and_with_any_size() {

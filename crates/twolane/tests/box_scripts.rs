@@ -252,6 +252,11 @@ impl Sandbox {
             fs::create_dir(sandbox.path(name)).unwrap();
         }
         fs::copy(script("kvm-gate.py"), sandbox.path("lib/kvm-gate.py")).unwrap();
+        // This machine's own modules stay.
+        sandbox.fake(
+            "modprobe",
+            &format!("echo \"$@\" >>{}", sandbox.path("modprobe").display()),
+        );
         sandbox
     }
 
@@ -294,6 +299,7 @@ impl Sandbox {
             ("TWOLANE_BIN", "bin"),
             ("TWOLANE_OPT", "opt"),
             ("TWOLANE_CLOUD", "cloud"),
+            ("TWOLANE_MODPROBE_D", "modprobe.d"),
         ] {
             command.env(variable, self.path(name));
         }
@@ -774,6 +780,51 @@ fn lane_without_need_of_kvm_goes_on_without_it() {
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&sandbox.read("state/gate.json")).unwrap()["works"],
         false
+    );
+}
+
+#[test]
+fn lane_without_need_of_kvm_has_none() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[("WORK_USER", "no-such-user"), ("HIDE_KVM", "1")]);
+    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    let device = sandbox.path("no-kvm");
+    fs::write(&device, "").unwrap();
+    let (code, lines) = whole(&sandbox);
+    assert_eq!(code, Some(0));
+    assert!(!device.exists());
+    let sentence = format!(
+        "{} was taken away: a lane with kvm = none has none",
+        device.display()
+    );
+    assert!(lines.iter().any(|line| line.ends_with(&sentence)), "{lines:?}");
+    let answer: serde_json::Value = serde_json::from_str(&sandbox.read("state/gate.json")).unwrap();
+    assert_eq!(
+        (answer["works"].as_bool(), answer["sentence"].as_str()),
+        (Some(false), Some(&*sentence))
+    );
+    assert_eq!(sandbox.read("modprobe"), "-r kvm_intel\n-r kvm_amd\n-r kvm\n");
+    assert!(
+        sandbox
+            .read("modprobe.d/twolane-no-kvm.conf")
+            .contains("install kvm_amd /bin/false")
+    );
+}
+
+#[test]
+fn lent_machine_without_need_of_kvm_keeps_its_own() {
+    let sandbox = Sandbox::new();
+    lend(&sandbox);
+    sandbox.configure(&[("HIDE_KVM", "1")]);
+    let device = sandbox.path("no-kvm");
+    fs::write(&device, "").unwrap();
+    sandbox.step("gate");
+    assert!(device.exists() && sandbox.read("modprobe").is_empty());
+    let kept = format!("{} is kept from the checks", device.display());
+    assert!(
+        sandbox.read("state/gate.json").contains(&kept),
+        "{}",
+        sandbox.read("state/gate.json")
     );
 }
 

@@ -397,6 +397,91 @@ fn init_writes_a_file_that_can_be_planned_and_never_overwrites() {
 }
 
 #[test]
+fn init_where_there_is_no_manifest_says_so_and_writes_nothing() {
+    let place = Place::new();
+    for preset in ["rust", "mvm"] {
+        place
+            .run(&["init", "--preset", preset])
+            .code(2)
+            .says("nor a directory above it has a Cargo.toml");
+    }
+    assert!(!place.work().join("twolane.toml").exists());
+}
+
+#[test]
+fn cargo_is_not_sent_to_a_source_without_a_manifest() {
+    let place = Place::new();
+    place.write(
+        "twolane.toml",
+        "[lanes.fast]\nboxes = [\"local\"]\nchecks = \"rust\"\n",
+    );
+    let message = "has no Cargo.toml in";
+    place.run(&["plan"]).code(2).says(message);
+    place.run(&["run"]).code(2).says(message);
+    let doctor = place.run(&["doctor"]).stdout();
+    assert!(
+        doctor.contains("bad  project: plan: ") && doctor.contains(message),
+        "{doctor}"
+    );
+    assert!(!place.state().exists());
+}
+
+#[test]
+fn what_no_source_has_of_deploy_is_named() {
+    let place = Place::with_config(
+        "[deploy]\nbinaries = [{ package = \"demo\" }, { package = \"mvmd\" }]\nunits = [\"mvm-hostd\", \"other\"]\nsmoke = \"smoke.sh\"\n\
+         [lanes.a]\nboxes = [\"local\"]\ndeploy = true\nchecks = \"rust\"\n",
+    );
+    let lacking = [
+        "no source has the package mvmd",
+        "no source has smoke.sh",
+        "no source has ops/ephemeral/units/other.service",
+    ];
+    let plan = place.run(&["plan"]).code(0).stderr();
+    let doctor = place.run(&["doctor"]).stdout();
+    for lacking in lacking {
+        assert!(
+            plan.contains(lacking) && doctor.contains(lacking),
+            "{lacking}:\n{plan}\n{doctor}"
+        );
+    }
+    assert!(
+        !plan.contains("package demo") && !plan.contains("mvm-hostd"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn init_of_a_vmm_project_separates_its_halves() {
+    let place = Place::workspace();
+    place.write(
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"bindings\", \"ioctls\"]\n",
+    );
+    for name in ["bindings", "ioctls"] {
+        place.write(
+            &format!("{name}/Cargo.toml"),
+            &format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n"),
+        );
+    }
+    place.write("bindings/src/lib.rs", "");
+    place.write(
+        "ioctls/src/lib.rs",
+        "#[cfg(test)]\nmod tests {\n    #[test]\n    fn opens() { Kvm::new().unwrap(); }\n}\n",
+    );
+    place.run(&["init"]).code(0);
+    let text = fs::read_to_string(place.work().join("twolane.toml")).unwrap();
+    for wanted in [
+        "cargo test --workspace --exclude ioctls --no-fail-fast",
+        "cargo test -p ioctls --no-fail-fast",
+        "`twolane split` measures it",
+    ] {
+        assert!(text.contains(wanted), "{wanted}:\n{text}");
+    }
+    place.run(&["plan"]).code(0);
+}
+
+#[test]
 fn json_is_one_document() {
     let place = Place::with_config(TWO_LANES);
     for arguments in [

@@ -19,7 +19,8 @@ pub use self::{
     lane::{BoxChoice, Boxes, Lane},
     local::{Acceleration, Local},
     mistake::{Mistake, nearest},
-    preset::{Found, Preset},
+    pins::rustup,
+    preset::{Found, Nextest, Preset},
     read::{provider_word, read, without_file},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };

@@ -51,3 +51,8 @@ impl Pin {
         }
     }
 }
+
+/// Returns the installer of rustup that boxes get where their project names none.
+pub fn rustup() -> super::Pinned {
+    RUSTUP.pinned()
+}

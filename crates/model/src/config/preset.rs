@@ -39,7 +39,14 @@ impl Preset {
         });
         environment.render_str(
             template,
-            context! { project => project_name(&found.name), found => Serde(found) },
+            context! {
+                project => project_name(&found.name),
+                found => Serde(found),
+                cheap => found.command(&found.cheap()),
+                live => found.command(&found.live()),
+                docs => found.cheap().replace(" --lib", "").replace(" --bins", ""),
+                has_own_checks => !found.live.is_empty() || found.nextest.is_some() || found.selection.is_some(),
+            },
         )
     }
 }
@@ -64,10 +71,77 @@ pub struct Found {
     pub channel: Option<String>,
     /// Whether this machine has a Rust toolchain that can be copied.
     pub has_rustc: bool,
-    /// Whether something in its lock file links to OpenSSL.
-    pub needs_openssl: bool,
+    /// The components and targets in its `rust-toolchain.toml`, beside the usual.
+    pub components: Vec<String>,
+    /// See [`Self::components`].
+    pub targets: Vec<String>,
+    /// The Debian packages that what it depends on is built with, beside the usual.
+    pub packages: Vec<String>,
     /// Whether something in it opens `/dev/kvm`.
     pub needs_kvm: bool,
+    /// Its packages with tests that open `/dev/kvm`, by a look at the source.
+    pub live: Vec<String>,
+    /// How cargo-nextest is configured, where it is.
+    pub nextest: Option<Nextest>,
+    /// What selects the tests that need nothing from outside, where `--workspace` would select others too.
+    pub selection: Option<String>,
+    /// Whether its live tests need root.
+    pub needs_root: bool,
+    /// Variables that its tests are gated by, each with the file that reads it.
+    pub gates: Vec<(String, String)>,
+    /// What people should know of the workspace.
+    pub notes: Vec<String>,
+    /// Whether mvmd lies beside it.
+    pub has_mvmd: bool,
+}
+
+/// How a workspace configures cargo-nextest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Nextest {
+    /// The profile for CI systems, where there is one.
+    pub profile: Option<String>,
+    /// The JUnit file of that profile, relative to the workspace.
+    pub junit: Option<String>,
+}
+
+impl Found {
+    /// Returns the arguments that select the tests of the cheap half.
+    fn cheap(&self) -> String {
+        let all = self.selection.as_deref().unwrap_or("--workspace");
+        let others = self.live.iter().map(|name| format!(" --exclude {name}"));
+        others.fold(all.to_owned(), |text, other| text + &other)
+    }
+
+    /// Returns the arguments that select the tests of the live half.
+    fn live(&self) -> String {
+        let packages = self.live.iter().map(|name| format!("-p {name}"));
+        let packages: Vec<String> = packages.collect();
+        let kinds = self
+            .selection
+            .as_deref()
+            .unwrap_or_default()
+            .replace("--workspace", "");
+        match packages.as_slice() {
+            [] => self.selection.clone().unwrap_or_else(|| "--workspace".to_owned()),
+            packages => format!("{} {}", packages.join(" "), kinds.trim())
+                .trim_end()
+                .to_owned(),
+        }
+    }
+
+    /// Returns the command that runs the tests that the arguments select.
+    fn command(&self, arguments: &str) -> String {
+        match &self.nextest {
+            Some(nextest) => {
+                let profile = nextest.profile.as_ref().map(|name| format!(" --profile {name}"));
+                format!(
+                    "cargo nextest run {arguments} --no-fail-fast{}",
+                    profile.unwrap_or_default()
+                )
+            }
+            None => format!("cargo test {arguments} --no-fail-fast"),
+        }
+    }
 }
 
 /// Turns any text into the name of a project.
@@ -82,7 +156,7 @@ pub(super) fn project_name(text: &str) -> String {
 const RUST: [(&str, &str); 5] = [
     ("fmt", "cargo fmt --all --check"),
     ("clippy", "cargo clippy --workspace --all-targets -- -D warnings"),
-    ("test", "cargo test --workspace"),
+    ("test", "cargo test --workspace --no-fail-fast"),
     ("deny", "cargo deny check"),
     ("audit", "cargo audit"),
 ];

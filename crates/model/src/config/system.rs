@@ -49,8 +49,22 @@ pub struct Rust {
     pub toolchain: String,
     /// Its components beside the minimal ones.
     pub components: Vec<String>,
+    /// The targets whose standard library it has, beside the box's own.
+    pub targets: Vec<String>,
     /// Where it comes from.
     pub from: RustFrom,
+}
+
+impl Rust {
+    /// Returns this machine's own toolchain, whichever it is.
+    pub fn any() -> Self {
+        Self {
+            toolchain: "stable".to_owned(),
+            components: Vec::new(),
+            targets: Vec::new(),
+            from: RustFrom::Operator,
+        }
+    }
 }
 
 /// Where the Rust toolchain of a box comes from.

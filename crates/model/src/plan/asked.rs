@@ -53,6 +53,8 @@ pub struct Facts {
     pub dir: Utf8PathBuf,
     /// The paths of `[sources]`, as they stand there, that are not directories.
     pub missing: BTreeSet<Utf8PathBuf>,
+    /// Whether the first source has no `Cargo.toml`.
+    pub lacks_manifest: bool,
     /// What each usable provider takes by default.
     pub providers: BTreeMap<ProviderName, Defaults>,
     /// What is known of prices, for `boxes = "cheapest"`.
@@ -63,6 +65,8 @@ pub struct Facts {
     pub toolchain: Option<OperatorToolchain>,
     /// What the file of `[system] ca-certs` holds, PEM.
     pub ca_certs: Vec<String>,
+    /// The certificates that this machine trusts beyond its distribution's, PEM.
+    pub operator_ca_certs: Vec<String>,
     /// The names of the variables in the operator's environment.
     pub variables: BTreeSet<String>,
 }

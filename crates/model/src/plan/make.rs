@@ -79,6 +79,7 @@ impl Planner<'_> {
     fn plan(&mut self) -> Plan {
         let sources = self.sources();
         let lanes = self.lanes();
+        self.require_manifest(&lanes);
         let overrides = self.overrides();
         let label = self.label(&lanes);
         let lanes = lanes
@@ -93,6 +94,7 @@ impl Planner<'_> {
             system: self.config.system.clone(),
             toolchain: self.toolchain(),
             ca_certs: self.facts.ca_certs.clone(),
+            operator_ca_certs: self.facts.operator_ca_certs.clone(),
             deploy: self.config.deploy.clone(),
             lanes,
             owner: self.facts.owner.clone(),
@@ -216,6 +218,38 @@ impl Planner<'_> {
             is_continued: lane.is_continued,
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,
+        }
+    }
+
+    /// Refuses what cargo would refuse on the box, minutes later.
+    fn require_manifest(&mut self, lanes: &[Lane]) {
+        let is_cargos = |check: &&Check| {
+            let words: Vec<&str> = check.run.split_whitespace().take(2).collect();
+            matches!(
+                words[..],
+                [
+                    "cargo",
+                    "test" | "build" | "check" | "clippy" | "fmt" | "nextest" | "deny" | "audit"
+                ]
+            ) && !check.run.contains("--manifest-path")
+        };
+        let mut checks = lanes.iter().flat_map(|lane| &lane.checks);
+        let source = self
+            .config
+            .sources
+            .first()
+            .filter(|source| !self.facts.missing.contains(&source.path));
+        if let (true, Some(source), Some(check)) = (self.facts.lacks_manifest, source, checks.find(is_cargos))
+        {
+            self.refuse(
+                format!(
+                    "source `{}` has no Cargo.toml in {}, and check `{}` runs cargo there",
+                    source.name,
+                    normal(&self.facts.dir.join(&source.path)),
+                    check.name
+                ),
+                "correct its `path` in [sources], or let the check change into the right directory first",
+            );
         }
     }
 

@@ -53,6 +53,9 @@ pub struct Plan {
     pub toolchain: Option<OperatorToolchain>,
     /// Certificates that boxes trust beside their own, PEM.
     pub ca_certs: Vec<String>,
+    /// Certificates that this machine trusts beyond its distribution's, PEM: its own boxes trust them too.
+    #[serde(default)]
+    pub operator_ca_certs: Vec<String>,
     /// What stage 2 builds and installs.
     pub deploy: Deploy,
     /// The lanes, side by side.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{LanePlan, Plan};
 use crate::{
+    candidate::Candidate,
     config::{self, RustFrom},
     render::cloud_init::{
         Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User, WORK_USER,
@@ -33,6 +34,17 @@ impl Plan {
         }
     }
 
+    /// Returns the certificates for a box: on this machine also those that it trusts itself, as its downloads go the same
+    /// way out.
+    pub fn certificates(&self, candidate: &Candidate) -> Vec<String> {
+        let is_local = candidate.provider.as_str() == "local";
+        let own = self
+            .operator_ca_certs
+            .iter()
+            .filter(|own| is_local && !self.ca_certs.contains(own));
+        self.ca_certs.iter().chain(own).cloned().collect()
+    }
+
     fn box_system(&self, lane: &LanePlan) -> System {
         let system = &self.system;
         System {
@@ -46,7 +58,7 @@ impl Plan {
             mirror: system.mirror.clone(),
             ca_certs: self.ca_certs.clone(),
             gate_required: lane.need.is_needed(),
-            hide_kvm: is_traced(lane) && !lane.need.is_needed(),
+            hide_kvm: !lane.need.is_needed(),
         }
     }
 
@@ -65,6 +77,7 @@ impl Plan {
                 rustup: pinned(rustup),
                 channel: rust.toolchain.clone(),
                 components: rust.components.clone(),
+                targets: rust.targets.clone(),
             },
             RustFrom::Apt => Toolchain::Apt,
             RustFrom::Operator => Toolchain::Operator {

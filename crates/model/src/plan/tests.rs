@@ -73,11 +73,13 @@ fn facts() -> Facts {
         random: 0x7f3a,
         dir: "/home/eve/ops".into(),
         missing: BTreeSet::new(),
+        lacks_manifest: false,
         providers: BTreeMap::from_iter(providers.map(defaults)),
         offers: offers.map(offer).to_vec(),
         owner: Owner::default(),
         toolchain: None,
         ca_certs: Vec::new(),
+        operator_ca_certs: Vec::new(),
         variables: ["PATH".to_owned()].into(),
     }
 }
@@ -458,4 +460,44 @@ fn variable_that_is_not_set_is_missed_before_anything_is_made() {
     assert_eq!(planned("PATH").unwrap().lanes[0].checks[0].env_from, ["PATH"]);
     let mistakes = planned("MVM_LIVE_KERNEL").unwrap_err();
     assert!(mistakes[0].message.contains("MVM_LIVE_KERNEL"), "{mistakes:?}");
+}
+
+#[test]
+fn certificates_of_this_machine_reach_its_own_boxes_alone() {
+    let facts = Facts {
+        ca_certs: vec!["given".to_owned()],
+        operator_ca_certs: vec!["given".to_owned(), "own".to_owned()],
+        ..facts()
+    };
+    let plan = plan(&config("[lanes.a]\nchecks = \"rust\""), &Asked::default(), &facts).unwrap();
+    let of = |provider: &str| {
+        plan.certificates(&Candidate {
+            provider: ProviderName::new(provider).unwrap(),
+            ..plan.lanes[0].candidates[0].clone()
+        })
+    };
+    assert_eq!(of("local"), ["given", "own"]);
+    assert_eq!(of("hetzner"), ["given"]);
+}
+
+#[test]
+fn cargo_is_not_sent_where_there_is_no_manifest() {
+    let facts = Facts {
+        lacks_manifest: true,
+        ..facts()
+    };
+    let planned = |checks: &str| {
+        plan(
+            &config(&format!("[lanes.a]\nchecks = {checks}")),
+            &Asked::default(),
+            &facts,
+        )
+    };
+    let mistakes = planned("\"rust\"").unwrap_err();
+    assert!(
+        mistakes[0].message.contains("has no Cargo.toml in /home/eve/ops"),
+        "{mistakes:?}"
+    );
+    assert!(planned("[{ name = \"x\", run = \"make\" }]").is_ok());
+    assert!(planned("[{ name = \"x\", run = \"cd sub && cargo test\" }]").is_ok());
 }

@@ -79,6 +79,8 @@ pub enum Toolchain {
         channel: String,
         /// Such as `clippy`.
         components: Vec<String>,
+        /// Such as `x86_64-unknown-linux-musl`.
+        targets: Vec<String>,
     },
     /// From the distribution's packages.
     Apt,
@@ -376,10 +378,12 @@ fn env(system: &System) -> String {
             rustup,
             channel,
             components,
+            targets,
         }) => {
             lines.push(("TOOLCHAIN".to_owned(), "rustup".to_owned()));
             lines.push(("RUST_CHANNEL".to_owned(), channel.clone()));
             lines.push(("RUST_COMPONENTS".to_owned(), components.join(" ")));
+            lines.push(("RUST_TARGETS".to_owned(), targets.join(" ")));
             lines.extend(pinned("RUSTUP", rustup));
         }
     }
@@ -458,9 +462,13 @@ fn mistakes(stage1: &Stage1) -> Vec<String> {
         None | Some(Toolchain::Apt) => {}
         Some(Toolchain::Operator { key }) => words.push(("toolchain", key)),
         Some(Toolchain::Rustup {
-            channel, components, ..
+            channel,
+            components,
+            targets,
+            ..
         }) => {
             words.push(("toolchain", channel));
+            words.extend(targets.iter().map(|it| ("target", it.as_str())));
             words.extend(components.iter().map(|it| ("component", it.as_str())));
         }
     }
@@ -590,6 +598,7 @@ mod tests {
                 rustup: pinned("1.28.2", '1'),
                 channel: "stable".to_owned(),
                 components: ["clippy", "rustfmt"].map(str::to_owned).to_vec(),
+                targets: Vec::new(),
             }),
             nix: Some(pinned("2.24.0", '2')),
             firecracker: Some(pinned("v1.14.1", '3')),

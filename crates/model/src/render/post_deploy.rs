@@ -20,7 +20,7 @@ const LIB: &str = "/usr/local/lib/twolane";
 const WORK_HOME: &str = "/home/mvm";
 
 /// Where unit files are looked for in a source.
-const UNITS_IN: &str = "ops/ephemeral/units";
+pub const UNITS_IN: &str = "ops/ephemeral/units";
 
 /// Where the box keeps which lane's `setup` it has had.
 const SETUP_DONE: &str = "/var/lib/twolane/setup";
@@ -150,6 +150,11 @@ fn built_in(path: &str) -> Option<&'static str> {
         .iter()
         .find(|(known, _)| *known == within)
         .map(|(_, text)| *text)
+}
+
+/// Returns whether the binary holds something under a path of `[deploy]`.
+pub fn is_built_in(path: &str) -> bool {
+    built_in(path).is_some()
 }
 
 /// Returns the command that carries stage 2 out.

@@ -221,6 +221,10 @@ impl Report {
 
     /// Holds each check that passed to the tests that it must have run. Comes after the results and the split.
     pub fn take_expectations(&mut self) {
+        let checks = self.lanes.values().flat_map(|lane| &lane.checks);
+        if checks.into_iter().all(|check| check.expect.is_none()) {
+            return;
+        }
         let split = self.split.clone().unwrap_or_default();
         let mut is_unmet = false;
         // Files, such as those of JUnit, come back only at the end.
@@ -333,7 +337,10 @@ impl LaneReport {
                 self.failure = Some(why.clone());
                 self.help.clone_from(help);
             }
-            Event::LaneEnded { verdict } => self.verdict = Some(*verdict),
+            Event::LaneEnded { verdict } => {
+                self.verdict = Some(*verdict);
+                self.interrupt(at);
+            }
             Event::CandidateTried {
                 deadline,
                 dead_mans_switch,
@@ -345,6 +352,18 @@ impl LaneReport {
             | Event::RunBegan { .. }
             | Event::RunEnded { .. }
             | Event::Notice { .. } => {}
+        }
+    }
+
+    /// Records of the check that still runs when its lane ends how long it ran.
+    fn interrupt(&mut self, at: Timestamp) {
+        let is_running =
+            |check: &&mut CheckReport| check.outcome == Outcome::NotRun && check.seconds.is_none();
+        for check in self.checks.iter_mut().filter(is_running) {
+            if let Some(began) = check.began {
+                check.outcome = Outcome::Interrupted;
+                check.seconds = Some(between(began, at).as_secs_f64());
+            }
         }
     }
 
@@ -441,5 +460,37 @@ mod tests {
             (lane.verdict, report.verdict),
             (Some(Verdict::Failed), Some(Verdict::Failed))
         );
+    }
+
+    #[test]
+    fn a_check_that_ran_when_its_lane_ended_was_interrupted_after_a_while() {
+        let began = |slug: &str| Event::CheckBegan {
+            check: slug.to_owned(),
+        };
+        let events = [
+            (
+                "2026-01-02T03:00:00Z",
+                Event::LaneBegan {
+                    label: Label::new("a-live-1").unwrap(),
+                    need: KvmNeed::None,
+                    checks: vec![Check::new("long", "true"), Check::new("next", "true")],
+                },
+            ),
+            ("2026-01-02T03:01:00Z", began("long")),
+            (
+                "2026-01-02T03:13:00Z",
+                Event::LaneEnded {
+                    verdict: Verdict::Interrupted,
+                },
+            ),
+        ];
+        let records = events.map(|(at, event)| EventRecord::new(at.parse().unwrap(), Some("live"), event));
+        let report = Report::of(&records);
+        let checks = &report.lanes["live"].checks;
+        assert_eq!(
+            (&checks[0].outcome, checks[0].seconds),
+            (&Outcome::Interrupted, Some(720.0))
+        );
+        assert_eq!((&checks[1].outcome, checks[1].seconds), (&Outcome::NotRun, None));
     }
 }

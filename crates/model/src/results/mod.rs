@@ -317,6 +317,15 @@ impl CheckResults {
         }
     }
 
+    /// Gives the tests the suites that `spelling` knows for suite and name.
+    pub fn respell<'a>(&mut self, spelling: impl Fn(&str, &str) -> Option<&'a str>) {
+        for test in &mut self.tests {
+            if let Some(suite) = spelling(&test.suite, &test.name) {
+                suite.clone_into(&mut test.suite);
+            }
+        }
+    }
+
     /// Takes the tests of the check's JUnit file, which replace what the output says about the same tests.
     pub fn take_junit(&mut self, mut junit: Self) {
         let known: std::collections::BTreeSet<&str> =

@@ -1,12 +1,16 @@
 //! Judges each test from the records of all lanes, and finds those that no lane really ran.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Baseline, Half, InLane, Judged, LaneSplit, Record, Run, Skipped, Split, TestId, TestRecord, TestSplit,
     device::{Attempt, Device},
 };
-use crate::lane::KvmNeed;
+use crate::{
+    lane::KvmNeed,
+    report::Report,
+    results::{TestOutcome, is_same_suite},
+};
 
 /// Tests that are named in a sentence.
 const NAMED_MAX: usize = 5;
@@ -20,10 +24,39 @@ pub struct LaneRecords {
     pub need: KvmNeed,
     /// Whether a test of it that no lane really ran fails the run.
     pub fails_on_skip: bool,
+    /// Whether its check runs a whole suite for the sake of the record, and so passes whatever its tests do.
+    pub is_suite: bool,
     /// The records of its checks.
     pub records: Vec<Record>,
     /// Why there is no record of a check, with its name.
     pub missing: Vec<String>,
+}
+
+impl LaneRecords {
+    /// Returns how the records spell the binaries of their tests.
+    pub fn spelling(&self) -> Spelling<'_> {
+        let mut by_test: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for id in self.records.iter().flat_map(|record| record.tests.keys()) {
+            if let Some(test) = &id.test {
+                by_test.entry(test).or_default().insert(&id.binary);
+            }
+        }
+        Spelling(by_test)
+    }
+}
+
+/// How a lane's records spell the binaries of their tests.
+#[derive(Debug)]
+pub struct Spelling<'a>(HashMap<&'a str, BTreeSet<&'a str>>);
+
+impl Spelling<'_> {
+    /// Returns how the records spell a test's binary; none where they do not have it, or more than one that it can be.
+    pub fn of(&self, suite: &str, test: &str) -> Option<&str> {
+        let binaries = self.0.get(test)?.iter().copied();
+        let mut same = binaries.filter(|binary| is_same_suite(binary, suite));
+        let first = same.next()?;
+        same.next().is_none().then_some(first)
+    }
 }
 
 /// Judges each test in each lane, and the run.
@@ -31,14 +64,19 @@ pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
     let mut tests: BTreeMap<&TestId, BTreeMap<String, InLane>> = BTreeMap::new();
     let mut split = Split::default();
     for lane in lanes {
-        let reported = of_lane(lane);
-        let mut counts = BTreeMap::new();
-        for (id, in_lane) in reported {
-            *counts.entry(in_lane.judged).or_default() += 1;
+        for (id, in_lane) in of_lane(lane) {
             tests.entry(id).or_default().insert(lane.name.clone(), in_lane);
         }
+    }
+    tests.values_mut().for_each(excuse_lookers);
+    tests.values_mut().for_each(expose_early_returns);
+    for lane in lanes {
+        let mut counts = BTreeMap::new();
+        for in_lane in tests.values().filter_map(|lanes| lanes.get(&lane.name)) {
+            *counts.entry(in_lane.judged).or_default() += 1;
+        }
         let doubts = lane.records.iter().flat_map(Record::doubts);
-        let doubts: std::collections::BTreeSet<String> = lane.missing.iter().cloned().chain(doubts).collect();
+        let doubts: BTreeSet<String> = lane.missing.iter().cloned().chain(doubts).collect();
         split.lanes.insert(
             lane.name.clone(),
             LaneSplit {
@@ -61,7 +99,46 @@ pub fn judge(lanes: &[LaneRecords], baseline: &Baseline) -> Split {
     split.skipped = skipped(&split.tests, baseline);
     split.gone = baseline.without(split.skipped.iter().map(|skipped| &skipped.id));
     split.why_failed = why_failed(&split, lanes);
+    let of_suites = lanes.iter().filter(|lane| split.has_failed_in(lane)).map(|lane| {
+        let failed = split.failed_of(&lane.name).count();
+        format!(
+            "{}: {failed} failed in a box that had what they asked for",
+            lane.name
+        )
+    });
+    let of_suites: Vec<String> = of_suites.collect();
+    split.why_failed.extend(of_suites);
     split
+}
+
+/// Judges a run without records by what its tests' harnesses report: the tests that are ignored wherever they are listed.
+pub fn judge_results(report: &Report) -> Split {
+    let mut tests: BTreeMap<TestId, BTreeMap<&str, bool>> = BTreeMap::new();
+    for (name, lane) in &report.lanes {
+        for test in lane.checks.iter().flat_map(|check| &check.results.tests) {
+            let id = TestId {
+                binary: test.suite.clone(),
+                test: Some(test.name.clone()),
+            };
+            *tests.entry(id).or_default().entry(name).or_default() |= test.outcome != TestOutcome::Ignored;
+        }
+    }
+    let ignored = tests
+        .into_iter()
+        .filter(|(_, lanes)| !lanes.values().any(|has_run| *has_run));
+    let skipped = ignored.map(|(id, lanes)| Skipped {
+        id,
+        why: lanes
+            .keys()
+            .map(|lane| format!("{lane}: {}", Judged::Ignored.words()))
+            .collect::<Vec<_>>()
+            .join("; "),
+        is_known: false,
+    });
+    Split {
+        skipped: skipped.collect(),
+        ..Split::default()
+    }
 }
 
 /// Returns what became of each test of a lane; of several checks the best counts.
@@ -122,11 +199,51 @@ fn of_devices(devices: &[Device]) -> Judged {
     }
 }
 
-/// Decides where a test belongs. A device that any box has, such as `/dev/net/tun`, asks for a special box only where it was lacking.
+/// A test that never opens a device where it is there skips nothing where it is not: it only looked there too.
+fn excuse_lookers(lanes: &mut BTreeMap<String, InLane>) {
+    let only_looks = lanes.values().any(|lane| lane.judged == Judged::Looked);
+    if only_looks && !lanes.values().any(|lane| lane.judged == Judged::Used) {
+        let skipped = lanes
+            .values_mut()
+            .filter(|lane| lane.judged == Judged::SilentSkip);
+        skipped.for_each(|lane| lane.judged = Judged::Looked);
+    }
+}
+
+/// A test that uses a device in one lane, and passes in another without asking for any, returned early there: such as for want
+/// of a variable.
+fn expose_early_returns(lanes: &mut BTreeMap<String, InLane>) {
+    let is_live = |device: &Device| !device.path.starts_with("/dev/net/");
+    let uses = |lane: &InLane| lane.judged == Judged::Used && lane.devices.iter().any(is_live);
+    if lanes.values().any(uses) {
+        let idle = lanes
+            .values_mut()
+            .filter(|lane| lane.judged == Judged::NeedsNothing);
+        idle.for_each(|lane| lane.judged = Judged::SilentSkip);
+    }
+}
+
+/// Decides where a test belongs: with what it opened somewhere, or was refused everywhere. A device that any box has, such
+/// as `/dev/net/tun`, asks for a special box only where it was lacking.
 fn half(lanes: &BTreeMap<String, InLane>) -> Half {
-    let needs_a_host = |device: &Device| !device.is_got() || !device.path.starts_with("/dev/net/");
-    let is_live = lanes.values().any(|lane| lane.devices.iter().any(needs_a_host));
-    if is_live { Half::Live } else { Half::Any }
+    let devices = || lanes.values().flat_map(|lane| &lane.devices);
+    let is_needed = |device: &Device| {
+        let same = || devices().filter(|other| other.path == device.path);
+        let is_lacking = same().any(|other| !other.is_got());
+        let best = same().map(|other| &other.attempt).max();
+        match best {
+            Some(Attempt::Seen) | None => false,
+            Some(Attempt::Refused { .. }) => true,
+            Some(Attempt::Opened | Attempt::Driven { .. }) => {
+                is_lacking || !device.path.starts_with("/dev/net/")
+            }
+        }
+    };
+    if devices().any(is_needed) {
+        Half::Live
+    } else {
+        Half::Any
+    }
 }
 
 fn skipped(tests: &[TestSplit], baseline: &Baseline) -> Vec<Skipped> {
@@ -154,7 +271,7 @@ fn why_failed(split: &Split, lanes: &[LaneRecords]) -> Vec<String> {
         }
     }
     let is_strict = |test: &&TestSplit| strict.iter().any(|lane| test.lanes.contains_key(&lane.name));
-    let seen: std::collections::BTreeSet<&TestId> = split
+    let seen: BTreeSet<&TestId> = split
         .tests
         .iter()
         .filter(is_strict)
@@ -275,6 +392,18 @@ mod tests {
         assert_eq!(half(&["a tun"], &["a tun"]), Half::Any);
         assert_eq!(half(&["a no-tun"], &["a tun"]), Half::Live);
         assert_eq!(half(&["a fails"], &["a ok"]), Half::Any);
+        assert_eq!(half(&["a no-kvm"], &["a sees"]), Half::Any);
+        assert_eq!(half(&["a no-kvm"], &[]), Half::Live);
+    }
+
+    #[test]
+    fn a_test_that_only_looks_where_the_device_is_skips_nothing_where_it_is_not() {
+        let counts = |live: &str| {
+            let split = check(&["a no-kvm"], &[live], &[]);
+            split.lanes["cheap"].counts.clone()
+        };
+        assert_eq!(counts("a sees"), [(Judged::Looked, 1)].into());
+        assert_eq!(counts("a kvm"), [(Judged::SilentSkip, 1)].into());
     }
 
     #[test]
@@ -282,6 +411,37 @@ mod tests {
         let split = check(&["a fails-without", "b fails"], &["a kvm", "b ok"], &[]);
         let failed: Vec<String> = split.failed().map(|test| test.id.to_string()).collect();
         assert_eq!(failed, ["b b"]);
+    }
+
+    #[test]
+    fn a_binary_is_spelt_as_the_record_has_it() {
+        let records = lane("live", false, &["a ok"]);
+        assert_eq!(records.spelling().of("b (tests/b.rs)", "a"), Some("b"));
+        assert_eq!(records.spelling().of("c", "a"), None);
+        assert_eq!(records.spelling().of("b", "other"), None);
+    }
+
+    #[test]
+    fn a_test_that_returns_early_in_one_lane_is_seen_by_what_it_does_in_another() {
+        let split = check(&["a ok", "b ok"], &["a kvm", "b tun"], &[]);
+        assert_eq!(
+            split.lanes["cheap"].counts,
+            [(Judged::NeedsNothing, 1), (Judged::SilentSkip, 1)].into()
+        );
+    }
+
+    #[test]
+    fn a_lane_that_runs_a_whole_suite_fails_with_its_tests() {
+        let suite = |tests: &[&str]| LaneRecords {
+            is_suite: true,
+            ..lane("live", false, tests)
+        };
+        let why = |tests: &[&str]| judge(&[suite(tests)], &Baseline::default()).why_failed;
+        assert_eq!(
+            why(&["a fails", "b ok"]),
+            ["live: 1 failed in a box that had what they asked for"]
+        );
+        assert_eq!(why(&["a fails-without", "b ok"]), Vec::<String>::new());
     }
 
     #[test]

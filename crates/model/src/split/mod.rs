@@ -16,7 +16,7 @@ use crate::{lane::KvmNeed, results::is_same_suite};
 pub use self::{
     baseline::Baseline,
     device::{Attempt, Device, attempt},
-    judge::{LaneRecords, judge},
+    judge::{LaneRecords, Spelling, judge, judge_results},
     propose::{Proposal, filter, propose},
     record::{Record, Run, TestRecord},
 };
@@ -37,6 +37,22 @@ pub struct TestId {
     pub binary: String,
     /// The test's name; none where the binary can only be run as a whole.
     pub test: Option<String>,
+}
+
+impl TestId {
+    /// Reads what [`fmt::Display`] wrote.
+    pub fn read(text: &str) -> Self {
+        match text.split_once(' ') {
+            Some((binary, test)) => Self {
+                binary: binary.to_owned(),
+                test: Some(test.to_owned()),
+            },
+            None => Self {
+                binary: text.to_owned(),
+                test: None,
+            },
+        }
+    }
 }
 
 impl fmt::Display for TestId {
@@ -123,6 +139,11 @@ impl InLane {
     /// Returns whether the test asked for a device that it never got.
     pub fn has_lacked(&self) -> bool {
         self.devices.iter().any(|device| !device.is_got())
+    }
+
+    /// Returns whether the test failed although it lacked nothing.
+    pub fn has_failed(&self) -> bool {
+        self.judged == Judged::Failed && !self.has_lacked()
     }
 
     /// Returns what is known in one line, such as `silent skip: /dev/kvm: open: ENOENT`.
@@ -238,12 +259,22 @@ impl Split {
         })
     }
 
-    /// Returns the tests that failed in a lane although they lacked nothing there.
+    /// Returns the tests that failed in some lane although they lacked nothing there.
     pub fn failed(&self) -> impl Iterator<Item = &TestSplit> {
-        let is_own = |lane: &InLane| lane.judged == Judged::Failed && !lane.has_lacked();
         self.tests
             .iter()
-            .filter(move |test| test.lanes.values().any(is_own))
+            .filter(|test| test.lanes.values().any(InLane::has_failed))
+    }
+
+    /// Returns the tests that failed in this lane although they lacked nothing there.
+    pub fn failed_of(&self, lane: &str) -> impl Iterator<Item = &TestSplit> {
+        let tests = self.tests.iter();
+        tests.filter(move |test| test.lanes.get(lane).is_some_and(InLane::has_failed))
+    }
+
+    /// Returns whether a lane whose check leaves the verdict to the record has tests that failed.
+    pub fn has_failed_in(&self, lane: &LaneRecords) -> bool {
+        lane.is_suite && self.failed_of(&lane.name).next().is_some()
     }
 }
 
@@ -266,4 +297,31 @@ pub fn suite_command(arguments: &[String]) -> String {
     format!("bash {TRACE_TESTS_PATH} suite {}", words.join(" "))
         .trim_end()
         .to_owned()
+}
+
+/// Returns the arguments that [`suite_command`] made a command of; none where it did not.
+pub fn suite_arguments(command: &str) -> Option<Vec<String>> {
+    let words = command.strip_prefix(&format!("bash {TRACE_TESTS_PATH} suite"))?;
+    let quoted = words.trim_start().strip_prefix('\'');
+    let Some(quoted) = quoted.and_then(|words| words.strip_suffix('\'')) else {
+        return Some(Vec::new());
+    };
+    // A quote within a word is written `'\''`, so that this stands between words alone.
+    let words = quoted.split("' '").map(|word| word.replace(r"'\''", "'"));
+    Some(words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_a_suite_are_read_back() {
+        let cases: [&[&str]; 4] = [&[], &["-p", "a b"], &["it's", "x"], &["--features", "a,b"]];
+        for case in cases {
+            let arguments: Vec<String> = case.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(suite_arguments(&suite_command(&arguments)), Some(arguments));
+        }
+        assert_eq!(suite_arguments("cargo test"), None);
+    }
 }

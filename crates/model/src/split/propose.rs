@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Half, Split, TestId};
+use super::{Half, Judged, Split, TestId, TestSplit};
 use crate::render::quote;
 
 /// What each half's lanes should run.
@@ -16,6 +16,19 @@ pub struct Proposal {
     pub live: String,
     /// The checks of each lane, as they stand in `twolane.toml`.
     pub toml: String,
+    /// Guesses about tests that no lane ran.
+    pub hints: Vec<String>,
+}
+
+impl Proposal {
+    /// Adds what the source's text gives away: variables that may gate tests, each with the file that reads it.
+    #[must_use]
+    pub fn with_gates(mut self, gates: &[(String, String)]) -> Self {
+        self.hints.extend(gates.iter().map(|(name, file)| {
+            format!("{file} reads {name}, which may gate its tests: env = {{ {name} = \"1\" }} in a check runs them")
+        }));
+        self
+    }
 }
 
 /// Proposes what each lane should run. `arguments` are what selected the suite.
@@ -26,17 +39,12 @@ pub fn propose(split: &Split, arguments: &[String]) -> Proposal {
         .filter(|test| test.half == Half::Live)
         .map(|test| &test.id)
         .collect();
-    let others: BTreeSet<&str> = split
+    let others: BTreeSet<TestId> = split
         .tests
         .iter()
         .filter(|test| test.half == Half::Any)
-        .map(|test| test.id.binary.as_str())
-        .chain(
-            split
-                .need_nothing
-                .iter()
-                .map(|name| name.split(' ').next().unwrap_or(name)),
-        )
+        .map(|test| test.id.clone())
+        .chain(split.need_nothing.iter().map(|name| TestId::read(name)))
         .collect();
     let live = filter(&live, &others);
     let any = match live.as_str() {
@@ -44,11 +52,21 @@ pub fn propose(split: &Split, arguments: &[String]) -> Proposal {
         live => format!("not ({live})"),
     };
     let toml = toml(split, arguments, &any, &live);
-    Proposal { any, live, toml }
+    let is_ignored = |test: &&TestSplit| test.lanes.values().all(|lane| lane.judged == Judged::Ignored);
+    let ignored = split.tests.iter().filter(is_ignored).count();
+    let hints = (ignored > 0).then(|| {
+        format!("tests marked #[ignore]: {ignored}; `--run-ignored all` (cargo-nextest) or `-- --include-ignored` (cargo test) runs them")
+    });
+    Proposal {
+        any,
+        live,
+        toml,
+        hints: hints.into_iter().collect(),
+    }
 }
 
-/// Returns the filter that selects exactly these tests. `shared` are binaries that hold others too.
-pub fn filter(tests: &BTreeSet<&TestId>, shared: &BTreeSet<&str>) -> String {
+/// Returns the filter that selects these tests and none of the others, in as few names as that takes.
+pub fn filter(tests: &BTreeSet<&TestId>, others: &BTreeSet<TestId>) -> String {
     let mut binaries: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for id in tests {
         let names = binaries.entry(&id.binary).or_default();
@@ -57,24 +75,31 @@ pub fn filter(tests: &BTreeSet<&TestId>, shared: &BTreeSet<&str>) -> String {
     if binaries.is_empty() {
         return "none()".to_owned();
     }
-    let parts: Vec<String> = binaries
-        .into_iter()
-        .map(|(binary, names)| {
-            let binary_id = format!("binary_id({})", equal(binary));
-            if names.is_empty() || !shared.contains(binary) {
-                return binary_id;
-            }
-            let names: Vec<String> = names
-                .iter()
-                .map(|name| format!("test({})", equal(name)))
-                .collect();
-            match names.as_slice() {
-                [one] => format!("({binary_id} & {one})"),
-                names => format!("({binary_id} & ({}))", names.join(" | ")),
-            }
-        })
+    let parts = binaries.into_iter().map(|(binary, names)| {
+        let binary_id = format!("binary_id({})", equal(binary));
+        let others: Vec<&TestId> = others.iter().filter(|other| other.binary == binary).collect();
+        if names.is_empty() || others.is_empty() {
+            return binary_id;
+        }
+        let other_names: Vec<&str> = others.iter().filter_map(|other| other.test.as_deref()).collect();
+        if other_names.len() * 2 < names.len() && other_names.len() == others.len() {
+            return format!("({binary_id} & not {})", one_of(&other_names));
+        }
+        format!("({binary_id} & {})", one_of(&names))
+    });
+    parts.collect::<Vec<_>>().join(" | ")
+}
+
+/// Returns the filter of tests of these names.
+fn one_of(names: &[&str]) -> String {
+    let tests: Vec<String> = names
+        .iter()
+        .map(|name| format!("test({})", equal(name)))
         .collect();
-    parts.join(" | ")
+    match tests.as_slice() {
+        [one] => one.clone(),
+        tests => format!("({})", tests.join(" | ")),
+    }
 }
 
 /// Returns a matcher for exactly this text.
@@ -101,6 +126,12 @@ fn toml(split: &Split, arguments: &[String], any: &str, live: &str) -> String {
         given => given.iter().map(|argument| word(argument)).collect(),
     };
     let mut text = "# cargo-tools = [\"cargo-nextest\"] in [system] installs what these need\n".to_owned();
+    if has_doc_tests(&arguments) {
+        text += &format!(
+            "# cargo-nextest runs no doc-tests: {{ name = \"doc-tests\", run = {} }} does, in the lane of your choice\n",
+            toml::Value::from(format!("cargo test --doc {}", arguments.join(" ")))
+        );
+    }
     for (name, lane) in &split.lanes {
         let filter = if lane.need.is_needed() { live } else { any };
         // A lane without tests of its own has nothing to run, which is no failure.
@@ -116,6 +147,20 @@ fn toml(split: &Split, arguments: &[String], any: &str, live: &str) -> String {
         );
     }
     text
+}
+
+/// Returns whether cargo would run doc-tests of what the arguments select.
+fn has_doc_tests(arguments: &[String]) -> bool {
+    let kinds = [
+        "--lib",
+        "--bin",
+        "--test",
+        "--example",
+        "--bench",
+        "--all-targets",
+    ];
+    let is_kind = |argument: &String| kinds.iter().any(|kind| argument.starts_with(kind));
+    !arguments.iter().any(is_kind)
 }
 
 /// Quotes what a shell would not take as it is.
@@ -142,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         lane::KvmNeed,
-        split::{InLane, Judged, LaneSplit, TestSplit},
+        split::{InLane, LaneSplit},
     };
 
     fn id(binary: &str, test: Option<&str>) -> TestId {
@@ -155,10 +200,52 @@ mod tests {
     #[track_caller]
     fn check(tests: &[(&str, Option<&str>)], shared: &[&str], expected: &str) {
         let ids: Vec<TestId> = tests.iter().map(|(binary, test)| id(binary, *test)).collect();
+        let others = |binary: &&str| ["1", "2", "3"].map(|other| id(binary, Some(other)));
+        let others = shared.iter().flat_map(others).collect();
+        assert_eq!(filter(&ids.iter().collect(), &others), expected);
+    }
+
+    #[test]
+    fn a_filter_names_what_is_left_out_where_that_is_shorter() {
+        let live: Vec<TestId> = (0..66)
+            .map(|number| id("a", Some(&format!("live{number}"))))
+            .collect();
+        let others = [id("a", Some("x")), id("a", Some("y")), id("b", Some("z"))].into();
         assert_eq!(
-            filter(&ids.iter().collect(), &shared.iter().copied().collect()),
-            expected
+            filter(&live.iter().collect(), &others),
+            "(binary_id(=a) & not (test(=x) | test(=y)))"
         );
+    }
+
+    #[test]
+    fn what_no_tracer_sees_is_hinted_at() {
+        let ignored = InLane {
+            judged: Judged::Ignored,
+            devices: vec![],
+            seconds: None,
+        };
+        let split = Split {
+            tests: vec![TestSplit {
+                id: id("a", Some("x")),
+                half: Half::Any,
+                lanes: [("cheap".to_owned(), ignored)].into(),
+            }],
+            ..Split::default()
+        };
+        let gates = [("VMM_LIVE".to_owned(), "tests/live.rs".to_owned())];
+        let hints = propose(&split, &[]).with_gates(&gates).hints;
+        assert!(hints[0].starts_with("tests marked #[ignore]: 1"), "{hints:?}");
+        assert!(hints[1].contains("tests/live.rs reads VMM_LIVE"), "{hints:?}");
+    }
+
+    #[test]
+    fn the_proposal_says_what_becomes_of_doc_tests() {
+        let toml = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+            propose(&Split::default(), &arguments).toml
+        };
+        assert!(toml(&["-p", "a"]).contains("cargo test --doc -p a"));
+        assert!(!toml(&["--lib"]).contains("--doc"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, env, fs};
 
 use camino::Utf8Path;
 use futures::future::join_all;
-use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, plan::Asked, world::Finding};
+use model::{
+    candidate::Candidate, config::Rust, lane::KvmNeed, name::ProviderName, plan::Asked, world::Finding,
+};
 use serde::Serialize;
 
 use super::boxes;
@@ -13,12 +15,11 @@ use crate::{
     context::Context,
     exit::Exit,
     known::{self, KnownProvider, Providers},
-    paths::Paths,
-    planning::{self, Look},
+    planning::{self, Look, Planned},
     problem::Result,
     project::{self, Project},
     show::stream::Style,
-    toolchain,
+    toolchain, workspace,
     world::{block_on, journal, providers},
 };
 
@@ -48,14 +49,18 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     for program in ["ssh", "ssh-keygen", "rsync", "git"] {
         lines.push(line("machine", has_program(program)));
     }
-    lines.push(line("machine", rust(&context.dir)));
+    lines.push(line("machine", rust(&context.dir, project.as_ref())));
     let local = project.as_ref().map(|project| project.config.local.clone());
     let providers = providers(&paths, &local.unwrap_or_default())?;
     let wanted = args.provider.as_deref().filter(|name| !name.is_empty());
     if let Some(name) = wanted {
         known::named(&providers, name)?;
     }
-    let wishes = wishes(project.as_ref(), &providers, &paths);
+    let planned = project
+        .as_ref()
+        .map(|project| planning::plan(project, &Asked::default(), &providers, &paths, Look::Quick));
+    lines.extend(planned.iter().flat_map(plan_lines));
+    let wishes = wishes(planned, &providers);
     let looked_at = providers.iter().filter(|(name, known)| match wanted {
         Some(wanted) => wanted == name.as_str(),
         // What has no credentials is a mistake only where a lane would use it.
@@ -86,19 +91,30 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     })
 }
 
+/// Returns what is wrong with the plan, and what of `[deploy]` no source has.
+fn plan_lines(planned: &Result<Planned>) -> Vec<Line> {
+    match planned {
+        Err(problem) => {
+            let found = problem.because.first().unwrap_or(&problem.error);
+            let help = problem.help.as_deref().unwrap_or("twolane plan shows it whole");
+            vec![line("project", bad("plan", found, help))]
+        }
+        Ok(planned) => {
+            let lacking = workspace::lacking(&planned.plan).into_iter();
+            let help = "add the source that has it, or take it out of [deploy]";
+            lacking
+                .map(|lacking| line("project", bad("deploy", &lacking, help)))
+                .collect()
+        }
+    }
+}
+
 /// What a lane would ask a provider for: type, region, KVM.
 type Wish = (String, String, KvmNeed);
 
 /// Returns what the project's lanes would ask each provider for. Of a fallbacks only the first fallback: the others are for when
 /// that one has nothing free.
-fn wishes(
-    project: Option<&Project>,
-    providers: &Providers,
-    paths: &Paths,
-) -> BTreeMap<ProviderName, Vec<Wish>> {
-    let planned =
-        project.map(|project| planning::plan(project, &Asked::default(), providers, paths, Look::Quick));
-    // What is wrong with the plan is not this command's business.
+fn wishes(planned: Option<Result<Planned>>, providers: &Providers) -> BTreeMap<ProviderName, Vec<Wish>> {
     let Some(Ok(planned)) = planned else {
         return BTreeMap::new();
     };
@@ -237,8 +253,11 @@ fn has_program(name: &str) -> Finding {
     }
 }
 
-fn rust(dir: &Utf8Path) -> Finding {
-    match toolchain::find(dir) {
+fn rust(dir: &Utf8Path, project: Option<&Project>) -> Finding {
+    let configured = project.and_then(|project| project.config.system.rust.clone());
+    let wanted = configured.unwrap_or_else(Rust::any);
+
+    match toolchain::find(dir, &wanted) {
         Ok(toolchain) => good(
             "rust toolchain",
             &format!("{} (key {})", toolchain.sysroot, toolchain.key),

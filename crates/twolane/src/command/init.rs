@@ -1,6 +1,6 @@
 //! `twolane init`: writes a commented `twolane.toml` fitted to the workspace it finds, or a CI system's scheduled job.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use camino::Utf8Path;
 use model::{config, render::ci::Ci};
@@ -22,11 +22,22 @@ struct Written<'a> {
     preset: &'a str,
 }
 
+/// A file that git does not know is worth a word from this size on, in bytes.
+const BIG: u64 = 50_000_000;
+
 /// Writes the file. One that is there is only overwritten on request.
 pub(crate) fn run(context: &Context, args: &InitArgs) -> Result {
     let root = workspace::root(&context.dir).unwrap_or_else(|| context.dir.clone());
     if let Some(system) = args.ci {
         return write_job(context, args, &root, system);
+    }
+    if workspace::root(&context.dir).is_none() {
+        return Err(Problem::usage("could not find a Rust workspace")
+            .because(format!(
+                "neither {} nor a directory above it has a Cargo.toml",
+                context.dir
+            ))
+            .help("go to the project's directory, or name it: twolane -C DIR init"));
     }
     let path = root.join(FILE);
     refuse_present(&path, args)?;
@@ -34,8 +45,9 @@ pub(crate) fn run(context: &Context, args: &InitArgs) -> Result {
         Preset::Rust => ("rust", config::Preset::Rust),
         Preset::Mvm => ("mvm", config::Preset::Mvm),
     };
+    let found = workspace::look(&root);
     let text = preset
-        .text(&workspace::look(&root))
+        .text(&found)
         .map_err(|error| Problem::infrastructure("could not fill in the preset").because(error))?;
     write(&path, &text)?;
     if context.style.is_json {
@@ -47,8 +59,33 @@ pub(crate) fn run(context: &Context, args: &InitArgs) -> Result {
         context
             .style
             .result(&format!("wrote {path}; next: twolane plan, then twolane run"));
+        for note in found.notes.into_iter().chain(big_files(&root)) {
+            context.style.message(&format!("note: {note}"));
+        }
     }
     Ok(Exit::Passed)
+}
+
+/// Names what git does not know and would be copied to every box all the same.
+fn big_files(root: &Utf8Path) -> Vec<String> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "--others", "--exclude-standard", "-z"])
+        .current_dir(root);
+    let Ok(output) = list.output() else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let size = |path: &str| fs::symlink_metadata(root.join(path)).map_or(0, |file| file.len());
+    text.split('\0')
+        .map(|path| (path, size(path)))
+        .filter(|(_, size)| *size >= BIG)
+        .map(|(path, size)| {
+            format!(
+                "{path} ({} MB) is not in git, and would be copied to every box: .gitignore keeps it here",
+                size / 1_000_000
+            )
+        })
+        .collect()
 }
 
 #[derive(Serialize)]

@@ -21,6 +21,7 @@ use crate::{
     project::{self, Project},
     reach,
     show::{stream::Style, table::fitted},
+    workspace,
     world::providers,
 };
 
@@ -45,6 +46,9 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         return Ok(planned.problem.map_or(Exit::Passed, |problem| problem.exit));
     }
     print(context.style, &project, &planned.plan, &shown);
+    for lacking in workspace::lacking(&planned.plan) {
+        context.style.message(&format!("note: [deploy]: {lacking}"));
+    }
     // What `run` would say to it comes last.
     planned.able().map(|_| Exit::Passed)
 }

@@ -44,6 +44,9 @@ pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Re
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
     let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
+    for note in &planned.notes {
+        context.style.message(&format!("note: {note}"));
+    }
     for refused in &planned.refused {
         let text = format!(
             "note: {}: {} is rejected: {}",

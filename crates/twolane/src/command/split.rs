@@ -1,11 +1,11 @@
 //! `twolane split`: runs every test of the suite in the boxes of the lanes, each under the tracer, and reports which half it belongs to.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     check::Check,
     name::RunId,
     plan::{Asked, LanePlan},
-    split::{Baseline, Proposal, Split, propose, suite_command},
+    split::{Baseline, Proposal, Split, propose, suite_arguments, suite_command},
 };
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::{
     problem::{Problem, Result},
     project::{self, Project},
     show::{record, skips},
+    workspace,
 };
 
 /// The check that stands for a lane's own.
@@ -40,17 +41,44 @@ pub(crate) fn run(context: &Context, args: &SplitArgs) -> Result {
         // What was said of boxes comes last.
         return Ok(exit);
     }
-    let Some(split) = report::read(&paths, &run)?.split else {
+    let traced = report::read(&paths, &run)?
+        .split
+        .filter(|split| !split.lanes.is_empty());
+    let Some(split) = traced else {
         return match exit {
             Exit::Passed => Err(untraced(&run)),
             exit => Ok(exit),
         };
     };
-    show(context, args, &split, &propose(&split, &args.suite));
+    let selection = selection(&paths.run(&run), args);
+    let project = project::find(&context.dir).ok();
+    let gates = project
+        .map(|project| workspace::gates(&project.dir))
+        .unwrap_or_default();
+    show(
+        context,
+        args,
+        &split,
+        &propose(&split, &selection).with_gates(&gates),
+    );
     if args.write_baseline {
         write_baseline(context, &project::find(&context.dir)?, &split)?;
     }
     Ok(exit.max(judged(context, &split)))
+}
+
+/// Returns what selected the suite: the run's own selection where none is given now.
+fn selection(dir: &Utf8Path, args: &SplitArgs) -> Vec<String> {
+    if !args.suite.is_empty() {
+        return args.suite.clone();
+    }
+    let plan = record::read_plan(dir).ok();
+    let checks = plan
+        .iter()
+        .flat_map(|plan| &plan.lanes)
+        .flat_map(|lane| &lane.checks);
+    let mut selections = checks.filter_map(|check| suite_arguments(&check.run));
+    selections.next().unwrap_or_default()
 }
 
 /// Runs the suite in the lanes' boxes. Which run it was comes with how that ended.
@@ -129,11 +157,6 @@ fn write_baseline(context: &Context, project: &Project, split: &Split) -> Result
 /// Returns how the answer itself ends the program. A test that fails only for want of a device is no failure here.
 fn judged(context: &Context, split: &Split) -> Exit {
     let failed = split.failed().count();
-    if failed > 0 {
-        context.style.message(&format!(
-            "error: {failed} tests failed in a box that had what they asked for"
-        ));
-    }
     let is_whole = split
         .lanes
         .values()

@@ -120,7 +120,7 @@ fn check_status(check: &CheckReport) -> TestCaseStatus {
             return status;
         }
         Outcome::Failed { .. } | Outcome::TimedOut => NonSuccessKind::Failure,
-        Outcome::Unknown { .. } => NonSuccessKind::Error,
+        Outcome::Unknown { .. } | Outcome::Interrupted => NonSuccessKind::Error,
     };
     let mut status = TestCaseStatus::non_success(kind);
     let found = check.results.words();

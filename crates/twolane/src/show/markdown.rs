@@ -204,7 +204,7 @@ fn sign(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "✅",
         Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => "❌",
-        Outcome::Skipped { .. } | Outcome::NotRun => "⚪",
+        Outcome::Skipped { .. } | Outcome::NotRun | Outcome::Interrupted => "⚪",
     }
 }
 

@@ -10,7 +10,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     plan::Plan,
     report::{CheckReport, LaneReport, Report},
-    split::{Baseline, Half, Judged, LaneRecords, Proposal, Record, Split, TestSplit, judge},
+    split::{
+        Baseline, Half, Judged, LaneRecords, Proposal, Record, Split, TestSplit, judge, judge_results,
+        suite_arguments,
+    },
 };
 
 use super::{
@@ -52,17 +55,34 @@ pub(super) fn fill(report: &mut Report, run_dir: &Utf8Path, plan: Option<&Plan>)
     let is_traced = |lane: &LaneReport| lane.checks.iter().any(|check| check.record.is_some());
     let lanes: Vec<LaneRecords> = report
         .lanes
-        .iter()
+        .iter_mut()
         .filter(|(_, lane)| is_traced(lane))
-        .map(|(name, lane)| records(run_dir, name, lane, plan))
+        .map(|(name, lane)| {
+            let records = records(run_dir, name, lane, plan);
+            // The tests' binaries have one spelling, that of the record.
+            let spelling = records.spelling();
+            for check in &mut lane.checks {
+                check.results.respell(|suite, test| spelling.of(suite, test));
+            }
+            records
+        })
         .collect();
     if lanes.is_empty() {
+        let split = judge_results(&*report);
+        if !split.skipped.is_empty() {
+            report.take_split(split, &[]);
+        }
         return;
     }
     let baseline = fs::read_to_string(run_dir.join(BASELINE)).unwrap_or_default();
-    let strict = lanes.iter().filter(|lane| lane.fails_on_skip);
-    let strict: Vec<String> = strict.map(|lane| lane.name.clone()).collect();
-    report.take_split(judge(&lanes, &Baseline::read(&baseline)), &strict);
+    let split = judge(&lanes, &Baseline::read(&baseline));
+    let is_strict = |lane: &&LaneRecords| lane.fails_on_skip || split.has_failed_in(lane);
+    let strict: Vec<String> = lanes
+        .iter()
+        .filter(is_strict)
+        .map(|lane| lane.name.clone())
+        .collect();
+    report.take_split(split, &strict);
 }
 
 fn records(run_dir: &Utf8Path, name: &str, lane: &LaneReport, plan: Option<&Plan>) -> LaneRecords {
@@ -71,6 +91,10 @@ fn records(run_dir: &Utf8Path, name: &str, lane: &LaneReport, plan: Option<&Plan
         name: name.to_owned(),
         need: planned.map(|lane| lane.need).unwrap_or_default(),
         fails_on_skip: planned.is_some_and(|lane| lane.fail_on_skip),
+        is_suite: lane
+            .checks
+            .iter()
+            .any(|check| suite_arguments(&check.run).is_some()),
         ..LaneRecords::default()
     };
     // Files come back only at the end.
@@ -227,6 +251,9 @@ pub(crate) fn halves(split: &Split, proposal: &Proposal) -> String {
     text += &format!("\n{BOLD}need nothing: {}{BOLD:#}\n", split.need_nothing.len());
     if split.tests.iter().any(|test| test.half == Half::Live) {
         text += &format!("\n{BOLD}proposal for twolane.toml{BOLD:#}\n{}", proposal.toml);
+    }
+    for hint in &proposal.hints {
+        text += &format!("  hint: {}\n", safe(hint));
     }
     text
 }

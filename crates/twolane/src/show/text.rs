@@ -600,7 +600,7 @@ fn outcome_style(outcome: &Outcome) -> Style {
     match outcome {
         Outcome::Passed => GOOD,
         Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => BAD,
-        Outcome::Skipped { .. } | Outcome::NotRun => ODD,
+        Outcome::Skipped { .. } | Outcome::NotRun | Outcome::Interrupted => ODD,
     }
 }
 

@@ -31,6 +31,17 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
         .find(|event| is(event, "gate") && event["lane"] == "live-kvm")
         .expect("a gate's answer");
     assert_eq!(gate["answer"]["works"], true, "{gate}");
+    let cheap = events
+        .iter()
+        .find(|event| is(event, "gate") && event["lane"] == "no-kvm")
+        .expect("the cheap lane's answer");
+    assert!(
+        cheap["answer"]["sentence"]
+            .as_str()
+            .unwrap()
+            .contains("/dev/kvm was taken away"),
+        "{cheap}"
+    );
     let evidence = bench.files_ending("live-kvm-evidence.txt");
     assert_eq!(
         evidence.len(),
@@ -77,10 +88,16 @@ checks = [
   { name = "killed", run = "kill -SEGV $$" },
   { name = "needs", run = "true", needs = ["program:no-such-program"] },
   { name = "who", run = "id -un > made.txt && cat made.txt" },
+  { name = "no kvm", run = "test ! -e /dev/kvm" },
+  { name = "no kvm for root", user = "root", run = "test ! -e /dev/kvm && ! modprobe kvm_amd && id -un > roots.txt && cat /setup.txt" },
+  { name = "handed back", run = "test -O roots.txt && test $(cat roots.txt) = root && test $A = $PATH_OF_HOME", env = { A = "/tmp/it's" }, env-from = ["PATH_OF_HOME"] },
+  { name = "after", run = "true", after = "fails" },
 ]
+setup = "echo prepared >> /setup.txt"
 "#,
     );
-    let mut run = bench.start(&["run", "--continue"]);
+    let variable = [("PATH_OF_HOME", PathBuf::from("/tmp/it's"))];
+    let mut run = bench.start_with(&["run", "--continue"], &variable);
     run.until("output of the check that is cut", |event| {
         is(event, "check-output") && event["check"] == "cut"
     });
@@ -89,13 +106,18 @@ checks = [
     assert_eq!(
         outcomes(&events),
         [
+            "setup passed",
             "source-is-there passed",
             "cut passed",
             "fails failed",
             "hangs timed-out",
             "killed failed",
             "needs skipped",
-            "who passed"
+            "who passed",
+            "no-kvm passed",
+            "no-kvm-for-root passed",
+            "handed-back passed",
+            "after skipped"
         ]
     );
     assert_eq!(status.code(), Some(1));

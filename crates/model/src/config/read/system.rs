@@ -58,6 +58,10 @@ fn rust(value: Value<'_>) -> Option<Rust> {
         .take("components")
         .map(|value| value.list_of("components", &rules::WORD))
         .unwrap_or_default();
+    let targets = table
+        .take("targets")
+        .map(|value| value.list_of("targets", &rules::WORD))
+        .unwrap_or_default();
     let words = [
         ("rustup", &From::Rustup),
         ("apt", &From::Apt),
@@ -83,6 +87,7 @@ fn rust(value: Value<'_>) -> Option<Rust> {
     Some(Rust {
         toolchain: toolchain.unwrap_or_else(|| Some("stable".to_owned()))?,
         components,
+        targets,
         from,
     })
 }

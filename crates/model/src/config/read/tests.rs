@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     check::Need,
-    config::{Boxes, Found, Preset, RustFrom},
+    config::{Boxes, Found, Nextest, Preset, RustFrom},
 };
 
 /// The file of the documentation, with every key there is.
@@ -375,8 +375,20 @@ fn presets_have_no_mistakes_and_say_the_same_every_time() {
         members: vec!["mvmd".to_owned()],
         channel: Some("1.95.0".to_owned()),
         has_rustc: true,
-        needs_openssl: true,
+        components: vec!["rust-src".to_owned()],
+        targets: vec!["x86_64-unknown-linux-musl".to_owned()],
+        packages: vec!["libssl-dev".to_owned()],
         needs_kvm: true,
+        live: vec!["vmm".to_owned(), "hypervisor".to_owned()],
+        nextest: Some(Nextest {
+            profile: Some("ci".to_owned()),
+            junit: Some("target/nextest/ci/junit.xml".to_owned()),
+        }),
+        selection: None,
+        needs_root: true,
+        gates: vec![("VMM_LIVE".to_owned(), "vmm/tests/live.rs".to_owned())],
+        notes: vec!["The submodule x is not checked out.".to_owned()],
+        has_mvmd: true,
     };
     let plain = Found {
         name: "9 Häuser".to_owned(),
@@ -414,9 +426,9 @@ proptest! {
     }
 
     #[test]
-    fn the_preset_fits_any_workspace(name in ".*", channel in prop::option::of("[a-z0-9.-]{1,20}"), has_rustc: bool, needs_openssl: bool, needs_kvm: bool) {
+    fn the_preset_fits_any_workspace(name in ".*", channel in prop::option::of("[a-z0-9.-]{1,20}"), has_rustc: bool, needs_root: bool, needs_kvm: bool, live in prop::collection::vec("[a-z][a-z0-9_-]{0,9}", 0..3)) {
         let channel = channel.filter(|channel| channel.starts_with(|c: char| c.is_ascii_alphanumeric()));
-        let found = Found { name, channel, has_rustc, needs_openssl, needs_kvm, ..Found::default() };
+        let found = Found { name, channel, has_rustc, needs_root, needs_kvm, live, ..Found::default() };
         let config = super::super::without_file(&found);
         prop_assert!(config.is_ok(), "{config:?}");
     }

@@ -120,7 +120,7 @@ fn of_check(check: &CheckReport, began: Timestamp) -> Option<Row> {
         class: match check.outcome {
             Outcome::Passed => "",
             Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => "bad",
-            Outcome::Skipped { .. } | Outcome::NotRun => "odd",
+            Outcome::Skipped { .. } | Outcome::NotRun | Outcome::Interrupted => "odd",
         },
         note: (check.outcome != Outcome::Passed).then(|| check.outcome.word().to_owned()),
     })

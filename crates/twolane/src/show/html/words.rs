@@ -25,7 +25,7 @@ pub(super) fn outcome(outcome: &Outcome) -> Markup {
     let (class, sign) = match outcome {
         Outcome::Passed => ("good", "✓"),
         Outcome::Failed { .. } | Outcome::TimedOut | Outcome::Unknown { .. } => ("bad", "✗"),
-        Outcome::Skipped { .. } | Outcome::NotRun => ("odd", "–"),
+        Outcome::Skipped { .. } | Outcome::NotRun | Outcome::Interrupted => ("odd", "–"),
     };
     markup! {
         span class=(class) { span aria-hidden="true" { (sign) " " } (outcome.word()) }
