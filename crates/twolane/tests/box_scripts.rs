@@ -787,7 +787,7 @@ fn lane_without_need_of_kvm_goes_on_without_it() {
 fn lane_without_need_of_kvm_has_none() {
     let sandbox = Sandbox::new();
     sandbox.configure(&[("WORK_USER", "no-such-user"), ("HIDE_KVM", "1")]);
-    sandbox.fake("runuser", "shift 3; exec \"$@\"");
+    sandbox.fake("setpriv", "shift 6; exec \"$@\"");
     let device = sandbox.path("no-kvm");
     fs::write(&device, "").unwrap();
     let (code, lines) = whole(&sandbox);

@@ -37,6 +37,11 @@ impl Preset {
         environment.add_filter("toml", |value: &str| {
             Value::from(toml::Value::from(value).to_string())
         });
+        let targets = found
+            .targets
+            .iter()
+            .map(|target| toml::Value::from(target.as_str()).to_string());
+        let targets: Vec<String> = targets.collect();
         environment.render_str(
             template,
             context! {
@@ -44,6 +49,8 @@ impl Preset {
                 found => Serde(found),
                 cheap => found.command(&found.cheap()),
                 live => found.command(&found.live()),
+                junit => found.nextest.as_ref().and_then(|nextest| nextest.junit.clone()),
+                targets => targets.join(", "),
                 docs => found.cheap().replace(" --lib", "").replace(" --bins", ""),
                 has_own_checks => !found.live.is_empty() || found.nextest.is_some() || found.selection.is_some(),
             },
