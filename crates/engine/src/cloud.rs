@@ -2,7 +2,7 @@
 //! Keeps out: what any one cloud is like.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,7 +19,7 @@ use model::{
     order::Order,
     profile::{Profile, Ranges},
     retry::{Next, after, pause},
-    selector::Selector,
+    selector::{Destroyed, Gap, Inventory, Scope, Selector},
     tags::Tags,
     time::{Deadline, Timestamp},
     world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
@@ -28,7 +28,10 @@ use model::{
 mod teardown;
 
 use self::teardown::Teardown;
-use crate::time::Limit;
+use crate::{
+    retry::{Patience, retry, sleep},
+    time::Limit,
+};
 
 /// How long an answer that does not come is asked for again, where asking changes nothing.
 const ASK_MAX: Duration = Duration::from_secs(3 * 60);
@@ -85,30 +88,15 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     where
         F: Future<Output = Result<T, ProviderError>>,
     {
-        let end = Limit::after(&*self.clock, ASK_MAX);
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let error = match call().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let left = end.left(&*self.clock);
-            let wait = match after(&error.kind, attempt, left) {
-                // A call of several requests needs more than the one that a rate limit allows next.
-                Next::Wait(wait) => wait.max(pause(attempt)),
-                Next::FindByLabel if pause(attempt) < left => pause(attempt),
-                Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
-            };
-            progress.report(&format!("{error}; retrying"), None);
-            self.sleep(wait).await;
-        }
+        let patience = Patience {
+            max: ASK_MAX,
+            repeats_unanswered: true,
+        };
+        retry(&*self.clock, patience, progress, |_| call()).await
     }
 
-    /// Waits a little longer than asked, by chance, so that lanes side by side do not ask in step.
     async fn sleep(&self, wait: Duration) {
-        let share = u32::try_from(self.clock.random() % 100).unwrap_or_default();
-        self.clock.sleep(wait + wait * share / 400).await;
+        sleep(&*self.clock, wait).await;
     }
 
     /// Looks for the order's box. What is found is of this run, or an error.
@@ -312,26 +300,66 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
-    /// Destroys what is meant, and returns when none of it is listed any more.
-    async fn destroy_all(
+    /// Lists what is meant, in some parts of the cloud or in all. A part that nobody may look at is a gap, unless no other
+    /// answers.
+    async fn inventory_of(
         &self,
         selector: &Selector,
-        until: Option<Deadline>,
+        within: Option<&BTreeSet<String>>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Gone>, ProviderError> {
+    ) -> Result<Inventory, ProviderError> {
+        let regions: Vec<String> = match within {
+            Some(within) => within.iter().cloned().collect(),
+            None => self.ask(progress, || self.api.regions()).await?,
+        };
+        let lists = regions
+            .iter()
+            .map(|region| self.ask(progress, || self.api.list(region, selector)));
+        let mut inventory = Inventory::default();
+        for (region, answer) in regions.iter().zip(join_all(lists).await) {
+            match answer {
+                Ok(listed) => inventory.things.extend(listed),
+                Err(error) => inventory.gaps.push(Gap {
+                    region: region.clone(),
+                    error,
+                }),
+            }
+        }
+        if inventory.gaps.len() == regions.len()
+            && let Some(gap) = inventory.gaps.pop()
+        {
+            return Err(gap.error);
+        }
+        Ok(inventory)
+    }
+
+    /// Destroys what is meant, first where it is known to be, and returns when none of it is listed any more.
+    async fn destroy_all(&self, scope: &Scope, progress: &dyn Progress) -> Result<Destroyed, ProviderError> {
         let end = Limit::after(&*self.clock, self.profile().gone_max);
-        let mut teardown = Teardown::default();
+        let known = scope.first.iter().map(|place| self.api.region_of(place));
+        let mut within = Some(known.collect::<BTreeSet<_>>()).filter(|known| !known.is_empty());
+        let mut teardown = Teardown::new(self.profile().lists_parts_through_box);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut listed = self.ask(progress, || self.api.list(selector)).await?;
-            let is_later = |tags: &Tags| until.is_some_and(|until| tags.deadline > until);
-            listed.retain(|listed| !listed.tags.as_ref().is_some_and(is_later));
-            teardown.see(listed);
+            let mut inventory = self
+                .inventory_of(&scope.selector, within.as_ref(), progress)
+                .await?;
+            let is_later = |tags: &Tags| scope.until.is_some_and(|until| tags.deadline > until);
+            inventory
+                .things
+                .retain(|listed| !listed.tags.as_ref().is_some_and(is_later));
+            let gaps = inventory.gaps;
+            teardown.see(inventory.things, &gaps);
             if teardown.is_over() {
-                return Ok(teardown.gone());
+                if within.is_some() && scope.is_everywhere {
+                    within = None;
+                    continue;
+                }
+                let gone = teardown.gone();
+                return Ok(Destroyed { gone, gaps });
             }
-            let rest = self.destroy(&mut teardown, progress).await;
+            let rest = self.destroy_due(&mut teardown, progress).await;
             if teardown.is_stuck() || end.is_over(&*self.clock) {
                 let (kind, left) = teardown.remaining();
                 return Err(self.error(kind, "destroy", left));
@@ -346,7 +374,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     /// Asks for everything that is due to be destroyed. Returns how long the provider wants to be left alone.
-    async fn destroy(&self, teardown: &mut Teardown, progress: &dyn Progress) -> Duration {
+    async fn destroy_due(&self, teardown: &mut Teardown, progress: &dyn Progress) -> Duration {
         let mut rest = Duration::ZERO;
         for batch in teardown.due(self.clock.monotonic()).chunks(TOGETHER) {
             let names: Vec<_> = batch
@@ -471,16 +499,16 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     }
 
     async fn down(&self, selector: &Selector, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError> {
-        self.destroy_all(selector, None, progress).await
+        let scope = Scope::from(selector.clone());
+        let destroyed = self.destroy_all(&scope, progress).await?;
+        match destroyed.gaps.into_iter().next() {
+            Some(gap) => Err(gap.error),
+            None => Ok(destroyed.gone),
+        }
     }
 
-    async fn down_until(
-        &self,
-        selector: &Selector,
-        until: Deadline,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Gone>, ProviderError> {
-        self.destroy_all(selector, Some(until), progress).await
+    async fn destroy(&self, scope: &Scope, progress: &dyn Progress) -> Result<Destroyed, ProviderError> {
+        self.destroy_all(scope, progress).await
     }
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
@@ -522,7 +550,15 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 #[async_trait]
 impl<A: CloudApi + ?Sized> Listing for Cloud<A> {
     async fn list(&self) -> Result<Vec<Listed>, ProviderError> {
-        self.ask(&Silent, || self.api.list(&Selector::AllOurs)).await
+        let inventory = self.inventory().await?;
+        match inventory.gaps.into_iter().next() {
+            Some(gap) => Err(gap.error),
+            None => Ok(inventory.things),
+        }
+    }
+
+    async fn inventory(&self) -> Result<Inventory, ProviderError> {
+        self.inventory_of(&Selector::AllOurs, None, &Silent).await
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -537,7 +573,7 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
             return Err(self.error(ErrorKind::Invalid, "move a deadline", "it cannot change tags"));
         };
         let selector = Selector::Label(label.clone());
-        for listed in self.ask(&Silent, || self.api.list(&selector)).await? {
+        for listed in self.inventory_of(&selector, None, &Silent).await?.things {
             let Some(tags) = listed.tags.clone() else { continue };
             let tags = Tags { deadline, ..tags };
             self.ask(&Silent, || retag.retag(&listed, &tags)).await?;

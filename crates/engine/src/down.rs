@@ -1,6 +1,9 @@
 //! Destroys boxes, and confirms that they are gone. Only here are boxes destroyed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use model::{
     error::{ErrorKind, ProviderError},
@@ -9,13 +12,16 @@ use model::{
     machine::{Gone, ResourceKind},
     name::{Label, ProviderName, RunId},
     reap::ReapTarget,
-    retry::{Next, after, pause},
-    selector::Selector,
+    selector::{Destroyed, Gap, Scope, Selector},
     time::{Deadline, Timestamp},
     world::{Progress, Provider, World},
 };
 
-use crate::{lane::Lane, time::Limit};
+use crate::{
+    lane::Lane,
+    retry::{Patience, retry},
+    time::Limit,
+};
 
 /// How long destroying is tried before the box is reported as left.
 const DESTROY_MAX: Duration = Duration::from_secs(10 * 60);
@@ -70,197 +76,300 @@ pub async fn down(label: &Label, lane: Option<&str>, world: &World) -> DestroyOu
         Some(held) => Selector::OfRun(label.clone(), held.run.clone()),
         None => Selector::Label(label.clone()),
     };
-    destroy(
-        label,
-        known,
-        &DestroyScope::everywhere(selector, world),
-        lane,
-        world,
-    )
-    .await
+    Down::new(label, selector, known, lane, world).run().await
 }
 
 /// Destroys what was made for the lane, whatever the journal says or cannot say; never anything of another run.
 pub async fn down_own(lane: &Lane<'_>) -> DestroyOutcome {
-    let (label, run, name) = (&lane.lane.label, &lane.plan.run, Some(lane.lane.name.as_str()));
-    let known = known_of_run(label, run, name, lane.world).await;
-    let selector = Selector::OfRun(label.clone(), run.clone());
-    let scope = DestroyScope::everywhere(selector, lane.world);
-    destroy(label, known, &scope, name, lane.world).await
+    let name = Some(lane.lane.name.as_str());
+    down_of_run(&lane.lane.label, &lane.plan.run, name, lane.world).await
 }
 
 /// Destroys the box of that label that was made for that run, on whichever machine; never anything of another run.
 pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &World) -> DestroyOutcome {
+    of_run(label, run, lane, world).await.run().await
+}
+
+/// Destroys what was picked. Of what the journal does not know only those providers and regions are asked that list it, as
+/// all of them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine
+/// the run may just be resumed.
+pub(crate) async fn down_target(target: &ReapTarget, is_overdue: bool, world: &World) -> DestroyOutcome {
+    let mut down = of_run(&target.label, &target.run, None, world).await;
+    if matches!(down.known, JournalView::Nothing) && !target.things.is_empty() {
+        let things = || target.things.iter();
+        down.listed_at.clear();
+        for (name, listed) in things() {
+            let regions = down.listed_at.entry(name.clone()).or_default();
+            regions.insert(listed.region.clone());
+        }
+        down.is_elsewhere = false;
+        let deadlines = things().filter_map(|(_, listed)| Some(listed.tags.as_ref()?.deadline));
+        down.until = deadlines.max().filter(|_| is_overdue);
+    }
+    down.run().await
+}
+
+async fn of_run<'a>(label: &'a Label, run: &RunId, lane: Option<&'a str>, world: &'a World) -> Down<'a> {
     let known = known_of_run(label, run, lane, world).await;
     let selector = Selector::OfRun(label.clone(), run.clone());
-    destroy(
-        label,
-        known,
-        &DestroyScope::everywhere(selector, world),
-        lane,
-        world,
-    )
-    .await
+    Down::new(label, selector, known, lane, world)
 }
 
-/// Destroys what was picked. Of what the journal does not know only those providers are asked that list it, as all of
-/// them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine the
-/// run may just be resumed.
-pub(crate) async fn down_target(target: &ReapTarget, is_overdue: bool, world: &World) -> DestroyOutcome {
-    let known = known_of_run(&target.label, &target.run, None, world).await;
-    let mut scope =
-        DestroyScope::everywhere(Selector::OfRun(target.label.clone(), target.run.clone()), world);
-    if matches!(known, JournalView::Nothing) && !target.things.is_empty() {
-        let names: BTreeSet<_> = target.things.iter().map(|(name, _)| name.clone()).collect();
-        scope.unknown_at = names.into_iter().collect();
-        let tags = target
-            .things
-            .iter()
-            .filter_map(|(_, listed)| listed.tags.as_ref());
-        scope.until = tags.map(|tags| tags.deadline).max().filter(|_| is_overdue);
-    }
-    destroy(&target.label, known, &scope, None, world).await
-}
-
-/// What is to be destroyed.
-struct DestroyScope {
+/// One destroy.
+struct Down<'a> {
+    label: &'a Label,
     selector: Selector,
     /// What has a later deadline stays.
     until: Option<Deadline>,
-    /// Where it is looked for when the journal does not know.
-    unknown_at: Vec<ProviderName>,
+    known: JournalView,
+    /// Who is asked, and where it is looked for first.
+    listed_at: BTreeMap<ProviderName, BTreeSet<String>>,
+    /// Whether it may be anywhere else.
+    is_elsewhere: bool,
+    lane: Option<&'a str>,
+    world: &'a World,
 }
 
-impl DestroyScope {
-    fn everywhere(selector: Selector, world: &World) -> Self {
+impl Progress for Down<'_> {
+    fn report(&self, message: &str, amount: Option<(u64, u64)>) {
+        self.emit(Event::StepProgress {
+            step: Step::Down,
+            message: message.to_owned(),
+            amount,
+        });
+    }
+}
+
+impl<'a> Down<'a> {
+    /// Goes to where the journal says that the box may be. Of a box that it does not know, or of which an attempt is not
+    /// answered, every provider and every region is asked.
+    fn new(
+        label: &'a Label,
+        selector: Selector,
+        known: JournalView,
+        lane: Option<&'a str>,
+        world: &'a World,
+    ) -> Self {
+        let held = known.held();
+        let listed_at = match held {
+            Some(held) => {
+                let names = held.providers().into_iter();
+                names.map(|name| (name.clone(), held.regions_at(name))).collect()
+            }
+            None => world
+                .providers
+                .keys()
+                .map(|name| (name.clone(), BTreeSet::new()))
+                .collect(),
+        };
         Self {
+            is_elsewhere: held.is_none_or(|held| !held.is_answered()),
+            label,
             selector,
             until: None,
-            unknown_at: world.providers.keys().cloned().collect(),
+            known,
+            listed_at,
+            lane,
+            world,
         }
     }
-}
 
-/// Destroys a box, and says so.
-async fn destroy(
-    label: &Label,
-    known: JournalView,
-    scope: &DestroyScope,
-    lane: Option<&str>,
-    world: &World,
-) -> DestroyOutcome {
-    world.emit(lane, Event::StepBegan { step: Step::Down });
-    let held = known.held();
-    let run = held.map(|held| &held.run);
-    let is_ours = match run {
-        Some(run) => world.journal.hold(run).await.unwrap_or(false),
-        None => true,
-    };
-    record(run, Fact::DownBegan { label: label.clone() }, lane, world).await;
-    let providers = match held {
-        Some(held) => held.providers().into_iter().cloned().collect(),
-        None => scope.unknown_at.clone(),
-    };
-    let mut gone = Vec::new();
-    let mut failures = Vec::new();
-    for name in providers {
-        match destroy_all(&name, scope, &known, lane, world).await {
-            Ok(found) => gone.extend(found),
-            Err(error) => failures.push(error.to_string()),
+    fn emit(&self, event: Event) {
+        self.world.emit(self.lane, event);
+    }
+
+    fn notice(&self, text: String) {
+        self.emit(Event::Notice { text });
+    }
+
+    /// Destroys it, and says so.
+    async fn run(&self) -> DestroyOutcome {
+        self.emit(Event::StepBegan { step: Step::Down });
+        let held = self.known.held();
+        let is_ours = match held {
+            Some(held) => self.world.journal.hold(&held.run).await.unwrap_or(false),
+            None => true,
+        };
+        let label = self.label.clone();
+        self.record(Fact::DownBegan { label }).await;
+        let (gone, mut failures) = self.destroy_everywhere().await;
+        if matches!(self.known, JournalView::Unreadable) && self.can_any_turn_up_late() {
+            let why = "the journal cannot be read, so that nobody knows whether a create call was left without an answer";
+            failures.push(why.to_owned());
         }
-    }
-    if matches!(known, JournalView::Unreadable)
-        && world
-            .providers
-            .values()
-            .any(|provider| provider.profile().can_turn_up_late)
-    {
-        let why = "the journal cannot be read, so an unanswered create call may go unnoticed";
-        failures.push(why.to_owned());
-    }
-    let outcome = match failures.is_empty() {
-        true => confirm(label, held, is_ours, gone, lane, world).await,
-        false => leave(label, held, failures.join("; "), lane, world).await,
-    };
-    let failure = match &outcome {
-        DestroyOutcome::Gone(_) => None,
-        DestroyOutcome::Left { why } => Some(why.clone()),
-    };
-    world.emit(
-        lane,
-        Event::StepEnded {
+        let outcome = match failures.is_empty() {
+            true => self.confirm(is_ours, gone).await,
+            false => self.leave(failures.join("; ")).await,
+        };
+        let failure = match &outcome {
+            DestroyOutcome::Gone(_) => None,
+            DestroyOutcome::Left { why } => Some(why.clone()),
+        };
+        self.emit(Event::StepEnded {
             step: Step::Down,
             failure,
-        },
-    );
-    outcome
-}
-
-/// Asks one provider to destroy what it has of that label, and once more when what was just made may not have been
-/// listed the first time. What an unanswered call made was made at a moment that nobody knows, and perhaps twice: after
-/// each of it that is found, the provider is looked at once more.
-async fn destroy_all(
-    name: &ProviderName,
-    scope: &DestroyScope,
-    known: &JournalView,
-    lane: Option<&str>,
-    world: &World,
-) -> Result<Vec<Gone>, ProviderError> {
-    let provider = world.providers.get(name).ok_or_else(|| unknown_provider(name))?;
-    let clock = &*world.clock;
-    let mut all_listed = Limit::after(clock, known.unlisted_for(&**provider, &scope.selector));
-    let is_unanswered = known.held().is_some_and(|held| !held.is_answered());
-    let mut gone = Vec::new();
-    loop {
-        // Not the moment at which the answer is read: this machine may sleep on it.
-        let mut is_last = all_listed.is_over(clock);
-        let found = destroy_at(&**provider, scope, lane, world).await?;
-        if is_unanswered && found.iter().any(|gone| gone.kind == ResourceKind::Machine) {
-            all_listed = Limit::after(clock, provider.profile().listing_lag);
-            is_last = false;
-        }
-        gone.extend(found);
-        if is_last {
-            return Ok(gone);
-        }
-        let message = format!("looking once more when {name} lists all that is new");
-        DownProgress { lane, world }.report(&message, None);
-        clock.sleep(all_listed.left(clock)).await;
+        });
+        outcome
     }
-}
 
-/// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
-async fn destroy_at(
-    provider: &dyn Provider,
-    scope: &DestroyScope,
-    lane: Option<&str>,
-    world: &World,
-) -> Result<Vec<Gone>, ProviderError> {
-    let progress = DownProgress { lane, world };
-    let end = Limit::after(&*world.clock, DESTROY_MAX);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let outcome = match scope.until {
-            Some(until) => provider.down_until(&scope.selector, until, &progress).await,
-            None => provider.down(&scope.selector, &progress).await,
-        };
-        let error = match outcome {
-            Ok(gone) => return Ok(gone),
-            Err(error) => error,
-        };
-        let left = end.left(&*world.clock);
-        let wait = match after(&error.kind, attempt, left) {
-            Next::Wait(wait) => wait,
-            // Asking again is how an unanswered destroy is looked for: it is done when nothing is listed any more.
-            Next::FindByLabel => pause(attempt),
-            Next::OtherCandidate | Next::GiveUp => return Err(error),
-        };
-        if wait >= left {
-            return Err(error);
+    /// Asks one provider after the other. Returns what is gone, and why something may be left.
+    async fn destroy_everywhere(&self) -> (Vec<Gone>, Vec<String>) {
+        let mut all_gone = Vec::new();
+        let mut failures = Vec::new();
+        for name in self.listed_at.keys() {
+            match self.destroy_at(name).await {
+                Ok(Destroyed { gone, gaps }) => {
+                    all_gone.extend(gone);
+                    let (hiding, harmless): (Vec<_>, Vec<_>) =
+                        gaps.into_iter().partition(|gap| self.may_hide(gap));
+                    failures.extend(hiding.iter().map(Gap::to_string));
+                    harmless.iter().for_each(|gap| self.notice(gap.to_string()));
+                }
+                Err(error) => failures.push(error.to_string()),
+            }
         }
-        progress.report(&format!("{error}; retrying"), None);
-        world.clock.sleep(wait).await;
+        (all_gone, failures)
+    }
+
+    /// Returns whether something of the box may be where nobody could look. Whoever is denied a region for good has made
+    /// nothing there; and what the journal knows was made nowhere else than it says.
+    fn may_hide(&self, gap: &Gap) -> bool {
+        match self.known.held() {
+            Some(held) => held
+                .regions_at(&gap.error.provider)
+                .iter()
+                .any(|place| place.starts_with(&gap.region)),
+            None => !gap.is_denied(),
+        }
+    }
+
+    /// Asks one provider to destroy what it has of that label, and once more when what was just made may not have been
+    /// listed the first time. What an unanswered call made was made at a moment that nobody knows, and perhaps twice: after
+    /// each of it that is found, the provider is looked at once more.
+    async fn destroy_at(&self, name: &ProviderName) -> Result<Destroyed, ProviderError> {
+        let clock = &*self.world.clock;
+        let provider = self
+            .world
+            .providers
+            .get(name)
+            .ok_or_else(|| unknown_provider(name))?;
+        let mut all_listed = Limit::after(clock, self.known.unlisted_for(&**provider, &self.selector));
+        let is_unanswered = self.known.held().is_some_and(|held| !held.is_answered());
+        let mut gone = Vec::new();
+        loop {
+            // Not the moment at which the answer is read: this machine may sleep on it.
+            let mut is_last = all_listed.is_over(clock);
+            let found = self.destroy_once(&**provider).await?;
+            if is_unanswered && found.gone.iter().any(|gone| gone.kind == ResourceKind::Machine) {
+                all_listed = Limit::after(clock, provider.profile().listing_lag);
+                is_last = false;
+            }
+            gone.extend(found.gone);
+            if is_last {
+                let gaps = found.gaps;
+                return Ok(Destroyed { gone, gaps });
+            }
+            self.report(
+                &format!("looking once more when {name} lists all that is new"),
+                None,
+            );
+            clock.sleep(all_listed.left(clock)).await;
+        }
+    }
+
+    /// Asks one provider to destroy what it has of that label, again and again where the failure may pass.
+    async fn destroy_once(&self, provider: &dyn Provider) -> Result<Destroyed, ProviderError> {
+        let first = self.listed_at.get(&provider.profile().name);
+        let scope = Scope {
+            selector: self.selector.clone(),
+            until: self.until,
+            first: first.cloned().unwrap_or_default(),
+            is_everywhere: self.is_elsewhere,
+        };
+        // Asking again is how an unanswered destroy is looked for: it is done when nothing is listed any more.
+        let patience = Patience {
+            max: DESTROY_MAX,
+            repeats_unanswered: true,
+        };
+        retry(&*self.world.clock, patience, self, |_| {
+            provider.destroy(&scope, self)
+        })
+        .await
+    }
+
+    /// Says what is gone. The box of a run that another process carries out is not written off: that may be asking for it
+    /// once more, and says itself when it is through.
+    async fn confirm(&self, is_ours: bool, gone: Vec<Gone>) -> DestroyOutcome {
+        let held = self.known.held();
+        let is_box = |gone: &&Gone| gone.kind == ResourceKind::Machine;
+        let found = gone.iter().filter(is_box).count();
+        let is_final = held.is_none_or(|held| {
+            held.is_final(
+                found,
+                can_turn_up_late(held, self.world),
+                now_at(held, self.world),
+            )
+        });
+        if is_ours {
+            self.record(Fact::Gone {
+                label: self.label.clone(),
+                resources: gone.clone(),
+                is_final,
+                attempts: held.map(Held::tokens).unwrap_or_default(),
+            })
+            .await;
+        }
+        if !is_final && let Some(held) = held {
+            let why = format!(
+                "a create call was not answered; its box may still turn up, and is looked for until {}",
+                held.looked_until()
+            );
+            self.emit_left(held, &why);
+            return DestroyOutcome::Left { why };
+        }
+        if is_ours && let Err(error) = self.world.remote.forget(self.label).await {
+            self.notice(format!("could not delete the keys of {}: {error}", self.label));
+        }
+        self.emit(Event::MachineGone {
+            label: self.label.clone(),
+            resources: gone.clone(),
+        });
+        DestroyOutcome::Gone(gone)
+    }
+
+    async fn leave(&self, why: String) -> DestroyOutcome {
+        self.record(Fact::Left {
+            label: self.label.clone(),
+            why: why.clone(),
+        })
+        .await;
+        match self.known.held() {
+            Some(held) => self.emit_left(held, &why),
+            None => self.notice(format!("box {} may still be there: {why}", self.label)),
+        }
+        DestroyOutcome::Left { why }
+    }
+
+    fn emit_left(&self, held: &Held, why: &str) {
+        self.emit(Event::MachineLeft {
+            label: self.label.clone(),
+            provider: held.candidate.provider.clone(),
+            id: held.machine.as_ref().map(|machine| machine.id.clone()),
+            why: why.to_owned(),
+        });
+    }
+
+    /// Writes a fact about the destroy. A journal that cannot be written never holds up a destroy.
+    async fn record(&self, fact: Fact) {
+        let Some(held) = self.known.held() else { return };
+        if let Err(error) = self.world.journal.append(&held.run, fact).await {
+            self.notice(error.to_string());
+        }
+    }
+
+    fn can_any_turn_up_late(&self) -> bool {
+        let mut providers = self.world.providers.values();
+        providers.any(|provider| provider.profile().can_turn_up_late)
     }
 }
 
@@ -268,61 +377,6 @@ fn unknown_provider(name: &ProviderName) -> ProviderError {
     let cause = "this twolane does not know the provider, or has no credentials for it";
     name.error(ErrorKind::Invalid, "destroy the box", cause)
         .with_help("run `twolane doctor`, then `twolane down` again")
-}
-
-/// Says what is gone. The box of a run that another process carries out is not written off: that may be asking for it
-/// once more, and says itself when it is through.
-async fn confirm(
-    label: &Label,
-    held: Option<&Held>,
-    is_ours: bool,
-    gone: Vec<Gone>,
-    lane: Option<&str>,
-    world: &World,
-) -> DestroyOutcome {
-    let found = gone
-        .iter()
-        .filter(|gone| gone.kind == ResourceKind::Machine)
-        .count();
-    let is_late_possible = held.is_some_and(|held| can_turn_up_late(held, world));
-    let is_final = held.is_none_or(|held| held.is_final(found, is_late_possible, now_at(held, world)));
-    let run = held.map(|held| &held.run).filter(|_| is_ours);
-    record(
-        run,
-        Fact::Gone {
-            label: label.clone(),
-            resources: gone.clone(),
-            is_final,
-            attempts: held.map(Held::tokens).unwrap_or_default(),
-        },
-        lane,
-        world,
-    )
-    .await;
-    if !is_final && let Some(held) = held {
-        let why = format!(
-            "a create call was not answered; its box may still turn up, and is looked for until {}",
-            held.looked_until()
-        );
-        emit_left(label, held, &why, lane, world);
-        return DestroyOutcome::Left { why };
-    }
-    if is_ours && let Err(error) = world.remote.forget(label).await {
-        world.emit(
-            lane,
-            Event::Notice {
-                text: format!("could not delete the keys of {label}: {error}"),
-            },
-        );
-    }
-    world.emit(
-        lane,
-        Event::MachineGone {
-            label: label.clone(),
-            resources: gone.clone(),
-        },
-    );
-    DestroyOutcome::Gone(gone)
 }
 
 /// Returns the earliest moment of those that the clocks of the box's providers show, or this machine's clock.
@@ -344,43 +398,6 @@ fn can_turn_up_late(held: &Held, world: &World) -> bool {
         .filter(|attempt| !attempt.is_answered)
         .map(|attempt| &attempt.provider)
         .any(|name| is_late(&name))
-}
-
-async fn leave(
-    label: &Label,
-    held: Option<&Held>,
-    why: String,
-    lane: Option<&str>,
-    world: &World,
-) -> DestroyOutcome {
-    record(
-        held.map(|held| &held.run),
-        Fact::Left {
-            label: label.clone(),
-            why: why.clone(),
-        },
-        lane,
-        world,
-    )
-    .await;
-    match held {
-        Some(held) => emit_left(label, held, &why, lane, world),
-        None => {
-            let text = format!("box {label} may still be there: {why}");
-            world.emit(lane, Event::Notice { text });
-        }
-    }
-    DestroyOutcome::Left { why }
-}
-
-fn emit_left(label: &Label, held: &Held, why: &str, lane: Option<&str>, world: &World) {
-    let event = Event::MachineLeft {
-        label: label.clone(),
-        provider: held.candidate.provider.clone(),
-        id: held.machine.as_ref().map(|machine| machine.id.clone()),
-        why: why.to_owned(),
-    };
-    world.emit(lane, event);
 }
 
 /// Leaves the lane's box to its user for that long, and says how it ends. None when there is no box to look at, and when
@@ -442,34 +459,5 @@ async fn known_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: &Wo
     match known(label, lane, world).await {
         JournalView::Held(held) if held.run != *run => JournalView::Nothing,
         known => known,
-    }
-}
-
-/// Writes a fact about a destroy. A journal that cannot be written never holds up a destroy.
-async fn record(run: Option<&RunId>, fact: Fact, lane: Option<&str>, world: &World) {
-    let Some(run) = run else { return };
-    if let Err(error) = world.journal.append(run, fact).await {
-        world.emit(
-            lane,
-            Event::Notice {
-                text: error.to_string(),
-            },
-        );
-    }
-}
-
-struct DownProgress<'a> {
-    lane: Option<&'a str>,
-    world: &'a World,
-}
-
-impl Progress for DownProgress<'_> {
-    fn report(&self, message: &str, amount: Option<(u64, u64)>) {
-        let event = Event::StepProgress {
-            step: Step::Down,
-            message: message.to_owned(),
-            amount,
-        };
-        self.world.emit(self.lane, event);
     }
 }

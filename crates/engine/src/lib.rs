@@ -11,6 +11,7 @@ mod lane;
 mod link;
 pub mod open;
 pub mod reap;
+mod retry;
 pub mod run;
 mod stage1;
 mod sync;

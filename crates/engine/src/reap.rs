@@ -17,6 +17,7 @@ use model::{
     name::{Label, ProviderName, RunId},
     plan::Plan,
     reap::{JournalView, Picked, ReapTarget, pick, superseded},
+    selector::Inventory,
     time::Timestamp,
     world::World,
 };
@@ -48,14 +49,23 @@ pub async fn survey(world: &World) -> Survey {
         .iter()
         .filter_map(|(name, provider)| Some((name, provider.listing()?)));
     let answers =
-        join_all(asked.map(|(name, listing)| async move { (name, listing, listing.list().await) })).await;
+        join_all(asked.map(|(name, listing)| async move { (name, listing, listing.inventory().await) }))
+            .await;
     let mut survey = Survey::default();
     for (name, listing, answer) in answers {
         survey.clocks.extend(listing.now().map(|now| (name.clone(), now)));
         match answer {
-            Ok(listed) => survey
-                .listed
-                .extend(listed.into_iter().map(|listed| (name.clone(), listed))),
+            Ok(Inventory { things, gaps }) => {
+                let things = things.into_iter().map(|listed| (name.clone(), listed));
+                survey.listed.extend(things);
+                for gap in gaps {
+                    let text = gap.to_string();
+                    match gap.is_denied() {
+                        true => world.emit(None, Event::Notice { text }),
+                        false => survey.failures.push(gap.error),
+                    }
+                }
+            }
             Err(error) => survey.failures.push(error),
         }
     }

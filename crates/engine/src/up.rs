@@ -147,48 +147,61 @@ async fn create(
     held: Option<Held>,
     provider: &Arc<dyn Provider>,
 ) -> Result<Machine, Refusal> {
-    let tags = match held {
-        Some(Held {
-            state: HeldState::Up,
-            machine: Some(machine),
-            ..
-        }) => return Ok(machine),
-        // What an earlier process may have made is adopted when it is found. When it is not, it may turn up late beside
-        // what is made now: an attempt of its own, so that the journal knows of both.
-        _ => intend(lane, candidate).await?,
-    };
-    let order = order(lane, candidate, &tags).await?;
-    lane.emit(Event::CandidateTried {
-        candidate: candidate.clone(),
-        deadline: tags.deadline,
-        dead_mans_switch: provider.profile().dead_mans_switch.clone(),
-        price: price_of(candidate, &**provider),
-    });
-    match ask(lane, provider, &order).await {
-        Ok(machine) => {
-            if let Some(host_key) = &machine.host_key {
-                // Reported by the provider over its own API: the key that was sent was replaced.
-                let keys = std::slice::from_ref(host_key);
-                lane.world
-                    .remote
-                    .pin(&machine.label, keys)
-                    .await
-                    .map_err(Refusal::of_candidate)?;
-            }
-            record(
-                lane,
-                Fact::Up {
-                    machine: machine.clone(),
-                },
-            )
-            .await?;
-            Ok(machine)
+    if let Some(Held {
+        state: HeldState::Up,
+        machine: Some(machine),
+        ..
+    }) = held
+    {
+        return Ok(machine);
+    }
+    let end = Limit::after(&*lane.world.clock, CREATE_MAX);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        // What an earlier attempt or process may have made is adopted when it is found. When it is not, it may turn up late
+        // beside what is made now, or be dead, and its token with it: an attempt of its own, so that the journal knows of
+        // both.
+        let tags = intend(lane, candidate).await?;
+        let order = order(lane, candidate, &tags).await?;
+        if attempt == 1 {
+            lane.emit(Event::CandidateTried {
+                candidate: candidate.clone(),
+                deadline: tags.deadline,
+                dead_mans_switch: provider.profile().dead_mans_switch.clone(),
+                price: price_of(candidate, &**provider),
+            });
         }
-        Err(error) => {
-            record_failure(lane, &tags, &error).await?;
-            Err(of_provider(error))
+        let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
+        let answer = within(lane.world, left, provider.up(&order, &progress)).await;
+        let error = match answer.unwrap_or_else(|| Err(too_slow(&order))) {
+            Ok(machine) => return keep_in_mind(lane, machine).await,
+            Err(error) => error,
+        };
+        record_failure(lane, &tags, &error).await?;
+        match after(&error.kind, attempt, left) {
+            Next::Wait(pause) => lane.world.clock.sleep(pause).await,
+            Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(of_provider(error)),
         }
     }
+}
+
+/// Records a machine that is up.
+async fn keep_in_mind(lane: &Lane<'_>, machine: Machine) -> Result<Machine, Refusal> {
+    if let Some(host_key) = &machine.host_key {
+        // Reported by the provider over its own API: the key that was sent was replaced.
+        let keys = std::slice::from_ref(host_key);
+        let pinned = lane.world.remote.pin(&machine.label, keys).await;
+        pinned.map_err(Refusal::of_candidate)?;
+    }
+    record(
+        lane,
+        Fact::Up {
+            machine: machine.clone(),
+        },
+    )
+    .await?;
+    Ok(machine)
 }
 
 async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
@@ -245,26 +258,6 @@ async fn record(lane: &Lane<'_>, fact: Fact) -> Result<(), Refusal> {
         .append(&lane.plan.run, fact)
         .await
         .map_err(Refusal::new)
-}
-
-/// Asks the provider, again where the failure says that it may pass.
-async fn ask(lane: &Lane<'_>, provider: &Arc<dyn Provider>, order: &Order) -> Result<Machine, ProviderError> {
-    let progress = lane.progress(Step::Up);
-    let mut attempt = 0;
-    let end = Limit::after(&*lane.world.clock, CREATE_MAX);
-    loop {
-        attempt += 1;
-        let left = end.left(&*lane.world.clock);
-        let error = match within(lane.world, left, provider.up(order, &progress)).await {
-            Some(Ok(machine)) => return Ok(machine),
-            Some(Err(error)) => error,
-            None => return Err(too_slow(order)),
-        };
-        match after(&error.kind, attempt, left) {
-            Next::Wait(pause) => lane.world.clock.sleep(pause).await,
-            Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
-        }
-    }
 }
 
 fn too_slow(order: &Order) -> ProviderError {

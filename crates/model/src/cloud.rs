@@ -48,8 +48,18 @@ pub trait CloudApi: Send + Sync {
     /// Looks for the box of the order's label, whoever made it.
     async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError>;
 
-    /// Lists what is ours: every kind of thing, in all regions, all pages.
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError>;
+    /// Returns the parts of the cloud that list what is theirs apart from each other. One without a name: one list has all.
+    async fn regions(&self) -> Result<Vec<String>, ProviderError> {
+        Ok(vec![String::new()])
+    }
+
+    /// Returns the part of the cloud that an order's region, or a zone, is in.
+    fn region_of(&self, _place: &str) -> String {
+        String::new()
+    }
+
+    /// Lists what is ours in one part of the cloud: every kind of thing, all pages.
+    async fn list(&self, region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError>;
 
     /// Returns the moment by the provider's own clock, where its last answer reported it.
     fn now(&self) -> Option<Timestamp> {

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     },
     /// A fault on its side that may pass.
     Unavailable,
+    /// What this run made a moment ago is not visible yet to all of the provider.
+    NotYet,
     /// Credentials are missing, wrong or expired.
     Unauthorized,
     /// What was named does not exist.
@@ -66,6 +68,17 @@ impl ProviderName {
 }
 
 impl ProviderError {
+    /// Returns the error of a call that names what this run made a moment ago: what is not found is not there yet.
+    pub fn not_yet(self) -> Self {
+        match self.kind {
+            ErrorKind::NotFound => Self {
+                kind: ErrorKind::NotYet,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// Says what the user can do about it.
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self {

@@ -1,6 +1,9 @@
 //! What was intended and what became of it; and what we may own, which is all entries, folded.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +158,8 @@ pub struct Attempt {
     pub token: Token,
     /// Who was asked.
     pub provider: ProviderName,
+    /// Where the box was to be.
+    pub region: String,
     /// Whether the provider answered, be it that it made the box or that it refused.
     pub is_answered: bool,
 }
@@ -194,6 +199,22 @@ impl Held {
         self.attempts
             .iter()
             .map(|attempt| attempt.token.clone())
+            .collect()
+    }
+
+    /// Returns where at a provider the box may be.
+    pub fn regions_at(&self, provider: &ProviderName) -> BTreeSet<String> {
+        let asked = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.provider == *provider);
+        let made = self
+            .machine
+            .iter()
+            .filter(|machine| machine.provider == *provider);
+        asked
+            .map(|attempt| attempt.region.clone())
+            .chain(made.map(|machine| machine.region.clone()))
             .collect()
     }
 
@@ -316,6 +337,7 @@ impl Holdings {
         attempts.push(Attempt {
             token: tags.token.clone(),
             provider: candidate.provider.clone(),
+            region: candidate.region.clone(),
             is_answered: false,
         });
         let held = Held {

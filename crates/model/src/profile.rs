@@ -36,6 +36,9 @@ pub struct Profile {
     pub up_max: fn(&str) -> Duration,
     /// The longest pause between two looks at a box that is coming or going: as often as its limit on requests allows.
     pub look_max: Duration,
+    /// Whether a part of a box, such as its address, is listed only as long as its box is: then its absence from the list
+    /// does not show that it is gone.
+    pub lists_parts_through_box: bool,
     /// How long destroying may take until nothing is listed any more.
     pub gone_max: Duration,
 }
@@ -74,6 +77,7 @@ impl Profile {
             ranges: Ranges::Any,
             up_max: |_| Duration::from_secs(10 * 60),
             look_max: Duration::from_secs(2),
+            lists_parts_through_box: false,
             gone_max: Duration::from_secs(9 * 60),
         }
     }

@@ -20,12 +20,17 @@ pub enum Next {
 /// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// How often what was made a moment ago is waited for: about a minute in all.
+const NOT_YET_MAX: u32 = 8;
+
 /// Says what to do about a failed request, on its `attempt`-th try (from 1), with so much time `left`.
 pub fn after(kind: &ErrorKind, attempt: u32, left: Duration) -> Next {
     match kind {
         ErrorKind::NoCapacity | ErrorKind::QuotaReached | ErrorKind::NoKvm => Next::OtherCandidate,
         ErrorKind::Unanswered => Next::FindByLabel,
         ErrorKind::RateLimited { retry_after } => wait_within(left, retry_after.unwrap_or(pause(attempt))),
+        ErrorKind::NotYet if attempt <= NOT_YET_MAX => wait_within(left, pause(attempt)),
+        ErrorKind::NotYet => Next::GiveUp,
         ErrorKind::Unavailable => wait_within(left, pause(attempt)),
         ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Taken => Next::GiveUp,
     }
@@ -58,6 +63,17 @@ mod tests {
                 Next::FindByLabel
             );
         }
+    }
+
+    #[test]
+    fn what_was_just_made_is_waited_for_a_minute() {
+        let mut waited = Duration::ZERO;
+        let mut attempt = 1;
+        while let Next::Wait(pause) = after(&ErrorKind::NotYet, attempt, Duration::MAX) {
+            waited += pause;
+            attempt += 1;
+        }
+        assert!((45..75).contains(&waited.as_secs()), "{waited:?}");
     }
 
     #[test]

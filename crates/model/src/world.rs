@@ -19,7 +19,7 @@ use crate::{
     order::Order,
     price::Billed,
     profile::Profile,
-    selector::Selector,
+    selector::{Destroyed, Inventory, Scope, Selector},
     source::{Source, Synced},
     time::{Deadline, Timestamp, between},
 };
@@ -81,15 +81,13 @@ pub trait Provider: Send + Sync {
     /// no longer lists any of it. Destroying what is gone succeeds, with an empty list.
     async fn down(&self, selector: &Selector, progress: &dyn Progress) -> Result<Vec<Gone>, ProviderError>;
 
-    /// Destroys what is meant, as `down` does, but for what has a later deadline than `until`, as far as the provider can
-    /// tell that.
-    async fn down_until(
-        &self,
-        selector: &Selector,
-        _until: Deadline,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Gone>, ProviderError> {
-        self.down(selector, progress).await
+    /// Destroys what is meant as `down` does, in the scope's regions first, and says where it could not look.
+    async fn destroy(&self, scope: &Scope, progress: &dyn Progress) -> Result<Destroyed, ProviderError> {
+        let gone = self.down(&scope.selector, progress).await?;
+        Ok(Destroyed {
+            gone,
+            gaps: Vec::new(),
+        })
     }
 
     /// Refuses, with the reason, an order that can never succeed. Makes no call that costs anything.
@@ -134,6 +132,14 @@ pub trait Provider: Send + Sync {
 pub trait Listing: Send + Sync {
     /// Returns everything that carries our tag, of each kind, in all regions, all pages.
     async fn list(&self) -> Result<Vec<Listed>, ProviderError>;
+
+    /// Returns the same, with the parts of the provider in which nobody could look.
+    async fn inventory(&self) -> Result<Inventory, ProviderError> {
+        Ok(Inventory {
+            things: self.list().await?,
+            gaps: Vec::new(),
+        })
+    }
 
     /// Returns the moment by the provider's own clock, where its last answer reported it: boxes are judged by that.
     fn now(&self) -> Option<Timestamp> {

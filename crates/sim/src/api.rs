@@ -213,7 +213,7 @@ impl CloudApi for SimApi {
         Ok(listed.first().map(|thing| self.observed(thing)))
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let label = match selector {
             Selector::Label(label) | Selector::OfRun(label, _) => Some(label),
             Selector::AllOurs => None,

@@ -9,6 +9,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     machine::{Gone, Listed, ResourceKind},
     name::Label,
+    selector::Gap,
 };
 
 /// How long after it was asked for a destroy is asked for again, when the thing is still listed.
@@ -17,6 +18,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// All that was seen of what is to be destroyed.
 #[derive(Debug, Default)]
 pub(super) struct Teardown {
+    /// Whether a part of a box is listed only as long as its box is.
+    is_part_hidden: bool,
     seen: BTreeMap<Key, TeardownItem>,
 }
 
@@ -31,6 +34,8 @@ fn key(listed: &Listed) -> Key {
 struct TeardownItem {
     listed: Listed,
     is_listed: bool,
+    /// Whether it may exist without being listed.
+    is_hidden: bool,
     /// When the provider last took the order to destroy it, by the monotonic clock.
     taken: Option<Duration>,
     /// Why the provider will not destroy it.
@@ -46,10 +51,12 @@ impl TeardownItem {
         self.listed.tags.as_ref().map(|tags| &tags.label)
     }
 
-    /// A machine is gone when it is no longer listed. What was made for one may be listed through its machine alone,
-    /// so the provider must also have taken the order to destroy it.
+    /// A machine is gone when it is no longer listed. What was made for one is destroyed by an order of its own even when it
+    /// went along; that the provider refused that order counts no more once it is not listed, unless it was listed through
+    /// its machine alone.
     fn is_gone(&self) -> bool {
-        !self.is_listed && (self.is_machine() || self.taken.is_some())
+        let is_refused = self.refusal.is_some() && !self.is_hidden;
+        !self.is_listed && (self.is_machine() || self.taken.is_some() || is_refused)
     }
 
     fn is_due(&self, now: Duration) -> bool {
@@ -59,10 +66,18 @@ impl TeardownItem {
 }
 
 impl Teardown {
-    /// Takes what the provider lists now.
-    pub(super) fn see(&mut self, listed: Vec<Listed>) {
+    pub(super) fn new(is_part_hidden: bool) -> Self {
+        Self {
+            is_part_hidden,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Takes what the provider lists now. Where nobody could look, all is as it was.
+    pub(super) fn see(&mut self, listed: Vec<Listed>, gaps: &[Gap]) {
         for item in self.seen.values_mut() {
-            item.is_listed = false;
+            let is_unseen = gaps.iter().any(|gap| gap.region == item.listed.region);
+            item.is_listed = item.is_listed && is_unseen;
         }
         for listed in listed {
             match self.seen.entry(key(&listed)) {
@@ -75,6 +90,7 @@ impl Teardown {
                     entry.insert(TeardownItem {
                         listed,
                         is_listed: true,
+                        is_hidden: self.is_part_hidden,
                         taken: None,
                         refusal: None,
                     });
@@ -116,7 +132,7 @@ impl Teardown {
         match error.kind {
             ErrorKind::NotFound => item.taken = Some(now),
             ErrorKind::RateLimited { retry_after } => return retry_after,
-            ErrorKind::Unavailable | ErrorKind::Unanswered => {}
+            ErrorKind::Unavailable | ErrorKind::Unanswered | ErrorKind::NotYet => {}
             ErrorKind::NoCapacity
             | ErrorKind::QuotaReached
             | ErrorKind::Unauthorized
@@ -242,12 +258,12 @@ mod tests {
     fn check(listings: &[&str], due: &str) -> Teardown {
         let mut teardown = Teardown::default();
         for listing in &listings[..listings.len() - 1] {
-            teardown.see(words(listing));
+            teardown.see(words(listing), &[]);
             for listed in teardown.due(at(0)) {
                 teardown.answered(&listed, at(0), Ok(()));
             }
         }
-        teardown.see(words(listings[listings.len() - 1]));
+        teardown.see(words(listings[listings.len() - 1]), &[]);
         let found: Vec<_> = teardown.due(at(1)).into_iter().map(|listed| listed.id).collect();
         assert_eq!(
             found,
@@ -287,13 +303,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_longer_listed_was_not_refused() {
+        for is_part_hidden in [false, true] {
+            let mut teardown = Teardown::new(is_part_hidden);
+            teardown.see(words("m1@web a1@web"), &[]);
+            teardown.answered(&listed("a1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
+            teardown.see(Vec::new(), &[]);
+            assert_eq!(teardown.is_over(), !is_part_hidden);
+        }
+    }
+
+    #[test]
+    fn nothing_goes_where_nobody_can_look() {
+        let mut teardown = Teardown::default();
+        let gap = |region: &str| Gap {
+            region: region.to_owned(),
+            error: error(ErrorKind::Unavailable),
+        };
+        teardown.see(words("m1@web"), &[]);
+        teardown.see(Vec::new(), &[gap("here")]);
+        assert!(!teardown.is_over());
+        teardown.see(Vec::new(), &[gap("there")]);
+        assert!(teardown.is_over());
+    }
+
+    #[test]
     fn what_the_provider_refuses_is_named_and_the_rest_still_goes() {
         let mut teardown = Teardown::default();
-        teardown.see(words("m1@web m2@web"));
+        teardown.see(words("m1@web m2@web"), &[]);
         teardown.answered(&listed("m1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
         teardown.answered(&listed("m2@web"), at(0), Err(error(ErrorKind::Unavailable)));
         assert!(!teardown.is_stuck());
-        teardown.see(words("m1@web"));
+        teardown.see(words("m1@web"), &[]);
         assert!(teardown.is_stuck());
         let (kind, names) = teardown.remaining();
         assert_eq!(kind, ErrorKind::Unauthorized);

@@ -32,6 +32,10 @@ impl Dialect for Words {
     }
 
     fn kind(&self, status: u16, error: &ApiError, effect: Effect) -> ErrorKind {
+        // So an attached interface answers its deletion.
+        if error.code == "InvalidParameterValue" && error.message.contains("currently in use") {
+            return ErrorKind::Unavailable;
+        }
         kind(&error.code).unwrap_or_else(|| by_status(status, effect))
     }
 
@@ -39,6 +43,9 @@ impl Dialect for Words {
         let help = match (kind, error.code.as_str()) {
             (_, "ExpiredToken" | "RequestExpired") => {
                 "log in again (`aws sso login`), and check this machine's clock"
+            }
+            (_, "UnauthorizedOperation") if error.message.contains("service control policy") => {
+                "the organisation's policy denies this region: use another, or ask who administers it"
             }
             (_, "UnauthorizedOperation") => {
                 "give the credentials the EC2 permissions that the AWS adapter's README lists"
@@ -127,27 +134,45 @@ fn state(instance: &Instance) -> InstanceState {
         Some(reason) => (reason.code.as_str(), reason.message.as_str()),
         None => ("", ""),
     };
+    let failed = |kind| InstanceState::Failed {
+        kind,
+        why: format!("{message} ({code})"),
+    };
     match instance.instance_state.name.as_str() {
+        "pending" => InstanceState::Pending,
         "running" => InstanceState::Running,
-        "shutting-down" | "terminated" if code.starts_with("Server.") => InstanceState::Failed {
-            // Whatever went wrong with this one, another may be made.
-            kind: kind(code).unwrap_or(ErrorKind::NoCapacity),
-            why: format!("{message} ({code})"),
-        },
-        "shutting-down" | "terminated" if kind(code) == Some(ErrorKind::QuotaReached) => {
-            InstanceState::Failed {
-                kind: ErrorKind::QuotaReached,
-                why: format!("{message} ({code})"),
-            }
-        }
-        "shutting-down" | "terminated" => InstanceState::Terminating,
-        state @ ("stopping" | "stopped") => InstanceState::Failed {
-            kind: ErrorKind::Invalid,
-            why: format!("a box of that label exists and is {state}"),
-        },
-        // `pending`, and states that we do not know: it is ours, and not there yet.
-        _ => InstanceState::Pending,
+        "shutting-down" | "terminated" if has_died(code) => failed(death(code)),
+        "shutting-down" => InstanceState::Terminating,
+        "terminated" => InstanceState::Terminated,
+        "stopping" | "stopped" => InstanceState::Stopped,
+        _ => InstanceState::Unknown,
     }
+}
+
+/// Returns whether an instance ended by itself, and not because somebody asked for it.
+fn has_died(code: &str) -> bool {
+    code.starts_with("Server.")
+        || code.starts_with("Client.InvalidKMSKey")
+        || ["Client.InternalError", "Client.VolumeLimitExceeded", "Client.InvalidSnapshot.NotFound"].contains(&code)
+}
+
+/// Says what the death of an instance means for the next one.
+fn death(code: &str) -> ErrorKind {
+    match kind(code) {
+        Some(kind @ (ErrorKind::NoCapacity | ErrorKind::QuotaReached)) => kind,
+        // The disk's key or its image is wrong for this account, and stays so.
+        _ if code.starts_with("Client.Invalid") => ErrorKind::Invalid,
+        // It may pass; the token of this attempt returns the same dead instance for ever.
+        _ if code == "Client.InternalError" => ErrorKind::Unavailable,
+        // Whatever went wrong with this one, another may be made elsewhere.
+        _ => ErrorKind::NoCapacity,
+    }
+}
+
+/// Returns whether an instance exists. One that was terminated stays listed for an hour; a state that is not known here is
+/// one of something that is there.
+pub(super) fn is_there(instance: &Instance) -> bool {
+    instance.instance_state.name != "terminated"
 }
 
 pub(super) fn listed_instance(instance: &Instance, region: &str) -> machine::Listed {

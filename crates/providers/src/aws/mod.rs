@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use base64::Engine;
-use futures::future::{try_join, try_join_all, try_join4};
+use futures::future::{join_all, try_join, try_join4};
 use model::{
     cloud::{CloudApi, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
@@ -56,9 +56,6 @@ const CREDENTIALS_HELP: &str = "run `aws sso login` or `aws configure`, name the
 /// The region that is asked what concerns all.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// Canonical, and the name of its images.
-const OWNER: &str = "099720109477";
-
 /// The disk of an order that names none, in GiB.
 const DISK_GB: u32 = 50;
 
@@ -67,9 +64,6 @@ const USER_DATA_MAX: usize = 16 * 1024;
 
 /// What every name of a security group of ours begins with.
 const GROUP: &str = "mvm-ephemeral-ssh";
-
-/// States of an instance that is there. One that was terminated stays listed for an hour.
-const THERE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, and AWS terminates it then, with its disk";
@@ -205,7 +199,7 @@ impl Aws {
     }
 
     /// Returns the regions that the account has. They are asked for once.
-    async fn regions(&self) -> Result<&Vec<String>, ProviderError> {
+    async fn all_regions(&self) -> Result<&Vec<String>, ProviderError> {
         let ask = || async {
             let found = self.all::<Regions>(
                 self.access.default_region(),
@@ -311,13 +305,17 @@ impl Aws {
         };
         let params = match &order.candidate.image {
             Some(id) if id.starts_with("ami-") => Params::new("DescribeImages").set("ImageId.1", id),
+            // A stranger's newer image of the same name must not win.
             Some(name) => Params::new("DescribeImages")
+                .set("Owner.1", "self")
+                .set("Owner.2", canonical(region))
+                .set("Owner.3", "amazon")
                 .filter("name", &[name])
                 .filter("state", &["available"]),
             None => {
                 let name = format!("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-{word}-server-*");
                 let params = Params::new("DescribeImages")
-                    .set("Owner.1", OWNER)
+                    .set("Owner.1", canonical(region))
                     .filter("name", &[&name]);
                 params
                     .filter("architecture", &[architecture])
@@ -360,7 +358,8 @@ impl Aws {
             Ok(Done {}) => Ok(id),
             // An earlier try got that far.
             Err(error) if error.kind == ErrorKind::Taken => Ok(id),
-            Err(error) => Err(error),
+            // The group was made, or found, a moment ago.
+            Err(error) => Err(error.not_yet()),
         }
     }
 
@@ -441,9 +440,7 @@ impl Aws {
     async fn list_in(&self, region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
         let params = |action: &str| meant(Params::new(action), selector);
-        let instances = params("DescribeInstances")
-            .filter("instance-state-name", &THERE)
-            .set("MaxResults", 1000);
+        let instances = params("DescribeInstances").set("MaxResults", 1000);
         let (reservations, volumes, interfaces, groups) = try_join4(
             self.all::<Reservations>(region, WHAT, instances),
             self.all::<Volumes>(region, WHAT, params("DescribeVolumes").set("MaxResults", 500)),
@@ -463,7 +460,7 @@ impl Aws {
             .iter()
             .flat_map(|reservation| &reservation.instances_set.item);
         let mut listed: Vec<_> = instances
-            .filter(|instance| convert::ours(&instance.tag_set))
+            .filter(|instance| convert::ours(&instance.tag_set) && convert::is_there(instance))
             .map(|instance| convert::listed_instance(instance, region))
             .collect();
         let mut thing = |kind, id: &str, tags, state: Option<&str>| {
@@ -529,6 +526,15 @@ fn meant(params: Params, selector: &Selector) -> Params {
         Selector::OfRun(label, run) => params
             .filter("tag:mvm-label", &[label.as_str()])
             .filter("tag:mvm-run", &[run.as_str()]),
+    }
+}
+
+/// Returns the account that publishes Canonical's images in a region's partition.
+fn canonical(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "837727238323",
+        _ if region.starts_with("us-gov-") => "513442679011",
+        _ => "099720109477",
     }
 }
 
@@ -629,7 +635,9 @@ impl Aws {
         params = params.set("NetworkInterface.1.AssociatePublicIpAddress", true);
         params = params.set("NetworkInterface.1.DeleteOnTermination", true);
         let params = tagged(params, &["instance", "volume", "network-interface"], &order.tags);
-        let made: Reservation = self.call(region, WHAT, params, Effect::Creates).await?;
+        let made = self.call::<Reservation>(region, WHAT, params, Effect::Creates).await;
+        // All that it names was found or made a moment ago.
+        let made = made.map_err(ProviderError::not_yet)?;
         let instance = made.instances_set.item.first();
         let none = || self.error(ErrorKind::Unanswered, WHAT, "the answer names no instance");
         Ok(convert::observed(instance.ok_or_else(none)?, region))
@@ -702,23 +710,25 @@ impl CloudApi for Aws {
             Params::new("DescribeInstances"),
             &Selector::Label(order.tags.label.clone()),
         );
-        let params = params.filter("instance-state-name", &THERE);
         let found = self.all::<Reservations>(region, "look for a box", params).await?;
         let instance = found
             .iter()
             .flat_map(|reservation| &reservation.instances_set.item)
-            .next();
+            .find(|instance| convert::is_there(instance));
         Ok(instance.map(|instance| convert::observed(instance, region)))
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
-        let regions = self.regions().await?;
-        // AWS counts requests for each region apart.
-        let lists: Vec<_> = regions
-            .iter()
-            .map(|region| self.list_in(region, selector))
-            .collect();
-        Ok(try_join_all(lists).await?.into_iter().flatten().collect())
+    /// AWS counts requests for each region apart, and a policy may deny one.
+    async fn regions(&self) -> Result<Vec<String>, ProviderError> {
+        self.all_regions().await.cloned()
+    }
+
+    fn region_of(&self, place: &str) -> String {
+        split_place(place).0.to_owned()
+    }
+
+    async fn list(&self, region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        self.list_in(region, selector).await
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -795,7 +805,11 @@ impl Prices for Aws {
 impl Console for Aws {
     async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
         const WHAT: &str = "read the console";
-        let listed = self.list(&Selector::Label(label.clone())).await?;
+        let selector = Selector::Label(label.clone());
+        let regions = self.all_regions().await?;
+        let lists = join_all(regions.iter().map(|region| self.list_in(region, &selector))).await;
+        // A region that is denied has no box of ours.
+        let listed: Vec<_> = lists.into_iter().flatten().flatten().collect();
         let machine = listed.iter().find(|listed| listed.kind == ResourceKind::Machine);
         let machine = machine
             .ok_or_else(|| self.error(ErrorKind::NotFound, WHAT, format!("there is no box {label}")))?;

@@ -440,7 +440,7 @@ impl CloudApi for Azure {
         }
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let (machines, groups) = try_join(
             self.machines(selector, "list what is ours"),
             self.groups(selector),

@@ -37,6 +37,9 @@ impl Dialect for Words {
     }
 
     fn kind(&self, status: u16, error: &ApiError, effect: Effect) -> ErrorKind {
+        if is_policy(error) {
+            return ErrorKind::Invalid;
+        }
         kind(&error.code).unwrap_or_else(|| by_status(status, effect))
     }
 
@@ -44,6 +47,9 @@ impl Dialect for Words {
         let help = match (kind, error.code.as_str()) {
             (_, "accessNotConfigured" | "SERVICE_DISABLED") => {
                 "run `gcloud services enable compute.googleapis.com`"
+            }
+            _ if is_policy(error) => {
+                "the organisation's policy forbids it: use another project or provider, or ask who administers the policy"
             }
             (ErrorKind::QuotaReached, _) => {
                 "ask for more quota in the Google console, or add another region to `boxes`"
@@ -57,6 +63,11 @@ impl Dialect for Words {
     fn credentials_help(&self) -> &str {
         CREDENTIALS_HELP
     }
+}
+
+/// Returns whether an organisation's policy refuses. It has the code of a fingerprint that does not match, and is final.
+fn is_policy(error: &ApiError) -> bool {
+    error.code == "conditionNotMet" && error.message.to_lowercase().contains("constraint")
 }
 
 /// Says what a code means, of an answer or of an operation. None: we do not know it, and its status decides.
@@ -106,19 +117,10 @@ pub(super) fn failure(operation: &Operation) -> Option<(ErrorKind, String)> {
 pub(super) fn state(instance: &Instance) -> InstanceState {
     match instance.status.as_str() {
         "RUNNING" => InstanceState::Running,
+        "PENDING" | "PROVISIONING" | "STAGING" | "REPAIRING" => InstanceState::Pending,
         "PENDING_STOP" | "STOPPING" | "DEPROVISIONING" => InstanceState::Terminating,
-        "STOPPED" | "TERMINATED" | "SUSPENDING" | "SUSPENDED" => InstanceState::Failed {
-            kind: ErrorKind::Invalid,
-            why: format!(
-                "a box of that label exists and is {} {}",
-                instance.status,
-                instance.status_message.as_deref().unwrap_or_default()
-            )
-            .trim_end()
-            .to_owned(),
-        },
-        // PENDING, PROVISIONING, STAGING, REPAIRING, and states that we do not know: it is ours, and not there yet.
-        _ => InstanceState::Pending,
+        "STOPPED" | "TERMINATED" | "SUSPENDING" | "SUSPENDED" => InstanceState::Stopped,
+        _ => InstanceState::Unknown,
     }
 }
 

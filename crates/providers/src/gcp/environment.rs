@@ -60,6 +60,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
     let access = Access {
         project,
         network: environment.get("TWOLANE_GCP_NETWORK"),
+        subnetwork: environment.get("TWOLANE_GCP_SUBNETWORK"),
         authorize,
         endpoint: environment.first(ENTRY.endpoint),
         log: environment.log.clone(),

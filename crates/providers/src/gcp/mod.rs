@@ -11,7 +11,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::future::{try_join, try_join3};
+use futures::future::{join_all, try_join, try_join3};
 use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use self::credentials::DefaultCredentials;
 pub(crate) use self::environment::ENTRY;
 use self::wire::{
-    AdvancedMachineFeatures, Disk, Everywhere, Firewall, GuestAttributes, InitializeParams, Instance, Item,
+    AdvancedMachineFeatures, Disk, Everywhere, Firewall, GuestAttributes, InitializeParams, Instance, Item, MachineType,
     Metadata, NetworkTags, NewAccess, NewDisk, NewFirewall, NewInstance, NewInterface, Operation, Page,
     Protocol, Redescribe, Relabel, Scheduling, SerialPort, Warning, Zone,
 };
@@ -68,6 +68,7 @@ pub struct Gcp {
     profile: Profile,
     project: String,
     network: String,
+    subnetwork: Option<String>,
 }
 
 /// What is needed to use Compute Engine.
@@ -76,6 +77,8 @@ pub struct Access {
     pub project: String,
     /// The network that boxes are put in; none: `default`.
     pub network: Option<String>,
+    /// The subnet that boxes are put in, whole: `projects/HOST/regions/REGION/subnetworks/NAME`. None: the network's own.
+    pub subnetwork: Option<String>,
     /// How a request proves who asks.
     pub authorize: Arc<dyn Authorize>,
     /// Where the API answers, when that is not [`ENDPOINT`].
@@ -113,7 +116,16 @@ impl Gcp {
             profile,
             project: access.project,
             network,
+            subnetwork: access.subnetwork,
         })
+    }
+
+    /// Returns the network, which may be of another project that shares it.
+    fn network_path(&self) -> String {
+        match self.network.contains('/') {
+            true => self.network.clone(),
+            false => format!("projects/{}/global/networks/{}", self.project, self.network),
+        }
     }
 
     fn path(&self, rest: &str) -> String {
@@ -127,7 +139,7 @@ impl Gcp {
         let rule = |suffix: &str, priority: u32, source_ranges: Vec<String>| NewFirewall {
             name: format!("{label}-{suffix}"),
             description: convert::description(&order.tags),
-            network: format!("projects/{}/global/networks/{}", self.project, self.network),
+            network: self.network_path(),
             direction: "INGRESS",
             priority,
             source_ranges,
@@ -171,6 +183,11 @@ impl Gcp {
         let operation = match self.client.json::<Operation>(&request).await {
             Ok(operation) => operation,
             Err(error) if error.kind == ErrorKind::Taken => return self.same_rule(rule, tags, error).await,
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let help = "many companies delete the network `default`: name yours in TWOLANE_GCP_NETWORK, and its subnet in \
+                            TWOLANE_GCP_SUBNETWORK (projects/HOST/regions/REGION/subnetworks/NAME)";
+                return Err(error.with_help(help));
+            }
             Err(error) => return Err(error),
         };
         let wait = self.path(&format!("global/operations/{}/wait", operation.name));
@@ -237,7 +254,7 @@ impl Gcp {
             kind: "ONE_TO_ONE_NAT",
             name: "External NAT",
         };
-        let network = format!("projects/{}/global/networks/{}", self.project, self.network);
+        let network = self.network_path();
         NewInstance {
             machine_type: format!("zones/{zone}/machineTypes/{}", candidate.instance_type),
             labels,
@@ -257,6 +274,7 @@ impl Gcp {
             }],
             network_interfaces: vec![NewInterface {
                 network,
+                subnetwork: self.subnetwork.clone(),
                 access_configs: vec![access],
             }],
             metadata: metadata(order),
@@ -453,7 +471,12 @@ fn split_place(place: &str) -> (&str, Option<&str>) {
 }
 
 impl Gcp {
-    /// Returns the zones of the order's region that are open, the wanted one first.
+    async fn machine_type(&self, zone: &str, name: &str) -> Result<MachineType, ProviderError> {
+        let path = self.path(&format!("zones/{zone}/machineTypes/{name}"));
+        self.client.json(&Request::get(path, "look up the type")).await
+    }
+
+    /// Returns the zones of the order's region that sell the type and are open, the wanted one first.
     async fn zones(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
         let (region, wanted) = split_place(&order.candidate.region);
         let zones: Vec<Zone> = self.pages("zones", "list the zones").await?;
@@ -465,6 +488,20 @@ impl Gcp {
             .collect();
         names.retain(|name| split_place(name).0 == region);
         names.sort_by_key(|name| (Some(name.as_str()) != wanted, name.clone()));
+        let looks = names.iter().map(|zone| self.machine_type(zone, &order.candidate.instance_type));
+        let looks = join_all(looks).await;
+        let is_unsold = |look: &Result<MachineType, ProviderError>| {
+            look.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound)
+        };
+        if !names.is_empty() && looks.iter().all(is_unsold) {
+            let cause = format!("no zone of {region} sells {}", order.candidate.instance_type);
+            let help = "add another region or type to `boxes`";
+            return Err(self
+                .error(ErrorKind::NoCapacity, "choose a zone", cause)
+                .with_help(help));
+        }
+        let mut looks = looks.iter();
+        names.retain(|_| !looks.next().is_some_and(is_unsold));
         if names.is_empty() {
             let help = "`gcloud compute zones list` shows those that are there".to_owned();
             let cause = format!("there is no open zone in {}", order.candidate.region);
@@ -518,8 +555,8 @@ impl CloudApi for Gcp {
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
         let [allow, deny] = self.rules(order);
-        let rules = try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags));
-        let (zones, _) = try_join(self.zones(order), rules).await?;
+        let zones = self.zones(order).await?;
+        try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags)).await?;
         let launch = |zone: String| Launch::new(zone.clone(), zone, |zone| self.create(order, zone));
         Ok(zones.into_iter().map(launch).collect())
     }
@@ -564,7 +601,7 @@ impl CloudApi for Gcp {
         }
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
         let ours = format!("labels.{OURS}=true");
         let filter = match selector {
@@ -661,7 +698,7 @@ impl Prices for Gcp {
 #[async_trait]
 impl Console for Gcp {
     async fn console(&self, label: &Label) -> Result<Vec<u8>, ProviderError> {
-        let listed = self.list(&Selector::Label(label.clone())).await?;
+        let listed = self.list("", &Selector::Label(label.clone())).await?;
         let machine = listed.iter().find(|listed| listed.kind == ResourceKind::Machine);
         let gone = || {
             self.error(

@@ -1,15 +1,17 @@
 //! Says before a run whether Compute Engine could give a box.
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use model::{
     cloud::CloudApi,
-    error::ProviderError,
+    error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     world::{Finding, Preflight},
 };
 
 use super::{
     Gcp, series, split_place,
+    convert::last,
     wire::{MachineType, Quota, Region},
 };
 use crate::http::Request;
@@ -25,12 +27,19 @@ impl Preflight for Gcp {
             .await;
         let mut findings = vec![credentials(self, &quotas)];
         if let Ok(found) = quotas {
-            let zone = zone.map_or_else(|| format!("{region}-a"), str::to_owned);
-            let path = self.path(&format!("zones/{zone}/machineTypes/{instance_type}"));
-            let found_type = self
-                .client
-                .json::<MachineType>(&Request::get(path, "look up the type"))
-                .await;
+            // Not every region has a zone `-a`, nor every zone every type.
+            let of_region = found.zones.iter().map(|url| last(url).to_owned());
+            let zones: Vec<_> = zone.map_or_else(|| of_region.collect(), |zone| vec![zone.to_owned()]);
+            let looks = join_all(zones.iter().map(|zone| self.machine_type(zone, instance_type))).await;
+            let mut looks = zones.into_iter().zip(looks);
+            let first = looks.next().unwrap_or_else(|| {
+                let cause = format!("the region {region} has no zone");
+                (region.to_owned(), Err(self.error(ErrorKind::Invalid, "look up the type", cause)))
+            });
+            let (zone, found_type) = match first.1 {
+                Ok(_) => first,
+                Err(_) => looks.find(|(_, look)| look.is_ok()).unwrap_or(first),
+            };
             let cores = found_type.as_ref().ok().and_then(|found| found.guest_cpus);
             findings.push(type_there(&found_type, instance_type, &zone));
             findings.extend(cores.and_then(|cores| quota(&found.quotas, instance_type, cores)));

@@ -22,7 +22,7 @@ pub(super) fn is_metal(instance_type: &str) -> bool {
 
 /// Returns the disk type that a machine type takes.
 pub(super) fn disk_type(instance_type: &str) -> &'static str {
-    if HYPERDISK.contains(&series(instance_type)) {
+    if is_metal(instance_type) || HYPERDISK.contains(&series(instance_type)) {
         "hyperdisk-balanced"
     } else {
         "pd-balanced"
@@ -98,5 +98,7 @@ mod tests {
     fn newer_series_take_other_disks() {
         assert_eq!(disk_type("n2-standard-4"), "pd-balanced");
         assert_eq!(disk_type("c4-standard-4"), "hyperdisk-balanced");
+        assert_eq!(disk_type("c3-standard-4"), "pd-balanced");
+        assert_eq!(disk_type("c3-standard-192-metal"), "hyperdisk-balanced");
     }
 }

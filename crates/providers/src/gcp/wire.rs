@@ -64,6 +64,8 @@ pub(super) struct InitializeParams {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewInterface {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subnetwork: Option<String>,
     pub(super) network: String,
     pub(super) access_configs: Vec<NewAccess>,
 }
@@ -248,6 +250,9 @@ pub(super) struct Zone {
 pub(super) struct Region {
     #[serde(default)]
     pub(super) quotas: Vec<Quota>,
+    /// Their addresses.
+    #[serde(default)]
+    pub(super) zones: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -86,6 +86,7 @@ impl Hetzner {
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(3),
             user_data_max: USER_DATA_MAX,
+            lists_parts_through_box: true,
             ..Profile::new("hetzner", &LADDER, DEAD_MANS_SWITCH)
         };
         let client = Client::new(Settings {
@@ -330,7 +331,7 @@ impl CloudApi for Hetzner {
         Ok(same.map(|server| convert::observed(server, None)))
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let selector = match selector {
             Selector::Label(label) => format!("{OURS}=true,mvm-label={label}"),
             Selector::OfRun(label, run) => format!("{OURS}=true,mvm-label={label},mvm-run={run}"),

@@ -397,7 +397,7 @@ impl CloudApi for Latitude {
             .map(seen))
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const LIST: &str = "list what is ours";
         let (servers, user_data, keys) = try_join3(
             self.all::<Server>("/servers", LIST),

@@ -423,7 +423,7 @@ impl CloudApi for Ovh {
         Ok(found.min_by_key(|seen| seen.listed.tags.as_ref().map(|tags| &tags.run) != Some(&order.tags.run)))
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let request = Request::get(self.path("instance"), "list what is ours");
         let (instances, keys) = try_join(self.json::<Vec<Instance>>(&request), self.keys()).await?;
         let meant = |name: &str| tag_line::read(name).filter(|pairs| tags::is_meant(pairs, selector));

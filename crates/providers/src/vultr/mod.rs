@@ -403,7 +403,7 @@ impl CloudApi for Vultr {
         Ok(found.iter().find(is_own).or(found.first()).cloned())
     }
 
-    async fn list(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         const WHAT: &str = "list what is ours";
         let (servers, keys, groups) = try_join3(
             self.servers(selector, WHAT),

@@ -8,12 +8,13 @@ use model::{
     machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
+    selector::{Scope, Selector},
     time::Deadline,
     world::{Clock, Provider},
 };
 use providers::{
     aws::{Access, Aws, Identity},
-    contract::{self, Hooks},
+    contract::{self, Hooks, Reports},
 };
 
 use crate::{
@@ -425,4 +426,132 @@ async fn doctor_reports_what_is_in_the_way() {
             .await),
         ["type"]
     );
+}
+
+#[tokio::test]
+async fn denied_region_keeps_no_box_alive() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.denied_regions.insert("ap-south-1");
+    let scope = Scope {
+        first: ["us-east-1a".to_owned()].into(),
+        ..Selector::Label(label("box-1")).into()
+    };
+    let destroyed = bench.cloud.destroy(&scope, &Reports::default()).await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+    assert!(
+        destroyed
+            .gone
+            .iter()
+            .any(|gone| gone.kind == ResourceKind::Machine)
+    );
+    let gaps: Vec<_> = destroyed.gaps.iter().map(ToString::to_string).collect();
+    assert!(
+        gaps.len() == 1 && gaps[0].starts_with("could not look in ap-south-1") && gaps[0].contains("denied"),
+        "{gaps:?}"
+    );
+}
+
+#[tokio::test]
+async fn region_of_the_box_that_is_denied_is_no_success() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.denied_regions.insert("us-east-1");
+    let scope = Scope {
+        first: ["us-east-1".to_owned()].into(),
+        ..Selector::Label(label("box-1")).into()
+    };
+    let error = bench
+        .cloud
+        .destroy(&scope, &Reports::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unauthorized);
+    assert!(error.help.unwrap().contains("policy"));
+}
+
+#[tokio::test]
+async fn known_region_takes_few_calls_to_clear() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.leave = Duration::from_secs(1);
+    bench.up("box-1").await.unwrap();
+    let before = bench.fake.calls().len();
+    let scope = Scope {
+        first: ["us-east-1a".to_owned()].into(),
+        is_everywhere: false,
+        ..Selector::Label(label("box-1")).into()
+    };
+    bench.cloud.destroy(&scope, &Reports::default()).await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+    let calls = bench.fake.calls().split_off(before);
+    assert!(calls.len() <= 24, "{} calls: {calls:?}", calls.len());
+}
+
+#[tokio::test]
+async fn group_that_was_just_made_is_waited_for() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.group_lag = Duration::from_secs(30);
+    bench.up("box-1").await.unwrap();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+    bench.fake.api().behaviour.group_lag = Duration::from_secs(600);
+    let began = bench.clock.now();
+    assert_eq!(bench.refused().await.kind, ErrorKind::NotYet);
+    let waited = model::time::between(began, bench.clock.now());
+    assert!(waited < Duration::from_secs(120), "{waited:?}");
+}
+
+#[tokio::test]
+async fn denied_deletion_of_what_went_along_is_no_failure() {
+    for action in ["DeleteVolume", "DeleteNetworkInterface"] {
+        let bench = Bench::new().await;
+        bench.up("box-1").await.unwrap();
+        bench.fake.api().behaviour.denied_actions.insert(action);
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn dead_instance_says_why_it_died() {
+    for (code, kind) in [
+        ("Client.InvalidKMSKey.DisabledState", ErrorKind::Invalid),
+        ("Client.InternalError", ErrorKind::Unavailable),
+        ("Client.VolumeLimitExceeded", ErrorKind::QuotaReached),
+        ("Server.InsufficientInstanceCapacity", ErrorKind::NoCapacity),
+    ] {
+        let bench = Bench::new().await;
+        bench.fake.api().behaviour.dies_of = Some(code);
+        let refusal = bench.refused().await;
+        assert_eq!(refusal.kind, kind, "{refusal}");
+        assert!(refusal.cause.contains(code), "{refusal}");
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn strangers_image_of_the_same_name_loses() {
+    let bench = Bench::new().await;
+    let mut order = bench.order("box-1");
+    order.candidate.image = Some("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-1".to_owned());
+    bench.make(&order).await.unwrap();
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    assert_eq!(made.get("ImageId").map(String::as_str), Some("ami-new"));
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn unknown_state_never_counts_as_gone() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.boot = Duration::ZERO;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.running = "defragmenting";
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    assert!(
+        listed.iter().any(|listed| listed.kind == ResourceKind::Machine),
+        "{listed:?}"
+    );
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
 }

@@ -39,6 +39,7 @@ impl Bench {
             Gcp::new(Access {
                 project: PROJECT.to_owned(),
                 network: None,
+                subnetwork: None,
                 authorize: Arc::new(Bearer::new(token)),
                 endpoint: Some(format!("{url}/compute/v1")),
                 log: None,
@@ -351,4 +352,103 @@ async fn doctor_reports_what_is_in_the_way() {
         .preflight("e2-standard-4", "us-central1-a", KvmNeed::Required)
         .await;
     assert_eq!(bad(e2), ["type", "kvm"]);
+}
+
+#[tokio::test]
+async fn ranges_of_ipv6_alone_open_no_door() {
+    let bench = Bench::new().await;
+    let order = Order {
+        allow: vec!["2001:db8::/48".to_owned()],
+        ..bench.order("box-1")
+    };
+    let refusal = bench.make(&order).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(refusal.cause.contains("no IPv4 address"), "{refusal}");
+    assert!(refusal.help.unwrap().contains("--allow-cidr"));
+    assert_eq!(bench.fake.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn organisations_policy_is_final_and_has_help() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.policy =
+        Some("Constraint constraints/compute.vmExternalIpAccess violated for project 1234.");
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::Invalid, "{refusal}");
+    assert!(refusal.help.unwrap().contains("policy"));
+    assert_eq!(bench.fake.count(INSERT), 1);
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn bare_metal_gets_a_hyperdisk() {
+    let bench = Bench::new().await;
+    let order = bench.order_of("c3-standard-192-metal", "us-central1-a");
+    bench.make(&order).await.unwrap();
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn zones_that_do_not_sell_the_type_are_skipped() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.unsold = ["us-central1-a", "us-central1-b"].into();
+    assert_eq!(bench.up("box-1").await.unwrap().region, "us-central1-f");
+    assert_eq!(bench.fake.count(INSERT), 0);
+    bench.down("box-1").await.unwrap();
+    bench.fake.api().behaviour.unsold.insert("us-central1-f");
+    assert_eq!(bench.refused().await.kind, ErrorKind::NoCapacity);
+    assert_eq!(bench.names(), Vec::<String>::new(), "nothing is made for it");
+}
+
+#[tokio::test]
+async fn region_without_a_zone_a_serves() {
+    let bench = Bench::new().await;
+    let machine = bench
+        .make(&bench.order_of("n2-standard-4", "us-east1"))
+        .await
+        .unwrap();
+    assert_eq!(machine.region, "us-east1-b");
+    let preflight = bench.cloud.preflight().unwrap();
+    let findings = preflight
+        .preflight("n1-standard-4", "us-east1", KvmNeed::Required)
+        .await;
+    assert!(findings.iter().all(|finding| finding.is_good), "{findings:?}");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn deleted_default_network_is_refused_with_help() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.networks.clear();
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::NotFound);
+    assert!(refusal.help.unwrap().contains("TWOLANE_GCP_SUBNETWORK"));
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn shared_network_is_named_whole() {
+    let network = "projects/host/global/networks/shared";
+    let subnetwork = "projects/host/regions/us-central1/subnetworks/ci";
+    let client = |url: &str| {
+        Gcp::new(Access {
+            project: PROJECT.to_owned(),
+            network: Some(network.to_owned()),
+            subnetwork: Some(subnetwork.to_owned()),
+            authorize: Arc::new(Bearer::new(TOKEN)),
+            endpoint: Some(format!("{url}/compute/v1")),
+            log: None,
+            time_max: None,
+        })
+    };
+    let place = ("gcp", "n2-standard-4", "us-central1-a");
+    let bench: Bench = bench::Bench::serve(place, FakeGcp::new, client).await.with_kvm();
+    bench.fake.api().behaviour.networks.insert(network.to_owned());
+    bench.up("box-1").await.unwrap();
+    let interface = bench.fake.api().instance("box-1").unwrap()["networkInterfaces"][0].clone();
+    assert_eq!(
+        (&interface["network"], &interface["subnetwork"]),
+        (&json!(network), &json!(subnetwork))
+    );
+    bench.down("box-1").await.unwrap();
 }

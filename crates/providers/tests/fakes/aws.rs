@@ -45,6 +45,14 @@ pub(crate) struct Behaviour {
     pub(crate) failing: BTreeMap<&'static str, &'static str>,
     /// Instances are terminated instead of started, for this reason.
     pub(crate) dies_of: Option<&'static str>,
+    /// How long a new security group is not found by calls that name it.
+    pub(crate) group_lag: Duration,
+    /// Regions that the organisation's policy denies.
+    pub(crate) denied_regions: BTreeSet<&'static str>,
+    /// Actions that the credentials may not use.
+    pub(crate) denied_actions: BTreeSet<&'static str>,
+    /// The word for an instance that is there, in place of `running`.
+    pub(crate) running: &'static str,
     /// The disk outlives its instance.
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
@@ -94,6 +102,10 @@ impl Aws {
                 leave: Duration::from_secs(20),
                 failing: BTreeMap::new(),
                 dies_of: None,
+                group_lag: Duration::from_secs(2),
+                denied_regions: BTreeSet::new(),
+                denied_actions: BTreeSet::new(),
+                running: "running",
                 disk_stays: false,
                 page_max: 1000,
                 regions: ["us-east-1", "eu-central-1", "ap-south-1"]
@@ -204,7 +216,7 @@ impl Aws {
             Some(gone) if gone <= now => "terminated",
             Some(_) => "shutting-down",
             None if between(thing.made, now) < self.behaviour.boot => "pending",
-            None => "running",
+            None => self.behaviour.running,
         }
     }
 
@@ -220,6 +232,9 @@ impl Aws {
             }
             let body = json!({"reservationId": "r-1", "instancesSet": [self.instance(id)]});
             return answer("RunInstances", &body);
+        }
+        if !self.shows_group(params.get("NetworkInterface.1.SecurityGroupId.1")) {
+            return failure(400, "InvalidGroup.NotFound", "the security group does not exist");
         }
         let zone = zone_of(params.get("NetworkInterface.1.SubnetId"));
         if let Some(code) = self.behaviour.failing.get(zone.as_str()) {
@@ -387,10 +402,21 @@ impl Aws {
         answer("CreateSecurityGroup", &json!({"groupId": id, "return": "true"}))
     }
 
-    fn let_somebody_in(&mut self, params: &BTreeMap<String, String>) -> Reply {
-        let Some(group) = params.get("GroupId").and_then(|id| self.things.get_mut(id)) else {
-            return failure(400, "InvalidGroup.NotFound", "the security group does not exist");
+    /// Returns whether a call may name a group. Those that are not ours are there.
+    fn shows_group(&self, id: Option<&String>) -> bool {
+        let Some(id) = id.filter(|id| id.as_str() != "sg-mine") else {
+            return id.is_some();
         };
+        let group = self.things.get(id);
+        group.is_some_and(|group| between(group.made, self.clock.now()) >= self.behaviour.group_lag)
+    }
+
+    fn let_somebody_in(&mut self, params: &BTreeMap<String, String>) -> Reply {
+        if !self.shows_group(params.get("GroupId")) {
+            return failure(400, "InvalidGroup.NotFound", "the security group does not exist");
+        }
+        let group = params.get("GroupId").and_then(|id| self.things.get_mut(id));
+        let group = group.expect("it is shown");
         let ranges: BTreeMap<_, _> = params.iter().filter(|(key, _)| key.contains("Cidr")).collect();
         if ranges.iter().any(|(key, _)| group.made_with.contains_key(*key)) {
             return failure(400, "InvalidPermission.Duplicate", "the rule already exists");
@@ -417,6 +443,10 @@ impl Aws {
             .things
             .get(&thing.of)
             .filter(|holder| holder.gone.is_none_or(|gone| gone > now));
+        if holder.is_some() && thing.kind == "eni" {
+            let message = format!("Network interface '{id}' is currently in use.");
+            return failure(400, "InvalidParameterValue", &message);
+        }
         if holder.is_some() {
             return failure(400, "VolumeInUse", "it is attached");
         }
@@ -447,6 +477,18 @@ impl Aws {
 
     fn route(&mut self, region: &str, params: &BTreeMap<String, String>) -> Reply {
         let action = params.get("Action").cloned().unwrap_or_default();
+        if self.behaviour.denied_regions.contains(region) {
+            let message = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/ci is not authorized \
+                           with an explicit deny in a service control policy";
+            return failure(403, "UnauthorizedOperation", message);
+        }
+        if self.behaviour.denied_actions.contains(action.as_str()) {
+            return failure(
+                403,
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation.",
+            );
+        }
         match action.as_str() {
             "RunInstances" => self.run(region, params),
             "DescribeInstances" => self.instances(region, params),
@@ -520,30 +562,41 @@ fn zone_of(subnet: Option<&String>) -> String {
 }
 
 fn images(params: &BTreeMap<String, String>) -> Vec<Value> {
-    let image = |id: &str, day: &str, arch: &str| {
+    const CANONICAL: &str = "099720109477";
+    let image_of = |owner: &str, id: &str, day: &str, arch: &str| {
         let made = format!("{day}T00:00:00.000Z");
-        json!({"imageId": id, "creationDate": made, "rootDeviceName": "/dev/sda1", "architecture": arch})
+        json!({"imageId": id, "creationDate": made, "rootDeviceName": "/dev/sda1", "architecture": arch, "imageOwnerId": owner})
     };
+    let image = |id: &str, day: &str, arch: &str| image_of(CANONICAL, id, day, arch);
+    let owners: Vec<_> = params
+        .iter()
+        .filter(|(key, _)| key.starts_with("Owner."))
+        .map(|(_, owner)| owner.as_str())
+        .collect();
     let all = [
         image("ami-old", "2026-01-02", "x86_64"),
         image("ami-new", "2026-11-02", "x86_64"),
         image("ami-arm", "2026-11-02", "arm64"),
+        // A stranger may publish a newer one of any name.
+        image_of("666666666666", "ami-evil", "2026-11-20", "x86_64"),
     ];
     let is_meant = |image: &Value| {
-        fits(params, |name| match name {
-            "architecture" => image["architecture"].as_str().map(str::to_owned),
-            "state" => Some("available".to_owned()),
-            _ => {
-                let word = if image["architecture"] == "arm64" {
-                    "arm64"
-                } else {
-                    "amd64"
-                };
-                Some(format!(
-                    "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-{word}-server-1"
-                ))
-            }
-        })
+        let owner = image["imageOwnerId"].as_str().unwrap_or_default();
+        (owners.is_empty() || owners.contains(&owner))
+            && fits(params, |name| match name {
+                "architecture" => image["architecture"].as_str().map(str::to_owned),
+                "state" => Some("available".to_owned()),
+                _ => {
+                    let word = if image["architecture"] == "arm64" {
+                        "arm64"
+                    } else {
+                        "amd64"
+                    };
+                    Some(format!(
+                        "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-{word}-server-1"
+                    ))
+                }
+            })
     };
     all.into_iter().filter(is_meant).collect()
 }

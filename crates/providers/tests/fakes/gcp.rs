@@ -28,11 +28,13 @@ pub(crate) const PROJECT: &str = "acme-ci";
 
 const PREFIX: &str = "/compute/v1";
 
-const ZONES: [&str; 4] = [
+const ZONES: [&str; 6] = [
     "us-central1-a",
     "us-central1-b",
     "us-central1-f",
     "europe-west4-a",
+    "us-east1-b",
+    "us-east1-c",
 ];
 
 /// What may be set by a test.
@@ -53,6 +55,12 @@ pub(crate) struct Behaviour {
     pub(crate) unreachable: BTreeSet<&'static str>,
     /// An organisation's policy forbids guest attributes.
     pub(crate) has_guest_attributes: bool,
+    /// What an organisation's policy says of every instance.
+    pub(crate) policy: Option<&'static str>,
+    /// Zones that do not sell the types that are known.
+    pub(crate) unsold: BTreeSet<&'static str>,
+    /// The networks that there are.
+    pub(crate) networks: BTreeSet<String>,
     /// The boot disk outlives its instance.
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
@@ -104,6 +112,9 @@ impl Gcp {
                 firewall_fails: None,
                 unreachable: BTreeSet::new(),
                 has_guest_attributes: true,
+                policy: None,
+                unsold: BTreeSet::new(),
+                networks: BTreeSet::from([format!("projects/{PROJECT}/global/networks/default")]),
                 disk_stays: false,
                 page_max: 500,
             },
@@ -196,7 +207,7 @@ impl Gcp {
         match (call.method.as_str(), rest) {
             ("GET", ["zones"]) => self.zones(call),
             ("GET", ["regions", region]) => region_reply(region),
-            ("GET", ["zones", zone, "machineTypes", name]) => machine_type(zone, name),
+            ("GET", ["zones", zone, "machineTypes", name]) => self.machine_type(zone, name),
             ("GET", ["aggregated", list @ ("instances" | "disks")]) => self.everywhere(list, call),
             ("POST", ["zones", zone, "instances"]) => self.insert(zone, call),
             ("POST", ["global", "firewalls"]) => self.insert_firewall(call),
@@ -218,6 +229,13 @@ impl Gcp {
             }
             ("DELETE", ["zones", zone, "disks", name]) => self.delete_disk(zone, name),
             _ => failure(404, "notFound", "not found"),
+        }
+    }
+
+    fn machine_type(&self, zone: &str, name: &str) -> Reply {
+        match self.behaviour.unsold.contains(zone) {
+            true => failure(404, "notFound", "The resource 'machineTypes/…' was not found"),
+            false => machine_type(zone, name),
         }
     }
 
@@ -271,6 +289,20 @@ impl Gcp {
             return known;
         }
         let body = call.json();
+        if let Some(policy) = self.behaviour.policy {
+            return failure(412, "conditionNotMet", policy);
+        }
+        let is_metal = body["machineType"]
+            .as_str()
+            .is_some_and(|name| name.ends_with("-metal"));
+        let disk_type = body["disks"][0]["initializeParams"]["diskType"].as_str();
+        if is_metal && disk_type.is_some_and(|kind| kind.contains("/pd-")) {
+            return failure(
+                400,
+                "invalid",
+                "[pd-balanced] features are not compatible for creating instance.",
+            );
+        }
         let key = (zone.to_owned(), text(&body["name"], &Value::Null));
         if self.instances.contains_key(&key) {
             return failure(409, "alreadyExists", "The resource already exists");
@@ -317,7 +349,19 @@ impl Gcp {
         if let Some(known) = self.repeated(call) {
             return known;
         }
-        let body = call.json();
+        let mut body = call.json();
+        let network = text(&body["network"], &Value::Null);
+        if !self.behaviour.networks.contains(&network) {
+            return failure(
+                404,
+                "notFound",
+                &format!("The resource '{network}' was not found"),
+            );
+        }
+        // An empty list lets everybody in.
+        if body["sourceRanges"].as_array().is_some_and(Vec::is_empty) {
+            body["sourceRanges"] = json!(["0.0.0.0/0"]);
+        }
         let name = text(&body["name"], &Value::Null);
         if self.firewalls.contains_key(&name) {
             return failure(409, "alreadyExists", "The resource already exists");
@@ -544,17 +588,19 @@ fn page(call: &Call, rows: Vec<Value>, page_max: usize) -> Reply {
 }
 
 fn region_reply(region: &str) -> Reply {
+    let is_of = |zone: &&&str| zone.starts_with(region);
+    let zones: Vec<_> = ZONES.iter().filter(is_of).map(|zone| zone_url(zone)).collect();
     let quota =
         |metric: &str, limit: f64, usage: f64| json!({"metric": metric, "limit": limit, "usage": usage});
     Reply::json(
         200,
-        &json!({"name": region, "quotas": [quota("CPUS", 72.0, 0.0), quota("N2_CPUS", 8.0, 6.0)]}),
+        &json!({"name": region, "zones": zones, "quotas": [quota("CPUS", 72.0, 0.0), quota("N2_CPUS", 8.0, 6.0)]}),
     )
 }
 
 fn machine_type(zone: &str, name: &str) -> Reply {
     match name {
-        "n2-standard-4" | "n1-standard-4" => {
+        "n2-standard-4" | "n1-standard-4" | "c3-standard-192-metal" => {
             Reply::json(200, &json!({"name": name, "guestCpus": 4, "zone": zone}))
         }
         _ => failure(
