@@ -134,7 +134,10 @@ pub(super) fn listed_instance(instance: &Instance) -> Listed {
         id: instance.name.clone(),
         region: last(&instance.zone).to_owned(),
         tags: Tags::parse(&instance.labels),
-        state: instance.status.clone(),
+        state: match &instance.status_message {
+            Some(message) => format!("{} ({message})", instance.status),
+            None => instance.status.clone(),
+        },
         address: access.and_then(|access| access.nat_ip.as_ref()?.parse().ok()),
         instance_type: Some(last(&instance.machine_type).to_owned()),
     }

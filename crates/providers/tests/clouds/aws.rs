@@ -544,7 +544,6 @@ async fn strangers_image_of_the_same_name_loses() {
 #[tokio::test]
 async fn unknown_state_never_counts_as_gone() {
     let bench = Bench::new().await;
-    bench.fake.api().behaviour.boot = Duration::ZERO;
     bench.up("box-1").await.unwrap();
     bench.fake.api().behaviour.running = "defragmenting";
     let listed = bench.cloud.listing().unwrap().list().await.unwrap();
