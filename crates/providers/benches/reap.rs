@@ -336,6 +336,7 @@ async fn gcp(clock: &TestClock) -> Box<dyn Stand> {
     let access = gcp::Access {
         project: fake_gcp::PROJECT.to_owned(),
         network: None,
+        subnetwork: None,
         authorize: Arc::new(Bearer::new(fake_gcp::TOKEN)),
         endpoint: Some(format!("{}/compute/v1", fake.url)),
         log: None,
