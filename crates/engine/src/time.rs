@@ -3,7 +3,14 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use futures::future::{Either, select};
-use model::world::{Clock, World};
+use model::{
+    name::Label,
+    time::{Deadline, between},
+    world::{Clock, World},
+};
+
+/// Longest pause between two looks at the clock that people set: it shows what the monotonic one slept through.
+const LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// A moment to come, by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +38,55 @@ pub(crate) async fn within<T>(world: &World, limit: Duration, future: impl Futur
     match select(pin!(future), world.clock.sleep(limit)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(((), _)) => None,
+    }
+}
+
+/// Why work was stopped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// The user asked for it.
+    ByUser,
+    /// The deadline of the box came.
+    ByDeadline(Deadline),
+}
+
+/// Returns what `work` gives, or why it was stopped: the user asked for it, or the deadline of the box came. `work` is
+/// dropped then.
+pub(crate) async fn while_box_lives<T>(
+    world: &World,
+    (label, ttl): (&Label, Duration),
+    work: impl Future<Output = T>,
+) -> Result<T, Stopped> {
+    let deadline = pin!(deadline_of(world, label, ttl));
+    match select(pin!(unless_stopped(world, work)), deadline).await {
+        Either::Left((Some(value), _)) => Ok(value),
+        Either::Left((None, _)) => Err(Stopped::ByUser),
+        Either::Right((deadline, _)) => Err(Stopped::ByDeadline(deadline)),
+    }
+}
+
+/// Waits for the deadline of a box: the one in the journal, which `extend` moves, or that of a box which is made now.
+/// It has come when either clock says so: the one may be set, and the other may sleep.
+async fn deadline_of(world: &World, label: &Label, ttl: Duration) -> Deadline {
+    let clock = &*world.clock;
+    let mut deadline = Deadline::after(clock.now(), ttl);
+    let mut end = Limit::after(clock, ttl);
+    let mut is_first = true;
+    loop {
+        if is_first || end.is_over(clock) || deadline.is_over(clock.now()) {
+            let holdings = world.journal.holdings().await.unwrap_or_default();
+            let present = holdings.boxes.get(label).map(|held| held.tags.deadline);
+            match present.filter(|present| is_first || *present > deadline) {
+                Some(present) => {
+                    deadline = present;
+                    end = Limit::after(clock, between(clock.now(), present.moment()));
+                }
+                None if is_first => {}
+                None => return deadline,
+            }
+            is_first = false;
+        }
+        clock.sleep(end.left(clock).min(LOOK_MAX)).await;
     }
 }
 

@@ -90,6 +90,11 @@ impl Faults {
         }
     }
 
+    /// Returns whether the operator's clock is right all the time.
+    pub fn is_clock_right(&self) -> bool {
+        self.clock_jumps == 0 && self.clock_steps == 0 && self.sleeps == 0
+    }
+
     /// Returns whether nothing can be written on the operators' disks, so long after the simulation began.
     pub fn is_disk_full(&self, now: Elapsed) -> bool {
         let (begin, length) = self.disk_full;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use model::{
     error::JournalError,
     journal::{Entry, Fact, Holdings},
-    name::RunId,
+    name::{Label, RunId},
+    time::Deadline,
     world::{Clock, Journal},
 };
 
@@ -49,6 +50,12 @@ impl Disk {
     /// Returns what may be owned, as the disk has it.
     pub fn holdings(&self) -> Holdings {
         self.inner().holdings.clone()
+    }
+
+    /// Returns the deadline of a box, as the disk has it.
+    pub fn deadline(&self, label: &Label) -> Option<Deadline> {
+        let inner = self.inner();
+        inner.holdings.boxes.get(label).map(|held| held.tags.deadline)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use model::{
@@ -76,6 +77,15 @@ pub enum Observation {
     Disturbed {
         /// What.
         what: String,
+    },
+    /// A process called a box whose deadline was over, by the provider's clock and by the journal.
+    CalledLate {
+        /// Which process.
+        process: u32,
+        /// Whose deadline.
+        label: Label,
+        /// For how long.
+        late: Duration,
     },
     /// A run returned its verdict.
     Ended {
@@ -218,6 +228,9 @@ impl Observation {
             Self::WorksOn { process } => format!("process {process} works on a box that stays"),
             Self::WorkedOn { run, verdict, .. } => format!("run {run} on a box ended: {verdict:?}"),
             Self::BroughtUp { run, labels } => format!("run {run} says that {labels:?} stay"),
+            Self::CalledLate { process, label, late } => {
+                format!("process {process} called {label} {} s late", late.as_secs())
+            }
             Self::Disturbed { what } => format!("DISTURBED: {what}"),
             Self::Ended {
                 run,

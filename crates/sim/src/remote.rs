@@ -10,6 +10,7 @@ use model::{
     name::Label,
     render::{GATE_ANSWER_PATH, TWOLANE_BOX_PATH},
     source::{Source, Synced},
+    time::between,
     world::{Command, Fetched, Keys, Output, Progress, Remote, Session, Target},
 };
 
@@ -18,6 +19,7 @@ use crate::{
     clock::SimClock,
     cloud::{Clouds, SimCloud, TIME_OUT},
     faults::{Bug, Faults},
+    journal::Disk,
     keys::KeyStore,
     record::Observation,
 };
@@ -25,6 +27,10 @@ use crate::{
 /// The way to all boxes of a simulation.
 #[derive(Clone)]
 pub struct SimRemote {
+    /// Who calls.
+    process: u32,
+    /// The disk of the caller's machine.
+    disk: Disk,
     clouds: Clouds,
     keys: KeyStore,
     clock: SimClock,
@@ -32,13 +38,36 @@ pub struct SimRemote {
 }
 
 impl SimRemote {
-    /// Makes the way to the boxes of these providers.
-    pub fn new(clouds: Clouds, keys: KeyStore, clock: SimClock, bug: Option<Bug>) -> Self {
+    /// Makes the way of a process to the boxes of these providers.
+    pub fn new(
+        (process, disk): (u32, Disk),
+        clouds: Clouds,
+        keys: KeyStore,
+        bug: Option<Bug>,
+        clock: SimClock,
+    ) -> Self {
         Self {
+            process,
+            disk,
             clouds,
             keys,
             clock,
             bug,
+        }
+    }
+
+    /// Records that the process calls a box whose deadline is over, if so.
+    fn called(&self, label: &Label) {
+        let Some(deadline) = self.disk.deadline(label) else {
+            return;
+        };
+        let now = self.clock.true_now();
+        if let Some(cloud) = self.clouds.values().next().filter(|_| deadline.is_over(now)) {
+            cloud.record.record(Observation::CalledLate {
+                process: self.process,
+                label: label.clone(),
+                late: between(deadline.moment(), now),
+            });
         }
     }
 
@@ -74,6 +103,7 @@ impl Remote for SimRemote {
 
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError> {
         self.clock.call().await;
+        self.called(&target.label);
         self.clock
             .pass(
                 self.clock
@@ -94,6 +124,8 @@ impl Remote for SimRemote {
         }
         self.clock.call().await;
         Ok(Arc::new(SimSession {
+            way: self.clone(),
+            label: target.label.clone(),
             cloud: cloud.clone(),
             address: target.address,
             clock: self.clock.clone(),
@@ -116,6 +148,8 @@ impl Remote for SimRemote {
 }
 
 struct SimSession {
+    way: SimRemote,
+    label: Label,
     cloud: SimCloud,
     address: IpAddr,
     clock: SimClock,
@@ -126,6 +160,7 @@ impl SimSession {
     /// Carries something to the box and back.
     async fn carry<T>(&self, work: impl FnOnce(&mut SimBox, &Faults) -> T) -> Result<T, RemoteError> {
         self.clock.call().await;
+        self.way.called(&self.label);
         self.clock
             .pass(
                 self.clock

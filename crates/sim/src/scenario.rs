@@ -14,7 +14,7 @@ use self::{
     plans::plan,
 };
 use crate::{
-    checkers,
+    checkers::{self, Case},
     clock::{Elapsed, Ending},
     cloud::Thing,
     faults::{Bug, Faults},
@@ -86,6 +86,7 @@ impl Scenario {
             let faults = self.faults.clone();
             sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
         }
+        let is_clock_right = sim.faults().is_clock_right();
         let mut plan = plan(&sim, "first", self.is_calm);
         if self.is_calm && !matches!(self.action, None | Some(Action::Run)) {
             plan.keep = Keep::Passed;
@@ -99,7 +100,12 @@ impl Scenario {
         let is_burnt = !self.is_calm && sim.clock.happens(200);
         quieten(&sim, self.is_calm, is_burnt, &mut wrong);
         let seen = sim.record.take();
-        wrong.extend(checkers::all(&sim, &seen, self.is_calm));
+        wrong.extend(checkers::all(&Case {
+            seen: &seen,
+            sim: &sim,
+            is_calm: self.is_calm,
+            is_clock_right,
+        }));
         Outcome { wrong, calls, seen }
     }
 

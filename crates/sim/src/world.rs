@@ -146,10 +146,11 @@ impl Sim {
         let world = World {
             providers,
             remote: Arc::new(SimRemote::new(
+                (process, disk.clone()),
                 self.clouds.clone(),
                 keys.clone(),
-                self.clock.clone(),
                 self.bug,
+                self.clock.clone(),
             )),
             journal: Arc::new(journal),
             clock: Arc::new(self.clock.clone()),

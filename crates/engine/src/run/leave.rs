@@ -5,6 +5,7 @@ use std::{pin::pin, time::Duration};
 use futures::future::{Either, select};
 use model::{error::RemoteError, plan::Keep, verdict::Verdict};
 
+use super::scope::Ended;
 use crate::{
     collect::collect,
     deploy,
@@ -13,18 +14,20 @@ use crate::{
     lane::Lane,
     link::Link,
     open::tool,
-    time::within,
+    time::{Stopped, within},
 };
 
 /// How long a box that nobody follows any more is asked to end what runs there.
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// Destroys the lane's box, whatever `up` managed to make; or leaves it to the user for as long as was asked.
-pub(super) async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
+pub(super) async fn leave(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict {
+    let verdict = ended.verdict;
     if !is_ours_to_destroy(lane).await {
         return verdict;
     }
-    if let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
+    if ended.stopped.is_none()
+        && let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
         && let Some(deadline) = keep(lane, length).await
     {
         // What `up` made stays until the deadline that it has.
@@ -36,7 +39,7 @@ pub(super) async fn leave(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Ver
         }
         return verdict;
     }
-    match destroy(lane, link, verdict).await {
+    match destroy(lane, link, ended.stopped).await {
         DestroyOutcome::Left { .. } => Verdict::Left,
         // A box that was to stay could not be recorded as kept, or is being destroyed by another twolane.
         DestroyOutcome::Gone(_) if lane.plan.keep == Keep::Passed => verdict.max(Verdict::Infrastructure),
@@ -54,11 +57,11 @@ async fn is_ours_to_destroy(lane: &Lane<'_>) -> bool {
     held.is_some_and(|held| held.run == lane.plan.run)
 }
 
-/// Destroys the lane's box. After an interruption the destroy goes out first; what can be brought back meanwhile
+/// Destroys the lane's box. When its user stopped it, the destroy goes out first; what can be brought back meanwhile
 /// is, and is given up as soon as the box is gone.
-async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> DestroyOutcome {
+async fn destroy(lane: &Lane<'_>, link: &Link, stopped: Option<Stopped>) -> DestroyOutcome {
     let destroying = pin!(down_own(lane));
-    if verdict != Verdict::Interrupted {
+    if stopped != Some(Stopped::ByUser) {
         return destroying.await;
     }
     let collecting = pin!(collect(lane, link));
@@ -69,8 +72,8 @@ async fn destroy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> DestroyOutco
 }
 
 /// Ends the checks that nobody follows any more.
-pub(super) async fn end_checks(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
-    if verdict == Verdict::Interrupted {
+pub(super) async fn end_checks(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict {
+    if ended.stopped == Some(Stopped::ByUser) {
         let stop = async {
             for check in &lane.lane.checks {
                 let order = tool(["stop", lane.plan.run.as_str(), &check.slug]);
@@ -80,15 +83,15 @@ pub(super) async fn end_checks(lane: &Lane<'_>, link: &Link, verdict: Verdict) -
         };
         end(lane, "the checks", stop).await;
     }
-    verdict
+    ended.verdict
 }
 
 /// Ends a deploy that nobody follows any more.
-pub(super) async fn end_deploy(lane: &Lane<'_>, link: &Link, verdict: Verdict) -> Verdict {
-    if verdict == Verdict::Interrupted {
+pub(super) async fn end_deploy(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict {
+    if ended.stopped == Some(Stopped::ByUser) {
         end(lane, "the deploy", deploy::stop(lane, link)).await;
     }
-    verdict
+    ended.verdict
 }
 
 async fn end(lane: &Lane<'_>, what: &str, stop: impl Future<Output = Result<(), RemoteError>>) {

@@ -1,12 +1,12 @@
 //! The one scope of every run and of every lane: what begins it, what stops it, and what ends it.
 
-use model::{event::Event, journal::Fact, plan::Plan, verdict::Verdict, world::World};
+use model::{event::Event, journal::Fact, plan::Plan, time::Deadline, verdict::Verdict, world::World};
 
 use super::CannotRun;
 use crate::{
     lane::{Lane, Refusal},
     link::Link,
-    time::unless_stopped,
+    time::{Stopped, while_box_lives},
 };
 
 /// What a lane does until it is through or stopped.
@@ -14,10 +14,18 @@ pub(super) trait Work: AsyncFn(&Lane<'_>, &Link) -> Result<Verdict, Refusal> {}
 
 impl<T: AsyncFn(&Lane<'_>, &Link) -> Result<Verdict, Refusal>> Work for T {}
 
-/// What a lane does last, however its work ended; nothing stops that. Returns how the lane ended.
-pub(super) trait End: AsyncFn(&Lane<'_>, &Link, Verdict) -> Verdict {}
+/// How the work of a lane ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    /// Why it was stopped, if it was.
+    pub(super) stopped: Option<Stopped>,
+}
 
-impl<T: AsyncFn(&Lane<'_>, &Link, Verdict) -> Verdict> End for T {}
+/// What a lane does last, however its work ended; nothing stops that. Returns how the lane ended.
+pub(super) trait End: AsyncFn(&Lane<'_>, &Link, Ended) -> Verdict {}
+
+impl<T: AsyncFn(&Lane<'_>, &Link, Ended) -> Verdict> End for T {}
 
 /// What the lanes of a run do.
 pub(super) struct Flow<W, E> {
@@ -82,18 +90,30 @@ async fn begin(plan: &Plan, world: &World) -> Result<(), CannotRun> {
     Ok(())
 }
 
-/// Begins a lane, carries out its work unless the user asks to stop, and ends it.
+/// Begins a lane, carries out its work until the user asks to stop or the deadline of its box comes, and ends it.
 pub(super) async fn in_lane(lane: &Lane<'_>, link: &Link, flow: &Flow<impl Work, impl End>) -> Verdict {
     lane.begin(flow.has_checks);
-    let verdict = match unless_stopped(lane.world, (flow.work)(lane, link)).await {
-        Some(Ok(verdict)) => verdict,
-        Some(Err(refusal)) => lane.fail(refusal),
-        None => {
+    let work = (flow.work)(lane, link);
+    let outcome = while_box_lives(lane.world, (&lane.lane.label, lane.lane.ttl), work).await;
+    let stopped = outcome.as_ref().err().copied();
+    let verdict = match outcome {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(refusal)) => lane.fail(refusal),
+        Err(Stopped::ByUser) => {
             lane.emit(Event::Interrupted);
             Verdict::Interrupted
         }
+        Err(Stopped::ByDeadline(deadline)) => lane.fail(overdue(lane, deadline)),
     };
-    let verdict = (flow.end)(lane, link, verdict).await;
+    let verdict = (flow.end)(lane, link, Ended { verdict, stopped }).await;
     lane.emit(Event::LaneEnded { verdict });
     verdict
+}
+
+fn overdue(lane: &Lane<'_>, deadline: Deadline) -> Refusal {
+    let (label, moment) = (&lane.lane.label, deadline.moment());
+    Refusal::new(format!("the deadline of box {label}, {moment}, came first")).help(format!(
+        "make `ttl` of [lanes.{}] longer; twolane extend moves the deadline of a box",
+        lane.lane.name
+    ))
 }

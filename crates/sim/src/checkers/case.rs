@@ -10,4 +10,6 @@ pub struct Case<'a> {
     pub sim: &'a Sim,
     /// Whether nothing went wrong but that processes were killed.
     pub is_calm: bool,
+    /// Whether the operator's clock was right all the time.
+    pub is_clock_right: bool,
 }

@@ -10,20 +10,19 @@ mod kept_stays;
 mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
+mod nobody_waits_late;
 mod nothing_is_left;
 mod older_goes_first;
 mod tagged_when_made;
 mod up_stays;
 mod work_stays_apart;
 
-use crate::{clock::Elapsed, record::Observation, world::Sim};
-
 pub use self::case::Case;
 
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 13] = [
+pub const ALL: [(&str, Checker); 14] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -32,6 +31,7 @@ pub const ALL: [(&str, Checker); 13] = [
     ("a label is one run's", label_is_one_runs::check),
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
+    ("nobody waits late", nobody_waits_late::check),
     ("nothing is left", nothing_is_left::check),
     ("older goes first", older_goes_first::check),
     ("tagged when made", tagged_when_made::check),
@@ -40,10 +40,9 @@ pub const ALL: [(&str, Checker); 13] = [
 ];
 
 /// Asks all checkers.
-pub fn all(sim: &Sim, seen: &[(Elapsed, Observation)], is_calm: bool) -> Vec<String> {
-    let case = Case { seen, sim, is_calm };
+pub fn all(case: &Case<'_>) -> Vec<String> {
     let ask = |(name, check): &(&str, Checker)| {
-        check(&case)
+        check(case)
             .into_iter()
             .map(|wrong| format!("{name}: {wrong}"))
             .collect::<Vec<_>>()

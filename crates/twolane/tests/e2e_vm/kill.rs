@@ -48,7 +48,7 @@ const MOMENTS: [Moment; 12] = [
 fn a_killed_twolane_leaves_nothing_that_reap_does_not_find() {
     for (number, moment) in MOMENTS.iter().enumerate() {
         let bench = Bench::new(LANE);
-        let mut run = bench.start(&["run"]);
+        let mut run = bench.start(&[if number % 2 == 0 { "run" } else { "up" }]);
         reach(moment, &bench, &mut run);
         run.child.kill().unwrap();
         let status = run.child.wait().unwrap();
@@ -91,6 +91,69 @@ fn a_twolane_that_is_killed_again_and_again_leaves_nothing() {
         assert_eq!(status.signal(), Some(9), "{kind} {step}: the run was over before");
     }
     assert_reaped(&bench, "after all of them");
+}
+
+const STAYS: &str = r#"
+[deploy]
+units = ["idle.service"]
+[lanes.only]
+boxes = ["local"]
+ttl = "30m"
+deploy = true
+checks = [{ name = "check", run = "sleep 5" }]
+"#;
+
+const UNIT: &str = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
+
+/// Kills a command as soon as it reports that.
+#[track_caller]
+fn kill_at(mut running: Running, kind: &str, step: &str) {
+    running.until(&format!("{kind} {step}"), |event| {
+        is(event, kind) && (step.is_empty() || event["step"] == *step)
+    });
+    running.child.kill().unwrap();
+    let status = running.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "{kind} {step}: it was over before");
+}
+
+#[test]
+fn killed_up_test_and_deploy_can_each_be_repeated() {
+    let bench = Bench::new(STAYS);
+    let units = bench.project().join("ops/ephemeral/units");
+    fs::create_dir_all(&units).unwrap();
+    fs::write(units.join("idle.service"), UNIT).unwrap();
+
+    let mut up = bench.start(&["up", "--label", "e2e-killed"]);
+    let begun = up.until("the run's id", |event| is(event, "run-began"));
+    kill_at(up, "step-ended", "connect");
+    let (status, events) = bench.start(&["attach", begun["run"].as_str().unwrap()]).finish();
+    assert_eq!(status.code(), Some(0), "{:?}", events.last());
+
+    kill_at(bench.start(&["test", "e2e-killed"]), "check-began", "");
+    let (code, text) = bench.output(&["test", "e2e-killed"]);
+    assert_eq!(code, 0, "{text}");
+    let (_, units) = bench.output(&[
+        "ssh",
+        "e2e-killed",
+        "systemctl",
+        "list-units",
+        "--plain",
+        "twolane-*-check.service",
+    ]);
+    assert!(
+        !units.contains("-check.service"),
+        "the killed one's check runs:\n{units}"
+    );
+
+    kill_at(bench.start(&["deploy", "e2e-killed"]), "step-progress", "deploy");
+    let (code, text) = bench.output(&["deploy", "e2e-killed"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = bench.output(&["ssh", "e2e-killed", "systemctl", "is-active", "idle.service"]);
+    assert_eq!((code, text.trim()), (0, "active"));
+
+    let (code, text) = bench.output(&["down", "e2e-killed"]);
+    assert_eq!(code, 0, "{text}");
+    bench.assert_nothing_left();
 }
 
 /// Asserts that `twolane reap` leaves nothing of the box, and finds nothing the next time.
