@@ -25,7 +25,7 @@ use ::providers::{
     equinix::Equinix,
     from_environment,
     host::{self, Host, HostSettings},
-    local::{self, Acceleration, Image, Local, LocalSettings, Programs},
+    local::{self, Acceleration, Image, Local, LocalSettings, Programs, Release},
     this_machine,
 };
 use engine::cloud::Cloud;
@@ -73,7 +73,7 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
             config::Acceleration::Kvm => Acceleration::Kvm,
             config::Acceleration::Tcg => Acceleration::Tcg,
         },
-        programs: Programs::default(),
+        programs: programs(local.qemu.as_deref()),
         is_cold: local.is_cold,
         ..LocalSettings::default()
     };
@@ -131,21 +131,41 @@ fn hosts() -> Result<HostSettings> {
     })
 }
 
-/// Reads `image` of `[local]`: `debian-12`, or the address and the checksum of a disk image.
+/// Returns the programs of `local`, with the QEMU that `[local] qemu` names; its own `qemu-img` where it lies beside.
+fn programs(qemu: Option<&str>) -> Programs {
+    let usual = Programs::default();
+    let Some(qemu) = qemu else { return usual };
+    let beside = Utf8Path::new(qemu).with_file_name("qemu-img");
+    Programs {
+        qemu: qemu.to_owned(),
+        qemu_img: Some(beside.into_string())
+            .filter(|path| Utf8Path::new(path).is_file())
+            .unwrap_or(usual.qemu_img),
+        ..Programs::default()
+    }
+}
+
+/// Reads `image` of `[local]`: a release such as `debian-13`, or the address and the checksum of a disk image.
 fn image(given: Option<&str>) -> Result<Image> {
-    match given {
-        None | Some("debian" | "debian-12") => Ok(Image::Debian),
-        Some(given) => match given.rsplit_once(":sha256:") {
-            Some((url, sha256)) => Ok(Image::Cloud {
-                url: url.to_owned(),
-                sha256: sha256.to_owned(),
-            }),
-            None => Err(
-                Problem::usage(format!("could not use the image `{given}` of [local]"))
-                    .because("it is neither `debian-12` nor an address with its checksum")
-                    .help("write image = \"https://HOST/PATH.img:sha256:CHECKSUM\""),
-            ),
-        },
+    let Some(given) = given else {
+        return Ok(Image::default());
+    };
+    if let Some(release) = Release::ALL.into_iter().find(|release| release.word() == given) {
+        return Ok(Image::Made(release));
+    }
+    match given.rsplit_once(":sha256:") {
+        Some((url, sha256)) => Ok(Image::Cloud {
+            url: url.to_owned(),
+            sha256: sha256.to_owned(),
+        }),
+        None => Err(
+            Problem::usage(format!("could not use the image `{given}` of [local]"))
+                .because(format!(
+                    "it is neither {} nor an address with its checksum",
+                    Release::ALL.map(Release::word).join(", ")
+                ))
+                .help("write image = \"debian-13\", or image = \"https://HOST/PATH.img:sha256:CHECKSUM\""),
+        ),
     }
 }
 

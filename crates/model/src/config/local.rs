@@ -11,6 +11,9 @@ pub struct Local {
     pub mirror: Option<String>,
     /// How guests are accelerated.
     pub acceleration: Acceleration,
+    /// Where `qemu-system-x86_64` is; looked for in PATH when it is not said.
+    #[serde(default)]
+    pub qemu: Option<String>,
     /// Whether each box boots by itself, instead of going on where a template was frozen.
     #[serde(default)]
     pub is_cold: bool,

@@ -35,7 +35,7 @@ use model::{
 };
 
 pub use accel::Acceleration;
-pub use image::Image;
+pub use image::{Image, Release};
 pub use programs::Programs;
 
 use instance_type::InstanceType;
@@ -120,7 +120,13 @@ impl Local {
             return Ok(machine);
         }
         space::check_memory(size, space::memory_available()?)?;
-        let base = image::ensure(&self.cache_dir, &self.settings, &order.preinstall, progress).await?;
+        let base = image::ensure(
+            &self.cache_dir,
+            &self.settings,
+            order.toolchain.as_ref(),
+            progress,
+        )
+        .await?;
         space::check_disk(
             &self.state_dir,
             space::BOX_BYTES,

@@ -37,7 +37,7 @@ impl Local {
             ("ssh", "ssh", "openssh-client"),
         ];
         needed.extend(match self.settings.image {
-            Image::Debian => vec![
+            Image::Made(_) => vec![
                 ("mmdebstrap", "mmdebstrap", "mmdebstrap"),
                 ("mke2fs", "mke2fs", "e2fsprogs"),
             ],
@@ -55,7 +55,7 @@ impl Local {
     }
 
     fn disk(&self) -> Finding {
-        let has_image = image::is_there(&self.cache_dir, &image::default_key(&self.settings));
+        let has_image = image::is_there(&self.cache_dir, &image::key(&self.settings));
         let image_bytes = if has_image { 0 } else { space::IMAGE_BYTES };
         let check = || -> Result<u64, LocalError> {
             let cache = space::disk_free(&self.cache_dir)?;
@@ -79,10 +79,15 @@ impl Local {
     }
 
     fn image(&self) -> Finding {
-        let key = image::default_key(&self.settings);
+        let key = image::key(&self.settings);
         let found = match (&self.settings.image, image::is_there(&self.cache_dir, &key)) {
             (_, true) => format!("{key} is there"),
-            (Image::Debian, false) => "to be made by the first run, in a minute or more".to_owned(),
+            (Image::Made(release), false) => {
+                format!(
+                    "{} is to be made by the first run, in a minute or more",
+                    release.name()
+                )
+            }
             (Image::Cloud { url, .. }, false) => format!("to be downloaded by the first run from {url}"),
         };
         good("base image", found)

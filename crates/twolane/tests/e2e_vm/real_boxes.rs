@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
     name::{Label, ProviderName, Token},
-    order::{Order, Preinstall},
+    order::Order,
     plan::Plan,
     selector::Selector,
     tags::{Owner, Tags},
@@ -123,8 +123,7 @@ impl RealBoxes {
         }
     }
 
-    /// Orders of `local` what was ordered of the fake; with the plan's preinstallation, so that the base image is the
-    /// one that all tests share.
+    /// Orders of `local` what was ordered of the fake; with the plan's toolchain, which all tests share.
     fn order(&self, user_data: &[u8]) -> Order {
         let plan = self.plan();
         let lane = plan.lanes.first().expect("a lane");
@@ -148,10 +147,7 @@ impl RealBoxes {
             login_key: String::new(),
             allow: Vec::new(),
             parts: None,
-            preinstall: Preinstall {
-                packages: plan.system.packages.clone(),
-                toolchain: plan.toolchain.clone(),
-            },
+            toolchain: plan.toolchain.clone(),
         }
     }
 

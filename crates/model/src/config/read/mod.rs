@@ -230,6 +230,9 @@ fn local(mut table: Table<'_>) -> Local {
             .take("acceleration")
             .and_then(|value| value.word(&accelerations))
             .unwrap_or_default(),
+        qemu: table
+            .take("qemu")
+            .and_then(|value| value.read(&rules::ABSOLUTE_PATH)),
         is_cold: table.take("template").and_then(|value| value.flag()) == Some(false),
     };
     table.finish();

@@ -1,4 +1,4 @@
-//! Makes the Debian image with mmdebstrap, as root or as an ordinary user.
+//! Makes an image of a release with mmdebstrap, as root or as an ordinary user.
 
 use std::process::Stdio;
 
@@ -9,7 +9,10 @@ use tokio::{
     process::Command,
 };
 
-use super::cache::{self, Found, Making};
+use super::{
+    Release,
+    cache::{self, Found, Making},
+};
 use crate::local::{
     LocalSettings,
     error::{LocalError, end_of},
@@ -17,11 +20,10 @@ use crate::local::{
 };
 
 const RECIPE: &str = include_str!("../debian.sh");
-const SUITE: &str = "bookworm";
 
-/// What every image holds: a system that boots, and what stage 1, sync and checks stand on.
+/// What every image holds: a system that boots, and what stage 1, sync and checks stand on. It is the same for all
+/// projects; what a project needs beside it comes with stage 1.
 const PACKAGES: &[&str] = &[
-    "busybox",
     "ca-certificates",
     "cloud-init",
     "curl",
@@ -31,7 +33,6 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "kmod",
     "libpam-systemd",
-    "linux-image-cloud-amd64",
     "locales",
     "netbase",
     "openssh-server",
@@ -47,23 +48,26 @@ const PACKAGES: &[&str] = &[
 /// How many lines of mmdebstrap's output are kept for an error.
 const LOG_LINES: usize = 60;
 
-/// Returns the key of the image with these packages beside the usual ones.
-pub(crate) fn key(settings: &LocalSettings, packages: &[String]) -> String {
+/// Returns the key of the image of a release.
+pub(crate) fn key(settings: &LocalSettings, release: Release) -> String {
     let mirror = settings.mirror.as_deref().unwrap_or("");
-    cache::key("debian", &[RECIPE, SUITE, mirror, &list(packages)])
+    cache::key(
+        release.word(),
+        &[RECIPE, release.suite(), mirror, &packages(release)],
+    )
 }
 
 /// Returns the directory with `rootfs.ext4`, `vmlinuz` and `initrd.img`.
 pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     settings: &LocalSettings,
-    packages: &[String],
+    release: Release,
     progress: &dyn Progress,
 ) -> Result<Utf8PathBuf, LocalError> {
-    let key = key(settings, packages);
+    let key = key(settings, release);
     match cache::find(cache_dir, &key, progress).await? {
         Found::There(directory) => Ok(directory),
-        Found::ToBeMade(making) => make(making, cache_dir, settings, packages, progress).await,
+        Found::ToBeMade(making) => make(making, settings, release, progress).await,
     }
 }
 
@@ -91,38 +95,46 @@ pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>, kernel:
     arguments
 }
 
-/// Returns all packages, sorted, each once.
-fn list(packages: &[String]) -> String {
-    let mut all: Vec<_> = PACKAGES
-        .iter()
-        .copied()
-        .chain(packages.iter().map(String::as_str))
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all.join(",")
+/// Returns the packages of an image, as mmdebstrap wants them.
+fn packages(release: Release) -> String {
+    [PACKAGES, release.own_packages()].concat().join(",")
+}
+
+fn need_keyring(release: Release) -> Result<(), LocalError> {
+    let (file, package) = release.keyring();
+    if Utf8Path::new(file).exists() {
+        return Ok(());
+    }
+    let why = format!(
+        "the keyring of {} is not installed: {file} is not there",
+        release.name()
+    );
+    Err(LocalError::invalid(why).with_help(programs::help(package)))
 }
 
 async fn make(
     making: Making,
-    cache_dir: &Utf8Path,
     settings: &LocalSettings,
-    packages: &[String],
+    release: Release,
     progress: &dyn Progress,
 ) -> Result<Utf8PathBuf, LocalError> {
     programs::need("mmdebstrap", "mmdebstrap")?;
     programs::need("mke2fs", "e2fsprogs")?;
+    need_keyring(release)?;
     space::check_disk(
-        cache_dir,
+        &making.part,
         space::IMAGE_BYTES,
-        space::disk_free(cache_dir)?,
+        space::disk_free(&making.part)?,
         "making a base image",
     )?;
     progress.report(
-        "making the base image (Debian 12), once: takes a minute or more",
+        &format!(
+            "making the base image ({}), once: takes a minute or more",
+            release.name()
+        ),
         None,
     );
-    let mut child = command(&making, settings, packages)?
+    let mut child = command(&making, settings, release)?
         .spawn()
         .map_err(|e| LocalError::system("run sh", e))?;
     let log = follow(child.stderr.take(), progress).await;
@@ -140,15 +152,15 @@ async fn make(
     .with_help(help(&log)))
 }
 
-fn command(making: &Making, settings: &LocalSettings, packages: &[String]) -> Result<Command, LocalError> {
+fn command(making: &Making, settings: &LocalSettings, release: Release) -> Result<Command, LocalError> {
     let recipe = making.part.join("debian.sh");
     std::fs::write(&recipe, RECIPE).map_err(|e| LocalError::system(format!("write {recipe}"), e))?;
     let mut command = Command::new("sh");
     command
         .arg(recipe)
-        .arg(SUITE)
-        .arg(list(packages))
-        .args(&settings.mirror)
+        .arg(release.suite())
+        .arg(packages(release))
+        .args(release.sources(settings.mirror.as_deref()))
         .current_dir(&making.part)
         // The recipe ends its process group when its input ends, so with us; what it holds as output is the lock.
         .process_group(0)
@@ -188,11 +200,15 @@ fn help(log: &str) -> &'static str {
         || has("Couldn't find any package")
         || has("has no installation candidate")
     {
-        "a package of `[system] packages` does not exist in Debian 12: help its name"
+        "the mirror lacks a package that every box needs: set `[local] mirror` to a whole one, or leave it out"
     } else if has("Temporary failure resolving") || has("Could not connect") || has("Could not resolve") {
         "the Debian mirror cannot be reached: check the network, or set a mirror that can"
     } else if has("No space left on device") {
         "free disk space, in the cache directory and in /tmp"
+    } else if has("cannot change root filesystem propagation") {
+        "this root directory is no mount point: enter the chroot after `mount --bind DIRECTORY DIRECTORY`"
+    } else if has("NO_PUBKEY") {
+        "the machine's keyring is older than the release: update debian-archive-keyring or ubuntu-keyring"
     } else if has("newuidmap") || has("subuid") || has("unshare") {
         "an ordinary user needs user namespaces: sudo apt-get install uidmap, and a range in /etc/subuid and /etc/subgid"
     } else {
@@ -205,26 +221,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_depends_on_packages_and_mirror_but_not_on_their_order() {
+    fn key_depends_on_release_and_mirror() {
         let settings = LocalSettings::default();
         let elsewhere = LocalSettings {
             mirror: Some("http://127.0.0.1/debian".to_owned()),
             ..LocalSettings::default()
         };
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let usual = key(&settings, &[]);
-        assert_eq!(usual, key(&settings, &names(&["curl"])));
-        assert_ne!(usual, key(&settings, &names(&["gcc"])));
-        assert_ne!(usual, key(&elsewhere, &[]));
-        assert_eq!(
-            key(&settings, &names(&["gcc", "make"])),
-            key(&settings, &names(&["make", "gcc", "gcc"]))
-        );
+        let usual = key(&settings, Release::Debian13);
+        assert_eq!(usual, key(&settings, Release::default()));
+        assert_ne!(usual, key(&settings, Release::Debian12));
+        assert_ne!(usual, key(&elsewhere, Release::Debian13));
     }
 
     #[test]
     fn usual_failures_have_a_mend() {
-        assert!(help("E: Unable to locate package gccc").contains("packages"));
+        assert!(help("E: Unable to locate package gccc").contains("mirror"));
+        assert!(
+            help("unshare: cannot change root filesystem propagation: Invalid argument").contains("--bind")
+        );
+        assert!(help("E: newuidmap is not there").contains("uidmap"));
         assert!(help("Temporary failure resolving 'deb.debian.org'").contains("mirror"));
         assert!(help("cp: No space left on device").contains("disk space"));
     }

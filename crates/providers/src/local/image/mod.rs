@@ -3,21 +3,23 @@
 pub(crate) mod cache;
 mod cloud;
 mod debian;
+mod release;
 mod toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::{order::Preinstall, world::Progress};
+use model::{order::OperatorToolchain, world::Progress};
 
 pub(crate) use cache::is_there;
 
 use super::{LocalSettings, error::LocalError};
 
+pub use release::Release;
+
 /// Where the operating system of a box comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
-    /// Debian 12, made on this machine from its packages.
-    #[default]
-    Debian,
+    /// A release that is made on this machine from its packages.
+    Made(Release),
     /// A disk image that is downloaded and boots by itself.
     Cloud {
         /// Where it is.
@@ -25,6 +27,12 @@ pub enum Image {
         /// What it must be, in hexadecimal.
         sha256: String,
     },
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self::Made(Release::default())
+    }
 }
 
 /// What a box's disk begins with.
@@ -69,14 +77,14 @@ impl Base {
 pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     settings: &LocalSettings,
-    preinstall: &Preinstall,
+    toolchain: Option<&OperatorToolchain>,
     progress: &dyn Progress,
 ) -> Result<Base, LocalError> {
     match &settings.image {
         Image::Cloud { url, sha256 } => cloud::ensure(cache_dir, url, sha256, progress).await,
-        Image::Debian => {
-            let system = debian::ensure(cache_dir, settings, &preinstall.packages, progress).await?;
-            let toolchain = match &preinstall.toolchain {
+        Image::Made(release) => {
+            let system = debian::ensure(cache_dir, settings, *release, progress).await?;
+            let toolchain = match toolchain {
                 Some(toolchain) => Some(toolchain::ensure(cache_dir, toolchain, progress).await?),
                 None => None,
             };
@@ -85,10 +93,10 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Returns the key of the image that an order without wishes of its own gets.
-pub(crate) fn default_key(settings: &LocalSettings) -> String {
+/// Returns the key of the image that every box gets.
+pub(crate) fn key(settings: &LocalSettings) -> String {
     match &settings.image {
-        Image::Debian => debian::key(settings, &[]),
+        Image::Made(release) => debian::key(settings, *release),
         Image::Cloud { sha256, .. } => cloud::key(sha256),
     }
 }
