@@ -10,7 +10,7 @@ use model::{
     journal::{Fact, Held, HeldState},
     machine::Machine,
     name::Token,
-    order::Order,
+    order::{Order, Preinstall},
     plan::price_of,
     render::cloud_init,
     retry::{Next, after},
@@ -245,7 +245,10 @@ async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Or
         login_key: keys.login_public,
         allow: lane.plan.allow.clone(),
         parts: Some(parts),
-        toolchain: lane.plan.toolchain.clone(),
+        preinstall: Preinstall {
+            packages: lane.plan.system.packages.clone(),
+            toolchain: lane.plan.toolchain.clone(),
+        },
     })
 }
 

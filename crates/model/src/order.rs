@@ -24,8 +24,8 @@ pub struct Order {
     pub allow: Vec<String>,
     /// The same user-data in two parts, for a provider that boots once and clones; none where nobody could use it.
     pub parts: Option<Parts>,
-    /// The operator's own Rust toolchain, which a provider on this machine may put there before stage 1 asks for it.
-    pub toolchain: Option<OperatorToolchain>,
+    /// What stage 1 is going to install. A provider that makes its images itself may put it in beforehand.
+    pub preinstall: Preinstall,
 }
 
 impl fmt::Debug for Order {
@@ -36,7 +36,7 @@ impl fmt::Debug for Order {
             .field("need", &self.need)
             .field("user_data", &format_args!("[{} bytes]", self.user_data.len()))
             .field("allow", &self.allow)
-            .field("toolchain", &self.toolchain)
+            .field("preinstall", &self.preinstall)
             .finish_non_exhaustive()
     }
 }
@@ -48,6 +48,15 @@ pub struct Parts {
     pub template: String,
     /// Who a box is, as one line of JSON for `ops/ephemeral/identity.py`. Holds the box's private host key.
     pub identity: String,
+}
+
+/// What stage 1 finds already there when the image holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preinstall {
+    /// Distribution packages.
+    pub packages: Vec<String>,
+    /// The operator's own Rust toolchain.
+    pub toolchain: Option<OperatorToolchain>,
 }
 
 /// The operator's own Rust toolchain, to be copied to `/opt/twolane/toolchain/<key>`.

@@ -8,7 +8,7 @@ use model::{
     error::ErrorKind,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    order::Order,
+    order::{Order, Preinstall},
     selector::Selector,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
@@ -116,7 +116,7 @@ fn order_of(label: &Label, run: &RunId, token: &str) -> Order {
         login_key: "ssh-ed25519 AAAA".to_owned(),
         allow: Vec::new(),
         parts: None,
-        toolchain: None,
+        preinstall: Preinstall::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use model::{
     error::ProviderError,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    order::Order,
+    order::{Order, Preinstall},
     tags::{Owner, Tags},
     time::Deadline,
     world::Provider,
@@ -126,7 +126,7 @@ async fn up(root: &Utf8Path, url: &str, sha256: &str) -> ProviderError {
         login_key: String::new(),
         allow: Vec::new(),
         parts: None,
-        toolchain: None,
+        preinstall: Preinstall::default(),
     };
     let local = Local::new(root.join("state"), root.join("cache"), settings);
     local.up(&order, &Reports::default()).await.unwrap_err()

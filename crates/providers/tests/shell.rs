@@ -10,7 +10,7 @@ use model::{
     lane::KvmNeed,
     machine::{Gone, Machine},
     name::{Label, ProviderName, RunId, Token},
-    order::Order,
+    order::{Order, Preinstall},
     selector::Selector,
     tags::{Owner, Tags},
     time::Deadline,
@@ -146,7 +146,7 @@ fn order(label: &str, run: &str) -> Order {
         login_key: "ssh-ed25519 AAAA me".to_owned(),
         allow: vec!["203.0.113.7/32".to_owned(), "198.51.100.0/24".to_owned()],
         parts: None,
-        toolchain: None,
+        preinstall: Preinstall::default(),
     }
 }
 

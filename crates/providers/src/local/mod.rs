@@ -120,13 +120,7 @@ impl Local {
             return Ok(machine);
         }
         space::check_memory(size, space::memory_available()?)?;
-        let base = image::ensure(
-            &self.cache_dir,
-            &self.settings,
-            order.toolchain.as_ref(),
-            progress,
-        )
-        .await?;
+        let base = image::ensure(&self.cache_dir, &self.settings, &order.preinstall, progress).await?;
         space::check_disk(
             &self.state_dir,
             space::BOX_BYTES,

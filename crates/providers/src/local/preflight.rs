@@ -55,7 +55,7 @@ impl Local {
     }
 
     fn disk(&self) -> Finding {
-        let has_image = image::is_there(&self.cache_dir, &image::key(&self.settings));
+        let has_image = image::is_there(&self.cache_dir, &image::default_key(&self.settings));
         let image_bytes = if has_image { 0 } else { space::IMAGE_BYTES };
         let check = || -> Result<u64, LocalError> {
             let cache = space::disk_free(&self.cache_dir)?;
@@ -79,7 +79,7 @@ impl Local {
     }
 
     fn image(&self) -> Finding {
-        let key = image::key(&self.settings);
+        let key = image::default_key(&self.settings);
         let found = match (&self.settings.image, image::is_there(&self.cache_dir, &key)) {
             (_, true) => format!("{key} is there"),
             (Image::Made(release), false) => {

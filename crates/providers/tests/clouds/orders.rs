@@ -9,7 +9,7 @@ use model::{
     candidate::Candidate,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    order::Order,
+    order::{Order, Preinstall},
     tags::{Owner, Tags},
     time::Deadline,
     world::Clock,
@@ -56,6 +56,6 @@ pub(crate) fn order(
         login_key: format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{label} {label}"),
         allow: vec!["203.0.113.7/32".to_owned()],
         parts: None,
-        toolchain: None,
+        preinstall: Preinstall::default(),
     }
 }

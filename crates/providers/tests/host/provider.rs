@@ -8,7 +8,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    order::Order,
+    order::{Order, Preinstall},
     render::cloud_init::{HostKey, Stage1, System, user_data},
     selector::Selector,
     tags::{Owner, Tags},
@@ -68,7 +68,7 @@ fn order(region: &str, label: &Label, run: &RunId) -> Order {
         login_key,
         allow: Vec::new(),
         parts: None,
-        toolchain: None,
+        preinstall: Preinstall::default(),
     }
 }
 

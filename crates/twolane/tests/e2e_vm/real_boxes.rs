@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
     name::{Label, ProviderName, Token},
-    order::Order,
+    order::{Order, Preinstall},
     plan::Plan,
     selector::Selector,
     tags::{Owner, Tags},
@@ -123,7 +123,8 @@ impl RealBoxes {
         }
     }
 
-    /// Orders of `local` what was ordered of the fake; with the plan's toolchain, which all tests share.
+    /// Orders of `local` what was ordered of the fake; with the plan's preinstallation, so that the base image is the
+    /// one that all tests share.
     fn order(&self, user_data: &[u8]) -> Order {
         let plan = self.plan();
         let lane = plan.lanes.first().expect("a lane");
@@ -147,7 +148,10 @@ impl RealBoxes {
             login_key: String::new(),
             allow: Vec::new(),
             parts: None,
-            toolchain: plan.toolchain.clone(),
+            preinstall: Preinstall {
+                packages: plan.system.packages.clone(),
+                toolchain: plan.toolchain.clone(),
+            },
         }
     }
 

@@ -21,9 +21,9 @@ use crate::local::{
 
 const RECIPE: &str = include_str!("../debian.sh");
 
-/// What every image holds: a system that boots, and what stage 1, sync and checks stand on. It is the same for all
-/// projects; what a project needs beside it comes with stage 1.
+/// What every image holds: a system that boots, and what stage 1, sync and checks stand on.
 const PACKAGES: &[&str] = &[
+    "busybox",
     "ca-certificates",
     "cloud-init",
     "curl",
@@ -33,6 +33,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "kmod",
     "libpam-systemd",
+    "linux-image-cloud-amd64",
     "locales",
     "netbase",
     "openssh-server",
@@ -48,12 +49,12 @@ const PACKAGES: &[&str] = &[
 /// How many lines of mmdebstrap's output are kept for an error.
 const LOG_LINES: usize = 60;
 
-/// Returns the key of the image of a release.
-pub(crate) fn key(settings: &LocalSettings, release: Release) -> String {
+/// Returns the key of the image of a release with these packages beside the usual ones.
+pub(crate) fn key(settings: &LocalSettings, release: Release, packages: &[String]) -> String {
     let mirror = settings.mirror.as_deref().unwrap_or("");
     cache::key(
         release.word(),
-        &[RECIPE, release.suite(), mirror, &packages(release)],
+        &[RECIPE, release.suite(), mirror, &list(packages)],
     )
 }
 
@@ -62,12 +63,20 @@ pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     settings: &LocalSettings,
     release: Release,
+    packages: &[String],
     progress: &dyn Progress,
 ) -> Result<Utf8PathBuf, LocalError> {
-    let key = key(settings, release);
+    let key = key(settings, release, packages);
     match cache::find(cache_dir, &key, progress).await? {
         Found::There(directory) => Ok(directory),
-        Found::ToBeMade(making) => make(making, settings, release, progress).await,
+        Found::ToBeMade(making) => {
+            let wanted = Wanted {
+                settings,
+                release,
+                packages,
+            };
+            make(making, &wanted, progress).await
+        }
     }
 }
 
@@ -95,32 +104,32 @@ pub(crate) fn arguments(system: &Utf8Path, toolchain: Option<&Utf8Path>, kernel:
     arguments
 }
 
-/// Returns the packages of an image, as mmdebstrap wants them.
-fn packages(release: Release) -> String {
-    [PACKAGES, release.own_packages()].concat().join(",")
+/// Returns all packages, sorted, each once.
+fn list(packages: &[String]) -> String {
+    let mut all: Vec<_> = PACKAGES
+        .iter()
+        .copied()
+        .chain(packages.iter().map(String::as_str))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.join(",")
 }
 
-fn need_keyring(release: Release) -> Result<(), LocalError> {
-    let (file, package) = release.keyring();
-    if Utf8Path::new(file).exists() {
-        return Ok(());
-    }
-    let why = format!(
-        "the keyring of {} is not installed: {file} is not there",
-        release.name()
-    );
-    Err(LocalError::invalid(why).with_help(programs::help(package)))
+/// What an image is made of.
+struct Wanted<'a> {
+    settings: &'a LocalSettings,
+    release: Release,
+    packages: &'a [String],
 }
 
 async fn make(
     making: Making,
-    settings: &LocalSettings,
-    release: Release,
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<Utf8PathBuf, LocalError> {
     programs::need("mmdebstrap", "mmdebstrap")?;
     programs::need("mke2fs", "e2fsprogs")?;
-    need_keyring(release)?;
     space::check_disk(
         &making.part,
         space::IMAGE_BYTES,
@@ -130,11 +139,11 @@ async fn make(
     progress.report(
         &format!(
             "making the base image ({}), once: takes a minute or more",
-            release.name()
+            wanted.release.name()
         ),
         None,
     );
-    let mut child = command(&making, settings, release)?
+    let mut child = command(&making, wanted)?
         .spawn()
         .map_err(|e| LocalError::system("run sh", e))?;
     let log = follow(child.stderr.take(), progress).await;
@@ -152,15 +161,15 @@ async fn make(
     .with_help(help(&log)))
 }
 
-fn command(making: &Making, settings: &LocalSettings, release: Release) -> Result<Command, LocalError> {
+fn command(making: &Making, wanted: &Wanted<'_>) -> Result<Command, LocalError> {
     let recipe = making.part.join("debian.sh");
     std::fs::write(&recipe, RECIPE).map_err(|e| LocalError::system(format!("write {recipe}"), e))?;
     let mut command = Command::new("sh");
     command
         .arg(recipe)
-        .arg(release.suite())
-        .arg(packages(release))
-        .args(release.sources(settings.mirror.as_deref()))
+        .arg(wanted.release.suite())
+        .arg(list(wanted.packages))
+        .args(&wanted.settings.mirror)
         .current_dir(&making.part)
         // The recipe ends its process group when its input ends, so with us; what it holds as output is the lock.
         .process_group(0)
@@ -200,7 +209,7 @@ fn help(log: &str) -> &'static str {
         || has("Couldn't find any package")
         || has("has no installation candidate")
     {
-        "the mirror lacks a package that every box needs: set `[local] mirror` to a whole one, or leave it out"
+        "a package of `[system] packages` does not exist in this release: correct its name"
     } else if has("Temporary failure resolving") || has("Could not connect") || has("Could not resolve") {
         "the Debian mirror cannot be reached: check the network, or set a mirror that can"
     } else if has("No space left on device") {
@@ -208,7 +217,7 @@ fn help(log: &str) -> &'static str {
     } else if has("cannot change root filesystem propagation") {
         "this root directory is no mount point: enter the chroot after `mount --bind DIRECTORY DIRECTORY`"
     } else if has("NO_PUBKEY") {
-        "the machine's keyring is older than the release: update debian-archive-keyring or ubuntu-keyring"
+        "the machine's keyring is older than the release: sudo apt-get install debian-archive-keyring"
     } else if has("newuidmap") || has("subuid") || has("unshare") {
         "an ordinary user needs user namespaces: sudo apt-get install uidmap, and a range in /etc/subuid and /etc/subgid"
     } else {
@@ -221,21 +230,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_depends_on_release_and_mirror() {
+    fn key_depends_on_what_goes_in_but_not_on_order() {
         let settings = LocalSettings::default();
         let elsewhere = LocalSettings {
             mirror: Some("http://127.0.0.1/debian".to_owned()),
             ..LocalSettings::default()
         };
-        let usual = key(&settings, Release::Debian13);
-        assert_eq!(usual, key(&settings, Release::default()));
-        assert_ne!(usual, key(&settings, Release::Debian12));
-        assert_ne!(usual, key(&elsewhere, Release::Debian13));
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let key_of = |packages: &[&str]| key(&settings, Release::default(), &names(packages));
+        let usual = key_of(&[]);
+        assert_eq!(usual, key_of(&["curl"]));
+        assert_ne!(usual, key_of(&["gcc"]));
+        assert_ne!(usual, key(&elsewhere, Release::default(), &[]));
+        assert_ne!(usual, key(&settings, Release::Debian12, &[]));
+        assert_eq!(key_of(&["gcc", "make"]), key_of(&["make", "gcc", "gcc"]));
     }
 
     #[test]
     fn usual_failures_have_a_mend() {
-        assert!(help("E: Unable to locate package gccc").contains("mirror"));
+        assert!(help("E: Unable to locate package gccc").contains("packages"));
         assert!(
             help("unshare: cannot change root filesystem propagation: Invalid argument").contains("--bind")
         );

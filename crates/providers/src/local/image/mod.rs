@@ -7,7 +7,7 @@ mod release;
 mod toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::{order::OperatorToolchain, world::Progress};
+use model::{order::Preinstall, world::Progress};
 
 pub(crate) use cache::is_there;
 
@@ -77,14 +77,15 @@ impl Base {
 pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     settings: &LocalSettings,
-    toolchain: Option<&OperatorToolchain>,
+    preinstall: &Preinstall,
     progress: &dyn Progress,
 ) -> Result<Base, LocalError> {
     match &settings.image {
         Image::Cloud { url, sha256 } => cloud::ensure(cache_dir, url, sha256, progress).await,
         Image::Made(release) => {
-            let system = debian::ensure(cache_dir, settings, *release, progress).await?;
-            let toolchain = match toolchain {
+            let system =
+                debian::ensure(cache_dir, settings, *release, &preinstall.packages, progress).await?;
+            let toolchain = match &preinstall.toolchain {
                 Some(toolchain) => Some(toolchain::ensure(cache_dir, toolchain, progress).await?),
                 None => None,
             };
@@ -93,10 +94,10 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Returns the key of the image that every box gets.
-pub(crate) fn key(settings: &LocalSettings) -> String {
+/// Returns the key of the image that an order without wishes of its own gets.
+pub(crate) fn default_key(settings: &LocalSettings) -> String {
     match &settings.image {
-        Image::Made(release) => debian::key(settings, *release),
+        Image::Made(release) => debian::key(settings, *release, &[]),
         Image::Cloud { sha256, .. } => cloud::key(sha256),
     }
 }
