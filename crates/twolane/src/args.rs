@@ -236,6 +236,8 @@ pub(crate) enum CiSystem {
     Github,
     /// GitLab CI
     Gitlab,
+    /// Buildkite
+    Buildkite,
 }
 
 /// Presets of `init`.

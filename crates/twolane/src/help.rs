@@ -353,17 +353,57 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_command_of_the_documentation_parses() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut pages = vec![root.join("README.md")];
+        pages.extend(
+            std::fs::read_dir(root.join("docs"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+        let mut parsed = 0;
+        for page in pages
+            .iter()
+            .filter(|page| page.extension().is_some_and(|end| end == "md"))
+        {
+            for line in shell_lines(&std::fs::read_to_string(page).unwrap()) {
+                let line = line.split(" #").next().unwrap();
+                let own = line.split(['|', '>', '&']).next().unwrap();
+                let own = own.replace("RUN_A", "RUN").replace("RUN_B", "RUN");
+                let own = own
+                    .replace("RUN", "20260102-030405-0001")
+                    .replace("LABEL", "box-1");
+                command()
+                    .try_get_matches_from(words(&own.replace("NAME", "aws")))
+                    .unwrap_or_else(|error| panic!("{}: {line}: {error}", page.display()));
+                parsed += 1;
+            }
+        }
+        assert!(parsed > 30, "{parsed}");
+    }
+
+    /// Returns the lines of a page's shell blocks that call twolane.
+    fn shell_lines(text: &str) -> Vec<&str> {
+        let blocks = text.split("\n```sh\n").skip(1);
+        blocks
+            .flat_map(|block| block.split("\n```").next().unwrap_or_default().lines())
+            .filter(|line| line.starts_with("twolane "))
+            .collect()
+    }
+
     /// Splits as a shell does, as far as the examples need.
     fn words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];
         let mut is_quoted = false;
         for c in line.trim().chars() {
             match c {
-                '\'' => is_quoted = !is_quoted,
+                '\'' | '"' => is_quoted = !is_quoted,
                 ' ' if !is_quoted => words.push(String::new()),
                 c => words.last_mut().unwrap().push(c),
             }
         }
+        words.retain(|word| !word.is_empty());
         words
     }
 }

@@ -1155,3 +1155,55 @@ fn forced_colours_go_through_a_pipe_and_no_color_stops_them() {
     assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
     assert!(coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")]));
 }
+
+/// Records a run of a project that began and, where there is a verdict, ended.
+fn plant_run(place: &Place, run: &str, project: &str, verdict: Option<&str>) {
+    let dir = place.state().join("runs").join(run);
+    fs::create_dir_all(&dir).unwrap();
+    let mut events = format!(
+        "{{\"v\":1,\"at\":\"2026-01-02T03:04:05Z\",\"event\":\"run-began\",\"run\":\"{run}\",\"project\":\"{project}\",\"version\":\"0\"}}\n"
+    );
+    if let Some(verdict) = verdict {
+        events += &format!(
+            "{{\"v\":1,\"at\":\"2026-01-02T03:04:28Z\",\"event\":\"run-ended\",\"verdict\":\"{verdict}\"}}\n"
+        );
+    }
+    fs::write(dir.join("events.jsonl"), events).unwrap();
+}
+
+#[test]
+fn report_means_the_last_run_of_this_project() {
+    let place = Place::workspace();
+    place.run(&["report"]).code(2).says("could not find a run");
+    plant_run(&place, "20260102-030405-0001", "demo", Some("passed"));
+    plant_run(&place, "20260103-030405-0002", "other", Some("passed"));
+    let text = place.run(&["report"]).code(0).stdout();
+    assert!(
+        text.starts_with("run 20260102-030405-0001 of demo: passed"),
+        "{text}"
+    );
+    let list = place.run(&["report", "--list"]).code(0).stdout();
+    assert!(
+        list.contains("2026-01-02 03:04") && list.contains("other"),
+        "{list}"
+    );
+}
+
+#[test]
+fn unfinished_run_is_an_error_in_junit() {
+    let place = Place::workspace();
+    for (verdict, message) in [
+        (Some("interrupted"), "the run was interrupted"),
+        (None, "the run has not ended"),
+    ] {
+        plant_run(&place, "20260102-030405-0001", "demo", verdict);
+        let junit = place.run(&["report", "--format", "junit"]).code(0).stdout();
+        assert!(
+            junit.contains("<error message=\"") && junit.contains(message),
+            "{junit}"
+        );
+    }
+    plant_run(&place, "20260102-030405-0001", "demo", Some("passed"));
+    let junit = place.run(&["report", "--format", "junit"]).code(0).stdout();
+    assert!(!junit.contains("<error"), "{junit}");
+}

@@ -143,13 +143,17 @@ fn json_reports_the_same() {
 #[test]
 fn a_scheduled_job_is_written_once() {
     let place = Place::new();
-    for (system, path) in [
-        ("github", ".github/workflows/twolane-reap.yml"),
-        ("gitlab", ".gitlab/twolane-reap.yml"),
+    for (system, directory) in [
+        ("github", ".github/workflows"),
+        ("gitlab", ".gitlab"),
+        ("buildkite", ".buildkite"),
     ] {
         place.run(&["init", "--ci", system], 0);
-        let job = fs::read_to_string(place.0.path().join("work").join(path)).unwrap();
+        let directory = place.0.path().join("work").join(directory);
+        let job = fs::read_to_string(directory.join("twolane-reap.yml")).unwrap();
         assert!(job.contains("twolane reap"), "{job}");
+        let job = fs::read_to_string(directory.join("twolane.yml")).unwrap();
+        assert!(job.contains("junit"), "{job}");
         place.run(&["init", "--ci", system], 2);
         place.run(&["init", "--ci", system, "--force"], 0);
     }

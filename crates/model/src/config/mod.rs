@@ -7,6 +7,8 @@ mod mistake;
 mod pins;
 mod preset;
 mod read;
+#[cfg(test)]
+mod reference;
 mod system;
 
 use std::collections::{BTreeMap, BTreeSet};

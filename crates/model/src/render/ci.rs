@@ -1,4 +1,4 @@
-//! The scheduled job that runs `twolane reap` in a CI system, as a file of the project.
+//! The jobs that run twolane in a CI system: one that runs the lanes, one that reaps on a schedule. Files of the project.
 
 /// A CI system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,30 +7,46 @@ pub enum Ci {
     Github,
     /// GitLab CI.
     Gitlab,
+    /// Buildkite.
+    Buildkite,
 }
 
+/// One file, by its path in the repository.
+pub type File = (&'static str, &'static str);
+
 impl Ci {
-    /// Returns where the job is written, relative to the root of the repository.
-    pub fn path(self) -> &'static str {
+    /// Returns the files: the job that runs the lanes, and the one that reaps.
+    pub fn files(self) -> [File; 2] {
         match self {
-            Self::Github => ".github/workflows/twolane-reap.yml",
-            Self::Gitlab => ".gitlab/twolane-reap.yml",
+            Self::Github => [
+                (".github/workflows/twolane.yml", include_str!("ci/github-run.yml")),
+                (
+                    ".github/workflows/twolane-reap.yml",
+                    include_str!("ci/github-reap.yml"),
+                ),
+            ],
+            Self::Gitlab => [
+                (".gitlab/twolane.yml", include_str!("ci/gitlab-run.yml")),
+                (".gitlab/twolane-reap.yml", include_str!("ci/gitlab-reap.yml")),
+            ],
+            Self::Buildkite => [
+                (".buildkite/twolane.yml", include_str!("ci/buildkite-run.yml")),
+                (
+                    ".buildkite/twolane-reap.yml",
+                    include_str!("ci/buildkite-reap.yml"),
+                ),
+            ],
         }
     }
 
-    /// Returns the job.
-    pub fn reap_job(self) -> &'static str {
-        match self {
-            Self::Github => include_str!("ci/github.yml"),
-            Self::Gitlab => include_str!("ci/gitlab.yml"),
-        }
-    }
-
-    /// Says what is still to be done for it to run.
+    /// Returns what the user has to do for them to run.
     pub fn next(self) -> &'static str {
         match self {
-            Self::Github => "set the variable TWOLANE_GIT and the providers' secrets in the repository",
-            Self::Gitlab => "include it from .gitlab-ci.yml, and make the schedule that its head describes",
+            Self::Github => "keep the login of your providers, and set the variables that its step names",
+            Self::Gitlab => {
+                "include both from .gitlab-ci.yml, and make the schedule that the second describes"
+            }
+            Self::Buildkite => "upload the first from your pipeline, and make a schedule for the second",
         }
     }
 }
@@ -41,13 +57,49 @@ mod tests {
 
     use super::*;
 
-    fn parsed(ci: Ci) -> Value {
-        serde_saphyr::from_str(ci.reap_job()).unwrap()
+    const ALL: [Ci; 3] = [Ci::Github, Ci::Gitlab, Ci::Buildkite];
+
+    fn parsed(ci: Ci) -> [Value; 2] {
+        ci.files().map(|(_, text)| serde_saphyr::from_str(text).unwrap())
     }
 
     #[test]
-    fn github_runs_it_on_a_schedule() {
-        let job = parsed(Ci::Github);
+    fn every_system_runs_prebuilt_and_reaps() {
+        for ci in ALL {
+            let [run, reap] = ci.files().map(|(_, text)| text);
+            assert!(run.contains("--max-cost") || run.contains("max-cost:"), "{run}");
+            assert!(run.contains("junit"), "{run}");
+            assert!(reap.contains("twolane reap"), "{reap}");
+            for text in [run, reap] {
+                assert!(!text.contains("cargo install"), "{text}");
+            }
+            parsed(ci);
+        }
+    }
+
+    #[test]
+    fn github_logs_in_without_long_lived_keys() {
+        let [run, _] = parsed(Ci::Github);
+        assert_eq!(run["permissions"]["id-token"], "write");
+        let steps = run["jobs"]["lanes"]["steps"].as_array().unwrap();
+        let uses = |name: &str| {
+            steps
+                .iter()
+                .any(|step| step["uses"].as_str().unwrap_or_default().starts_with(name))
+        };
+        for action in [
+            "aws-actions/",
+            "google-github-actions/",
+            "azure/login",
+            "twolane/twolane/action",
+        ] {
+            assert!(uses(action), "{action}");
+        }
+    }
+
+    #[test]
+    fn github_reaps_on_a_schedule() {
+        let [_, job] = parsed(Ci::Github);
         let schedule = job["on"]["schedule"][0]["cron"].as_str().unwrap();
         assert_eq!(schedule.split(' ').count(), 5);
         assert_eq!(job["concurrency"]["cancel-in-progress"], Value::Bool(false));
@@ -56,8 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn gitlab_runs_it_on_a_schedule() {
-        let job = &parsed(Ci::Gitlab)["twolane reap"];
+    fn gitlab_destroys_what_a_cancelled_job_left() {
+        let [run, _] = parsed(Ci::Gitlab);
+        let job = &run["twolane"];
+        assert_eq!(
+            job["after_script"].as_array().unwrap().last().unwrap(),
+            "twolane down --all"
+        );
+        assert_eq!(job["artifacts"]["reports"]["junit"], "junit.xml");
+    }
+
+    #[test]
+    fn gitlab_reaps_on_a_schedule() {
+        let [_, reap] = parsed(Ci::Gitlab);
+        let job = &reap["twolane reap"];
         assert!(job["rules"][0]["if"].as_str().unwrap().contains("schedule"));
         assert_eq!(job["script"].as_array().unwrap().last().unwrap(), "twolane reap");
         assert_eq!(job["interruptible"], Value::Bool(false));

@@ -1,8 +1,8 @@
-//! `twolane init`: writes a commented `twolane.toml` fitted to the workspace it finds, or a CI system's scheduled job.
+//! `twolane init`: writes a commented `twolane.toml` fitted to the workspace it finds, or jobs for a CI system.
 
 use std::{fs, process::Command};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use model::{config, render::ci::Ci};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ const BIG: u64 = 50_000_000;
 pub(crate) fn run(context: &Context, args: &InitArgs) -> Result {
     let root = workspace::root(&context.dir).unwrap_or_else(|| context.dir.clone());
     if let Some(system) = args.ci {
-        return write_job(context, args, &root, system);
+        return write_jobs(context, args, &root, system);
     }
     if workspace::root(&context.dir).is_none() {
         return Err(Problem::usage("could not find a Rust workspace")
@@ -89,25 +89,32 @@ fn big_files(root: &Utf8Path) -> Vec<String> {
 }
 
 #[derive(Serialize)]
-struct WrittenJob<'a> {
-    path: &'a Utf8Path,
+struct WrittenJobs<'a> {
+    paths: &'a [Utf8PathBuf],
 }
 
-/// Writes the job that runs `twolane reap` on a schedule.
-fn write_job(context: &Context, args: &InitArgs, root: &Utf8Path, system: CiSystem) -> Result {
+/// Writes the jobs that run the lanes, and reap on a schedule.
+fn write_jobs(context: &Context, args: &InitArgs, root: &Utf8Path, system: CiSystem) -> Result {
     let ci = match system {
         CiSystem::Github => Ci::Github,
         CiSystem::Gitlab => Ci::Gitlab,
+        CiSystem::Buildkite => Ci::Buildkite,
     };
-    let path = root.join(ci.path());
-    refuse_present(&path, args)?;
-    write(&path, ci.reap_job())?;
+    let files = ci.files().map(|(path, text)| (root.join(path), text));
+    for (path, _) in &files {
+        refuse_present(path, args)?;
+    }
+    for (path, text) in &files {
+        write(path, text)?;
+    }
+    let paths = files.map(|(path, _)| path);
     if context.style.is_json {
-        context.style.document(&WrittenJob { path: &path });
+        context.style.document(&WrittenJobs { paths: &paths });
     } else {
+        let [run, reap] = &paths;
         context
             .style
-            .result(&format!("wrote {path}; next: {}", ci.next()));
+            .result(&format!("wrote {run} and {reap}; next: {}", ci.next()));
     }
     Ok(Exit::Passed)
 }

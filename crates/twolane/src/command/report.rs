@@ -6,6 +6,7 @@ use model::{
     name::RunId,
     receipt::Receipt,
     report::{Changes, Report},
+    time::Timestamp,
     world::Journal,
 };
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::{
     exit::Exit,
     paths::Paths,
     problem::{Problem, Result},
+    project,
     show::{
         html::html,
         junit::junit,
@@ -39,11 +41,7 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
     }
     let run = match &args.run {
         Some(run) => run.clone(),
-        None => runs(&paths).pop().ok_or_else(|| {
-            Problem::usage("could not find a run")
-                .because(format!("{} has none", paths.runs()))
-                .help("twolane run makes one")
-        })?,
+        None => last(context, &paths)?,
     };
     if args.format == Format::Receipt {
         return receipt(context, &paths, &run);
@@ -65,6 +63,25 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
         None => context.style.document(&report),
     }
     Ok(Exit::Passed)
+}
+
+/// Returns the last run of the project in this directory; outside of any project, the last run.
+fn last(context: &Context, paths: &Paths) -> Result<RunId> {
+    let project = project::find(&context.dir)
+        .ok()
+        .map(|project| project.config.project);
+    let is_ours = |run: &RunId| match &project {
+        Some(project) => record::read_report(&paths.run(run)).is_ok_and(|report| report.project == *project),
+        None => true,
+    };
+    runs(paths).into_iter().rev().find(is_ours).ok_or_else(|| {
+        let of = project
+            .as_ref()
+            .map_or(String::new(), |project| format!(" of {project}"));
+        Problem::usage("could not find a run")
+            .because(format!("{} has none{of}", paths.runs()))
+            .help("twolane run makes one; twolane report --list shows those of all projects")
+    })
 }
 
 /// Prints what the run made, and when its providers said that it is gone.
@@ -114,6 +131,7 @@ pub(crate) fn read(paths: &Paths, run: &RunId) -> Result<Report> {
 #[derive(Serialize)]
 struct Row {
     run: RunId,
+    began: Option<Timestamp>,
     project: String,
     verdict: Option<model::verdict::Verdict>,
     seconds: f64,
@@ -126,6 +144,7 @@ fn list(context: &Context, paths: &Paths) -> Result {
             let report = record::read_report(&paths.run(&run)).ok()?;
             Some(Row {
                 run,
+                began: report.began,
                 project: report.project.clone(),
                 verdict: report.verdict,
                 seconds: report.seconds(),
@@ -139,6 +158,9 @@ fn list(context: &Context, paths: &Paths) -> Result {
     let cells = rows.iter().map(|row| {
         vec![
             row.run.to_string(),
+            row.began.map_or(String::new(), |began| {
+                began.strftime("%Y-%m-%d %H:%M").to_string()
+            }),
             row.project.clone(),
             row.verdict
                 .map_or("not ended", |verdict| verdict.words())
@@ -146,8 +168,9 @@ fn list(context: &Context, paths: &Paths) -> Result {
             text::show_seconds(row.seconds),
         ]
     });
-    context
-        .style
-        .result(&fitted(&["run", "project", "verdict", "time"], cells));
+    context.style.result(&fitted(
+        &["run", "began (UTC)", "project", "verdict", "time"],
+        cells,
+    ));
     Ok(Exit::Passed)
 }

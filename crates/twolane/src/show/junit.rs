@@ -7,6 +7,7 @@ use model::{
     report::{CheckReport, LaneReport, Report},
     results::{Finding, TestOutcome, TestResult},
     split::Split,
+    verdict::Verdict,
 };
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
@@ -26,7 +27,22 @@ pub(crate) fn junit(report: &Report) -> Result<String, SerializeError> {
     if let Some(split) = &report.split {
         file.add_test_suite(skips(split));
     }
+    file.add_test_suites(unfinished(report));
     file.to_string()
+}
+
+/// Returns a suite with an error for a run that was interrupted, or has not ended: what did run may all have passed.
+fn unfinished(report: &Report) -> Option<TestSuite> {
+    let message = match report.verdict {
+        Some(Verdict::Interrupted) => "the run was interrupted",
+        None => "the run has not ended",
+        Some(Verdict::Passed | Verdict::Failed | Verdict::Infrastructure | Verdict::Left) => return None,
+    };
+    let mut suite = TestSuite::new("run");
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(message).set_type("unfinished");
+    suite.add_test_case(TestCase::new("run", status));
+    Some(suite)
 }
 
 /// Returns the suite of a lane that could not go on: without it, a file without failures would look well.

@@ -22,8 +22,12 @@ const FINDINGS_MAX: usize = 30;
 const SKIPS_MAX: usize = 100;
 /// How much of an output is shown, in bytes: its end.
 const OUTPUT_MAX: usize = 6 * 1024;
+/// A comment on GitHub has at most 65,536 characters.
+const COMMENT_MAX: usize = 64 * 1024;
+/// Where outputs stop, so that the lines that name what failed still fit.
+const OUTPUTS_MAX: usize = 40 * 1024;
 
-/// Returns the report as Markdown, well under the 1 MiB that GitHub takes.
+/// Returns the report as Markdown, short enough for a comment.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut text = String::new();
     let run = report.run.as_ref().map_or("?", |run| run.as_str());
@@ -55,6 +59,17 @@ pub(crate) fn markdown(report: &Report) -> String {
     }
     if let Some(split) = &report.split {
         skips(&mut text, split);
+    }
+    fitted(text)
+}
+
+/// Cuts what is too long for a comment, between two lines: outputs have stopped long before.
+fn fitted(mut text: String) -> String {
+    const CUT: &str = "\nThe rest is too long for a comment: see the report page.\n";
+    if text.len() > COMMENT_MAX {
+        let end = text.floor_char_boundary(COMMENT_MAX - CUT.len());
+        text.truncate(text[..end].rfind('\n').unwrap_or(0));
+        text.push_str(CUT);
     }
     text
 }
@@ -149,10 +164,16 @@ fn check_details(text: &mut String, lane: &str, check: &CheckReport) {
     }
     left_out(text, findings.len(), FINDINGS_MAX, "findings");
     if is_unexplained {
-        put(
-            text,
-            format_args!("{}\n", block(&check.results.last_lines.join("\n"))),
-        );
+        let output = output(text, &check.results.last_lines.join("\n"));
+        put(text, format_args!("{output}\n"));
+    }
+}
+
+/// Returns an output as a block, or where to find it when too much stands before it.
+fn output(before: &str, output: &str) -> String {
+    match before.len() < OUTPUTS_MAX {
+        true => block(output),
+        false => "Its output is on the report page.".to_owned(),
     }
 }
 
@@ -165,15 +186,17 @@ fn test_details(text: &mut String, test: &TestResult) {
         .message
         .as_ref()
         .map_or(String::new(), |message| format!("<br>{}", html(message)));
+    let output = output(text, &test.output);
+    // Without a block it is one line, which a cut leaves whole.
+    let gap = if output.contains('\n') { "\n\n" } else { "" };
     put(
         text,
         format_args!(
-            "<details><summary>{} {} <b>{}</b>{}{message}</summary>\n\n{}\n\n</details>\n",
+            "<details><summary>{} {} <b>{}</b>{}{message}</summary>{gap}{output}{gap}</details>\n",
             html(test.outcome.word()),
             html(&test.suite),
             html(&test.name),
             html(&place),
-            block(&test.output)
         ),
     );
 }
@@ -259,6 +282,51 @@ fn put(text: &mut String, arguments: std::fmt::Arguments) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_report_fits_a_comment_and_names_its_failures() {
+        let mut report = Report::default();
+        for lane in 0..4 {
+            let test = |number: usize| TestResult {
+                suite: "suite".to_owned(),
+                name: format!("test_{lane}_{number}"),
+                outcome: model::results::TestOutcome::Failed,
+                seconds: None,
+                message: None,
+                output: "ä <output>\n".repeat(2_000),
+                place: None,
+            };
+            let check = CheckReport {
+                name: "unit".to_owned(),
+                slug: "unit".to_owned(),
+                run: "cargo test".to_owned(),
+                outcome: Outcome::TimedOut,
+                seconds: None,
+                has_begun: true,
+                began: None,
+                junit: None,
+                record: None,
+                expect: None,
+                results: model::results::CheckResults {
+                    tests: (0..TESTS_MAX).map(test).collect(),
+                    ..Default::default()
+                },
+            };
+            let of_lane = report.lanes.entry(format!("lane-{lane}")).or_default();
+            of_lane.checks.push(check);
+        }
+        let text = markdown(&report);
+        assert!(text.len() <= COMMENT_MAX, "{}", text.len());
+        assert!(
+            text.contains("test\\_3\\_29") || text.contains("test_3_29"),
+            "{}",
+            &text[text.len() - 2_000..]
+        );
+        assert_eq!(
+            text.matches("<details>").count(),
+            text.matches("</details>").count()
+        );
+    }
 
     #[test]
     fn nothing_that_a_box_wrote_is_markup() {

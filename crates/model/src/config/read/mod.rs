@@ -4,7 +4,7 @@ mod check;
 mod lane;
 mod rules;
 mod system;
-mod walk;
+pub(super) mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -173,6 +173,17 @@ impl<'a> Value<'a> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    static ASKED: RefCell<Vec<(String, Vec<&'static str>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns which keys were asked for on this thread, by the name of their table.
+#[cfg(test)]
+pub(in crate::config) fn asked_keys() -> Vec<(String, Vec<&'static str>)> {
+    ASKED.take()
+}
+
 /// A table of the file, of which keys are asked for one after the other. What was never asked for is a mistake.
 pub(super) struct Table<'a> {
     what: String,
@@ -245,6 +256,8 @@ impl<'a> Table<'a> {
 
     /// Ends the reading: every key that was not asked for is a mistake.
     pub(super) fn finish(self) {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|all| all.push((self.what.clone(), self.asked.clone())));
         for (key, span, _) in &self.entries {
             if !self.asked.contains(key) {
                 self.mistakes.add(
