@@ -8,6 +8,7 @@ use model::{
     error::RemoteError,
     event::{Event, Step},
     follow::{Header, State},
+    limits::show_bytes,
     render::post_deploy::{bundle, check_command, trace_file},
     split::traced_command,
     verdict::Verdict,
@@ -160,14 +161,23 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
         ];
         let answer = link.run(lane.world, &tool(question)).await?;
         let (header, output) =
-            Header::split(&answer).map_err(|error| RemoteError::Lost(error.to_string()))?;
-        if !output.is_empty() {
+            Header::split(&answer, offset).map_err(|error| RemoteError::Lost(error.to_string()))?;
+        let room = lane.plan.limits.log_bytes.saturating_sub(offset);
+        let kept = &output[..usize::try_from(room).unwrap_or(usize::MAX).min(output.len())];
+        if !kept.is_empty() {
             lane.emit(Event::CheckOutput {
                 check: check.slug.clone(),
                 offset,
-                bytes: output.to_vec(),
+                bytes: kept.to_vec(),
             });
-            offset = header.next_offset();
+        }
+        if kept.len() < output.len() && room > 0 {
+            lane.notice(too_long(lane, check));
+        }
+        offset = header.next_offset();
+        if kept.len() < output.len() {
+            // Nobody reads what is over the limit: it stays on the box.
+            offset = offset.max(header.size);
         }
         if let Some(outcome) = ended(check, &header) {
             return Ok((outcome, header.seconds().unwrap_or_default()));
@@ -179,6 +189,15 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
             return Ok((Outcome::Unknown { why }, 0.0));
         }
     }
+}
+
+/// Says that a check's output is cut here.
+fn too_long(lane: &Lane<'_>, check: &Check) -> String {
+    format!(
+        "the output of check {} is longer than {}, the limit of a log: what came after that is not kept",
+        check.name,
+        show_bytes(lane.plan.limits.log_bytes)
+    )
 }
 
 /// Decides how a check ended; none while it runs. One that may reboot the box ends well with the reboot.

@@ -8,6 +8,7 @@ use model::{
     error::RemoteError,
     event::{Event, Step},
     follow::{Header, State},
+    limits::show_bytes,
     render::post_deploy::{File, bundle, check_files, command, deploy_files},
     world::Command,
 };
@@ -34,6 +35,13 @@ const NAME: &str = "deploy";
 
 /// The lines of a failed step that are progress.
 const LINES_MAX: usize = 60;
+
+/// How much of its output is kept, in bytes: its end. A build that says everything twice writes 1 MB.
+const OUTPUT_MAX: usize = 4 << 20;
+
+/// How many of its lines are reported as they come, and how much of each: a build script may write without end.
+const LINES_REPORTED: usize = 20_000;
+const LINE_MAX: usize = 500;
 
 /// Begins the line with which the box names a step.
 const STEP_MARK: &str = "== ";
@@ -78,7 +86,7 @@ async fn carried_out(lane: &Lane<'_>, link: &Link, has_new_secret: bool) -> Resu
     let mut progress = Progress::default();
     let outcome = follow(lane, link, &mut progress).await.map_err(of_remote)?;
     let path = lane.dir().join("deploy.log");
-    if let Err(why) = lane.world.files.write(&path, &progress.output).await {
+    if let Err(why) = lane.world.files.write(&path, &progress.log()).await {
         lane.notice(why);
     }
     match outcome {
@@ -104,7 +112,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, progress: &mut Progress) -> Result
         let question = ["follow", &id(lane), NAME, &offset.to_string(), POLL_SECONDS].map(str::to_owned);
         let answer = link.run(lane.world, &tool(question)).await?;
         let (header, output) =
-            Header::split(&answer).map_err(|error| RemoteError::Lost(error.to_string()))?;
+            Header::split(&answer, offset).map_err(|error| RemoteError::Lost(error.to_string()))?;
         for message in progress.take(output) {
             lane.emit(Event::StepProgress {
                 step: Step::Deploy,
@@ -125,29 +133,53 @@ async fn follow(lane: &Lane<'_>, link: &Link, progress: &mut Progress) -> Result
     }
 }
 
-/// What the box has progress so far.
+/// What the box has written so far.
 #[derive(Default)]
 struct Progress {
+    /// The end of it.
     output: Vec<u8>,
-    /// How much of it was progress in whole lines.
-    lines_end: usize,
+    /// How many bytes of the beginning are left out.
+    left_out: u64,
+    /// The line that has no end yet.
+    line: Vec<u8>,
+    lines: usize,
 }
 
 impl Progress {
-    /// Takes a piece of output, and returns the lines that are whole now.
+    /// Takes a piece of output, and returns the lines that are whole now: not all of very many.
     fn take(&mut self, piece: &[u8]) -> Vec<String> {
         self.output.extend_from_slice(piece);
-        let fresh = &self.output[self.lines_end..];
-        let length = fresh
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        self.lines_end += length;
-        String::from_utf8_lossy(&fresh[..length])
-            .lines()
-            .map(|line| line.trim().to_owned())
-            .filter(|line| !line.is_empty())
-            .collect()
+        if self.output.len() > 2 * OUTPUT_MAX {
+            let surplus = self.output.len() - OUTPUT_MAX;
+            self.output.drain(..surplus);
+            self.left_out += surplus as u64;
+        }
+        let mut lines = Vec::new();
+        for &byte in piece {
+            match byte {
+                b'\n' => lines.extend(self.end_line()),
+                _ if self.line.len() < LINE_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    fn end_line(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.line);
+        let line = String::from_utf8_lossy(&line).trim().to_owned();
+        self.lines += usize::from(!line.is_empty());
+        (!line.is_empty() && self.lines <= LINES_REPORTED).then_some(line)
+    }
+
+    /// Returns what is kept of the output; where it is cut, it says so.
+    fn log(&self) -> Vec<u8> {
+        let mut log = match self.left_out {
+            0 => Vec::new(),
+            bytes => format!("[the beginning, {}, is left out]\n", show_bytes(bytes)).into_bytes(),
+        };
+        log.extend_from_slice(&self.output);
+        log
     }
 
     /// Says what went wrong, in the words of the step that failed.
@@ -187,6 +219,18 @@ mod tests {
         let mut progress = Progress::default();
         assert_eq!(progress.take(b"== build\n   Comp"), ["== build"]);
         assert_eq!(progress.take(b"iling a\n\n"), ["Compiling a"]);
-        assert_eq!(progress.output, b"== build\n   Compiling a\n\n");
+        assert_eq!(progress.log(), b"== build\n   Compiling a\n\n");
+    }
+
+    #[test]
+    fn output_without_end_is_cut_and_said() {
+        let mut progress = Progress::default();
+        let piece = b"a line of a build script\n".repeat(40_000);
+        let reported: usize = (0..40).map(|_| progress.take(&piece).len()).sum();
+        assert_eq!(reported, LINES_REPORTED);
+        assert!(progress.output.len() <= 2 * OUTPUT_MAX);
+        assert!(progress.log().starts_with(b"[the beginning, "));
+        progress.take(&vec![b'x'; 1 << 20]);
+        assert_eq!(progress.line.len(), LINE_MAX);
     }
 }

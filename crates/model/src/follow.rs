@@ -58,28 +58,50 @@ pub struct HeaderError {
     why: String,
 }
 
+/// The longest header that makes sense.
+const HEADER_MAX: usize = 4096;
+
+/// How much of a line an error repeats.
+const SHOWN_MAX: usize = 200;
+
+impl HeaderError {
+    fn new(line: &str, why: String) -> Self {
+        Self {
+            line: line.chars().take(SHOWN_MAX).collect(),
+            why,
+        }
+    }
+}
+
 impl Header {
-    /// Splits an answer into its header and the output that follows it.
-    pub fn split(answer: &[u8]) -> Result<(Self, &[u8]), HeaderError> {
+    /// Splits the answer to a question for the output from `asked` on into its header and the output that follows it.
+    pub fn split(answer: &[u8], asked: u64) -> Result<(Self, &[u8]), HeaderError> {
         let end = answer
             .iter()
             .position(|byte| *byte == b'\n')
             .unwrap_or(answer.len());
-        let header: Self = String::from_utf8_lossy(&answer[..end]).parse()?;
-        let output = answer.get(end + 1..).unwrap_or_default();
-        if output.len() as u64 == header.bytes {
-            return Ok((header, output));
+        let line = String::from_utf8_lossy(&answer[..end.min(HEADER_MAX)]);
+        let fail = |why: String| Err(HeaderError::new(&line, why));
+        if end > HEADER_MAX {
+            return fail(format!("a header has no {end} bytes"));
         }
-        let why = format!("{} bytes follow, not {}", output.len(), header.bytes);
-        Err(HeaderError {
-            line: String::from_utf8_lossy(&answer[..end]).into_owned(),
-            why,
-        })
+        let header: Self = line.parse()?;
+        let output = answer.get(end + 1..).unwrap_or_default();
+        if output.len() as u64 != header.bytes {
+            return fail(format!("{} bytes follow, not {}", output.len(), header.bytes));
+        }
+        if header.offset != asked {
+            return fail(format!("asked for the output from byte {asked} on"));
+        }
+        if asked.checked_add(header.bytes).is_none() {
+            return fail("no output is that long".to_owned());
+        }
+        Ok((header, output))
     }
 
     /// Returns the offset to ask for next.
     pub fn next_offset(&self) -> u64 {
-        self.offset + self.bytes
+        self.offset.saturating_add(self.bytes)
     }
 
     /// Returns whether the box was rebooted since the check was started.
@@ -130,10 +152,7 @@ impl FromStr for Header {
     type Err = HeaderError;
 
     fn from_str(line: &str) -> Result<Self, HeaderError> {
-        let fail = |why: String| HeaderError {
-            line: line.to_owned(),
-            why,
-        };
+        let fail = |why: String| HeaderError::new(line, why);
         let fields: BTreeMap<&str, &str> = line
             .split_ascii_whitespace()
             .filter_map(|it| it.split_once('='))
@@ -250,17 +269,37 @@ mod tests {
             .replace("bytes=0", "bytes=4")
             .into_bytes();
         answer.extend(b"\n\xff\n\0x");
-        let (header, output) = Header::split(&answer).unwrap();
+        let (header, output) = Header::split(&answer, 0).unwrap();
         assert_eq!((header.next_offset(), output), (4, &b"\xff\n\0x"[..]));
     }
 
     #[test]
     fn cut_answer_is_refused() {
         let answer = line("running", "", "a").replace("bytes=0", "bytes=4") + "\nab";
-        let error = Header::split(answer.as_bytes()).unwrap_err();
+        let error = Header::split(answer.as_bytes(), 0).unwrap_err();
         assert!(error.to_string().ends_with("2 bytes follow, not 4"), "{error}");
-        assert!(Header::split(b"").is_err());
-        assert!(Header::split(b"Connection reset\n").is_err());
+        assert!(Header::split(b"", 0).is_err());
+        assert!(Header::split(b"Connection reset\n", 0).is_err());
+    }
+
+    #[test]
+    fn offset_that_was_not_asked_for_is_refused() {
+        let lie = |offset: &str| line("running", "", "a").replace("offset=0", &format!("offset={offset}"));
+        for offset in ["18446744073709551615", "16492674416640", "1"] {
+            let error = Header::split(lie(offset).as_bytes(), 0).unwrap_err();
+            assert!(error.to_string().ends_with("from byte 0 on"), "{error}");
+        }
+        let last = lie("18446744073709551615").replace("bytes=0", "bytes=1") + "\nx";
+        let error = Header::split(last.as_bytes(), u64::MAX).unwrap_err();
+        assert!(error.to_string().ends_with("no output is that long"), "{error}");
+    }
+
+    #[test]
+    fn header_without_end_is_not_repeated() {
+        let error = Header::split(&vec![b'x'; 1 << 20], 0).unwrap_err();
+        assert!(error.to_string().len() < 400, "{error}");
+        let error = Header::split(&[b'x'; 3000], 0).unwrap_err();
+        assert!(error.to_string().len() < 400, "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod candidate;
 pub mod check;
+pub mod child;
 pub mod cloud;
 pub mod config;
 pub mod error;

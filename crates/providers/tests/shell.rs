@@ -449,6 +449,10 @@ async fn a_broken_adapter_is_refused_before_anything_is_called() {
 }
 
 /// Checks a file and returns what is wrong with it, one a line.
+fn check_text(bench: &Bench, text: &str) -> Result<providers::shell::Checked, Vec<Mistake>> {
+    check(&bench.write("acme.sh", text), &bench.settings)
+}
+
 fn mistakes(bench: &Bench, name: &str, text: &str) -> String {
     reported(check(&bench.write(name, text), &bench.settings).err())
 }
@@ -586,6 +590,43 @@ fn a_default_is_one_word_and_runs_no_program() {
 }
 
 #[test]
+fn default_function_runs_no_program_and_sees_no_secret() {
+    let bench = Bench::new();
+    let marker = std::env::temp_dir().join(format!("twolane-default-{}", std::process::id()));
+    let touch = marker.to_str().unwrap();
+    let with = |body: &str| WHOLE.replace("printf '%s\\n' \"$region\"", body);
+    for body in [
+        "PATH=/usr/bin:/bin; touch MARKER; echo eu",
+        "local PATH=/usr/bin:/bin; touch MARKER; echo eu",
+        "PATH=/usr/bin:/bin touch MARKER; echo eu",
+        "declare -i _x='_B[$(PATH=/usr/bin:/bin; touch MARKER)]'; echo eu",
+        "echo $(( _B[$(PATH=/usr/bin:/bin; touch MARKER)] ))",
+        "BASH_CMDS[t]=/usr/bin/touch; t MARKER; echo eu",
+        "unset PATH; touch MARKER; echo eu",
+        "shopt -u restricted_shell; set +r; /usr/bin/touch MARKER; echo eu",
+    ] {
+        mistakes(&bench, "acme.sh", &with(&body.replace("MARKER", touch)));
+        assert!(!marker.exists(), "it ran: {body}");
+    }
+    // What nextest itself is started with stands for a token.
+    let cargo = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    assert!(!cargo.is_empty());
+    let checked = check_text(
+        &bench,
+        &with("echo \"${CARGO_MANIFEST_DIR:+leaked}${CARGO_MANIFEST_DIR:-kept}\""),
+    );
+    assert_eq!(checked.unwrap().default_region, "kept");
+    let checked = check_text(
+        &bench,
+        &format!(
+            "_WHERE=eu-9\nreadonly _MORE=x\n{}",
+            with("echo \"$_WHERE$_MORE\"")
+        ),
+    );
+    assert_eq!(checked.unwrap().default_region, "eu-9x");
+}
+
+#[test]
 fn a_bash_that_is_missing_or_too_old_is_reported() {
     let mut bench = Bench::new();
     bench.settings.bash = "no-such-bash".to_owned();
@@ -623,7 +664,9 @@ fn a_file_that_does_not_end_is_given_up() {
 }
 
 /// Each of these would do something, were it run when the file is read. MARKER is a file that must not appear.
-const TRICKS: [&str; 46] = [
+const TRICKS: [&str; 48] = [
+    "PATH=/usr/bin:/bin; declare -i _x='_B[$(touch MARKER)]'",
+    "declare -n _x=_y",
     "touch MARKER",
     "/usr/bin/touch MARKER",
     "exec /usr/bin/touch MARKER",

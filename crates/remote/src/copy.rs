@@ -10,20 +10,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{answer, bounds::Bounds, failure, quote, shell::Shell};
-
-/// Variables of the user that would change what rsync does.
-const OF_THE_USER: [&str; 9] = [
-    "RSYNC_CHECKSUM_LIST",
-    "RSYNC_COMPRESS_LIST",
-    "RSYNC_CONNECT_PROG",
-    "RSYNC_ICONV",
-    "RSYNC_OLD_ARGS",
-    "RSYNC_PARTIAL_DIR",
-    "RSYNC_PROTECT_ARGS",
-    "RSYNC_PROXY",
-    "RSYNC_RSH",
-];
+use crate::{answer, bounds::Bounds, environment, failure, quote, shell::Shell};
 
 /// Exit codes of rsync that say that the connection, not a file, is at fault.
 const CONNECTION: [i32; 5] = [10, 12, 30, 35, 255];
@@ -163,9 +150,7 @@ fn command(shell: &dyn Shell, run: &Run<'_>) -> Command {
         Some(bounds) => bounds.command("rsync"),
         None => Command::new("rsync"),
     };
-    for name in OF_THE_USER {
-        command.env_remove(name);
-    }
+    environment::clean(command.as_std_mut());
     command
         .args([
             "-s",

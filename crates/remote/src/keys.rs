@@ -10,7 +10,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{error::RemoteError, name::Label, world::Keys};
 
-use crate::failure;
+use crate::{environment, failure};
 
 /// What the directory is called in which keys are made.
 const HALF_MADE: &str = ".ssh-";
@@ -176,7 +176,7 @@ fn not_a_key(label: &Label) -> RemoteError {
 }
 
 fn generate(file: &Utf8Path, label: &Label) -> Result<(), RemoteError> {
-    let output = std::process::Command::new("ssh-keygen")
+    let output = environment::clean(&mut std::process::Command::new("ssh-keygen"))
         .args([
             "-q",
             "-t",

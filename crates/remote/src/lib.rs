@@ -6,6 +6,7 @@ mod blocking;
 mod bounds;
 mod control;
 mod copy;
+mod environment;
 mod failure;
 mod fetch;
 mod git;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     answer::{self, Broken},
-    copy, failure, fetch,
+    copy, environment, failure, fetch,
     layout::Layout,
     quote,
     shell::Shell,
@@ -154,7 +154,9 @@ impl SshSession {
     /// Runs a command over a connection of its own.
     pub(crate) async fn run_plain(&self, command: &Command) -> Result<Output, RemoteError> {
         let quoted: Vec<String> = command.argv.iter().map(|word| quote::for_shell(word)).collect();
-        let mut child = tokio::process::Command::new(&self.ssh[0])
+        let mut ssh = tokio::process::Command::new(&self.ssh[0]);
+        environment::clean(ssh.as_std_mut());
+        let mut child = ssh
             .args(&self.ssh[1..])
             .arg(&self.host)
             .arg(quoted.join(" "))

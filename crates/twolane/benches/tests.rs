@@ -271,7 +271,7 @@ fn follow(state: &Path, size: u64) -> usize {
             .env("TWOLANE_STATE", state.join("box"))
             .output()
             .expect("bash");
-        let (header, output) = Header::split(&answer.stdout).expect("an answer");
+        let (header, output) = Header::split(&answer.stdout, offset).expect("an answer");
         assert!(output.len() <= 1 << 20);
         offset = header.next_offset();
         pieces += 1;

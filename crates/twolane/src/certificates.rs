@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, env, fs};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::problem::{Problem, Result};
+use crate::{
+    paths::read_some,
+    problem::{Problem, Result},
+};
 
 const END: &str = "-----END CERTIFICATE-----";
 /// Where the package ca-certificates has what every box of the distribution trusts already.
@@ -17,7 +20,7 @@ const EXTRAS_MAX: usize = 16;
 /// Returns each certificate of a PEM file that the distribution does not have.
 pub(crate) fn of_file(path: &Utf8Path) -> Result<Vec<String>> {
     let problem = || Problem::usage(format!("could not read the certificates in {path}"));
-    let text = fs::read_to_string(path).map_err(|error| problem().because(error))?;
+    let text = read_some(path).map_err(|error| problem().because(error))?;
     let all = split(&text);
     if all.is_empty() {
         return Err(problem()

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    // Whatever this process was started with: nothing that it makes is for others to write to.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::umask(before | rustix::fs::Mode::from_raw_mode(0o022));
     let style = context::style(&cli.global);
     let exit = command::run(cli, style).unwrap_or_else(|problem| show::problem::show(style, &problem));
     match stream::lost() {

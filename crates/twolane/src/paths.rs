@@ -1,5 +1,11 @@
 //! Where things are kept.
 
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+};
+
 use camino::{Utf8Path, Utf8PathBuf};
 use etcetera::{BaseStrategy, base_strategy::Xdg};
 use model::name::RunId;
@@ -46,6 +52,39 @@ impl Paths {
         })
     }
 
+    /// Makes the state's directory for this user alone, and refuses one that somebody else could have put anything into.
+    pub(crate) fn secure(&self) -> Result<()> {
+        let fail = |why: String| {
+            Problem::usage(format!("could not use the state directory {}", self.state))
+                .because(why)
+                .help("name a directory of your own that nobody else may write to: --state-dir DIR")
+        };
+        if let Some(parent) = self.state.parent() {
+            fs::create_dir_all(parent).map_err(|error| fail(error.to_string()))?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(&self.state) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(fail(error.to_string()));
+            }
+            _ => {}
+        }
+        let found = fs::metadata(&self.state).map_err(|error| fail(error.to_string()))?;
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return Err(fail(format!(
+                "it belongs to user {}, and you are user {user}",
+                found.uid()
+            )));
+        }
+        if found.mode() & 0o022 != 0 {
+            return Err(fail(format!(
+                "others may write to it (mode {:o})",
+                found.mode() & 0o777
+            )));
+        }
+        Ok(())
+    }
+
     /// Returns the directory of all runs.
     pub(crate) fn runs(&self) -> Utf8PathBuf {
         self.state.join("runs")
@@ -75,4 +114,37 @@ fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
             .because("its name is not valid UTF-8")
             .help("name another one: --state-dir DIR")
     })
+}
+
+/// Reads a file of which nobody needs more than so many bytes: `/dev/zero` has no end.
+pub(crate) fn read_some(path: &Utf8Path) -> io::Result<String> {
+    const MOST: u64 = 4 << 20;
+    let mut text = String::new();
+    fs::File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST {
+        true => Err(io::Error::other(format!("it is bigger than {} MiB", MOST >> 20))),
+        false => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn state_directory_is_for_its_owner_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = Utf8Path::from_path(temp.path()).unwrap().join("a/state");
+        let paths = Paths::find(Some(&state)).unwrap();
+        paths.secure().unwrap();
+        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = paths.secure().unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("others may write to it"),
+            "{refused:?}"
+        );
+    }
 }

@@ -1,6 +1,10 @@
 //! What was asked, and what has to be known of this machine, made into a plan.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read as _},
+};
 
 use camino::Utf8Path;
 use model::{
@@ -23,7 +27,7 @@ use crate::{
     clock::Clock,
     known::{KnownProvider, Providers, local},
     offers, owner,
-    paths::Paths,
+    paths::{Paths, read_some},
     problem::{Problem, Result},
     project::Project,
     toolchain,
@@ -128,14 +132,20 @@ fn host_address(given: &str) -> Result<String> {
 
 /// Returns the key itself where the name of its file was given.
 fn public_key(given: &str) -> Result<String> {
-    if given.contains(char::is_whitespace) {
-        return Ok(given.to_owned());
-    }
-    fs::read_to_string(given).map_err(|error| {
+    let refuse = |why: String| {
         Problem::usage("could not read your public key")
-            .because(format!("{given}: {error}"))
+            .because(why)
             .help("set SSH_PUBKEY to the key or to its file, such as ~/.ssh/id_ed25519.pub")
-    })
+    };
+    let key = match given.contains(char::is_whitespace) {
+        true => given.to_owned(),
+        false => read_some(Utf8Path::new(given)).map_err(|error| refuse(format!("{given}: {error}")))?,
+    };
+    // It must be shown nowhere, in an error least of all.
+    if key.contains("PRIVATE KEY") {
+        return Err(refuse("what was given is a private key".to_owned()));
+    }
+    Ok(key)
 }
 
 /// Makes the plan.

@@ -171,6 +171,7 @@ fn image(given: Option<&str>) -> Result<Image> {
 
 /// Opens the journal.
 pub(crate) fn journal(paths: &Paths) -> Result<Arc<journal::Journal>> {
+    paths.secure()?;
     Ok(Arc::new(journal::Journal::open(&paths.state, Arc::new(Clock))?))
 }
 

@@ -8,11 +8,16 @@ use super::{
     text::{Budget, End, failure, short},
 };
 
+/// How many binaries are named that ended in the midst of their tests.
+const UNENDED_MAX: usize = 100;
+
 /// The binaries that are read, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Libtest {
     suite: String,
     open: Option<Section>,
+    /// The binaries that ended in the midst of their tests.
+    unended: Vec<String>,
 }
 
 /// What one binary prints, from `running 3 tests` to `test result: …`.
@@ -68,9 +73,10 @@ impl Libtest {
         true
     }
 
-    /// Ends the binary that is being read.
-    pub(super) fn finish(&mut self, results: &mut CheckResults) {
+    /// Ends the binary that is being read. Returns those that ended in the midst of their tests.
+    pub(super) fn finish(&mut self, results: &mut CheckResults) -> Vec<String> {
         self.close(None, results);
+        std::mem::take(&mut self.unended)
     }
 
     fn take_outside(&mut self, line: &str) -> bool {
@@ -97,12 +103,14 @@ impl Libtest {
             Some(counts) => section.settle(counts, &self.suite, results),
             None => {
                 let missing = section.expected.saturating_sub(section.tests.len() as u64);
-                results.unnamed.unfinished += missing;
-                results.notes.push(format!(
-                    "{} ended in the midst of its {} tests",
-                    name_of(&self.suite),
-                    section.expected
-                ));
+                results.unnamed.unfinished = results.unnamed.unfinished.saturating_add(missing);
+                if self.unended.len() < UNENDED_MAX {
+                    self.unended.push(format!(
+                        "{} ended in the midst of its {} tests",
+                        name_of(&self.suite),
+                        section.expected
+                    ));
+                }
             }
         }
         for mut test in section.tests {
@@ -217,7 +225,7 @@ impl Section {
         let seen = |tests: &[TestResult], outcome| {
             tests.iter().filter(|test| test.outcome == outcome).count() as u64
         };
-        let wanted = counts.passed + counts.measured;
+        let wanted = counts.passed.saturating_add(counts.measured);
         // Those that failed have been named by now, and those that were ignored never begin.
         for test in &mut self.tests {
             if test.outcome == TestOutcome::Unfinished {
@@ -225,9 +233,18 @@ impl Section {
             }
         }
         let missing = |wanted: u64, outcome| wanted.saturating_sub(seen(&self.tests, outcome));
-        results.unnamed.passed += missing(wanted, TestOutcome::Passed);
-        results.unnamed.ignored += missing(counts.ignored, TestOutcome::Ignored);
-        results.unnamed.failed += missing(counts.failed, TestOutcome::Failed);
+        results.unnamed.passed = results
+            .unnamed
+            .passed
+            .saturating_add(missing(wanted, TestOutcome::Passed));
+        results.unnamed.ignored = results
+            .unnamed
+            .ignored
+            .saturating_add(missing(counts.ignored, TestOutcome::Ignored));
+        results.unnamed.failed = results
+            .unnamed
+            .failed
+            .saturating_add(missing(counts.failed, TestOutcome::Failed));
         if self.tests.len() as u64 > self.expected {
             results.notes.push(format!(
                 "{} counts {} tests, but {} were seen: something printed lines that look like a test's",
@@ -241,7 +258,9 @@ impl Section {
 
 impl Counts {
     fn all(self) -> u64 {
-        self.passed + self.failed + self.ignored + self.measured
+        [self.failed, self.ignored, self.measured]
+            .iter()
+            .fold(self.passed, |all, number| all.saturating_add(*number))
     }
 }
 

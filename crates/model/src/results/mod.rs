@@ -153,7 +153,9 @@ pub struct Tally {
 impl Tally {
     /// Returns how many there are.
     pub fn all(&self) -> u64 {
-        self.passed + self.failed + self.ignored + self.unfinished
+        [self.failed, self.ignored, self.unfinished]
+            .iter()
+            .fold(self.passed, |all, number| all.saturating_add(*number))
     }
 
     /// Returns whether there are none.
@@ -163,12 +165,14 @@ impl Tally {
 
     /// Counts one more.
     pub fn add(&mut self, outcome: TestOutcome) {
-        match outcome {
-            TestOutcome::Passed => self.passed += 1,
-            TestOutcome::Failed => self.failed += 1,
-            TestOutcome::Ignored => self.ignored += 1,
-            TestOutcome::Unfinished => self.unfinished += 1,
-        }
+        let number = match outcome {
+            TestOutcome::Passed => &mut self.passed,
+            TestOutcome::Failed => &mut self.failed,
+            TestOutcome::Ignored => &mut self.ignored,
+            TestOutcome::Unfinished => &mut self.unfinished,
+        };
+        // The numbers that it begins with are those that a box printed.
+        *number = number.saturating_add(1);
     }
 
     /// Returns the numbers in words, such as `40 passed, 2 failed`.
@@ -327,16 +331,24 @@ impl CheckResults {
     }
 
     /// Takes the tests of the check's JUnit file, which replace what the output says about the same tests.
-    pub fn take_junit(&mut self, mut junit: Self) {
+    /// `has_passed` says how the command itself ended: it and a test that failed cannot both be right.
+    pub fn take_junit(&mut self, mut junit: Self, has_passed: bool) {
+        let failed = junit.tally().failed;
+        if has_passed && failed > 0 {
+            self.problems.push(format!(
+                "it returned 0, but {failed} tests failed in its JUnit file"
+            ));
+        }
         let known: std::collections::BTreeSet<&str> =
             junit.tests.iter().map(|test| test.name.as_str()).collect();
         // Other tests of the output stay.
         self.tests.retain(|test| !known.contains(test.name.as_str()));
         junit.tests.append(&mut self.tests);
         self.tests = junit.tests;
-        self.unnamed.passed += junit.unnamed.passed;
-        self.unnamed.failed += junit.unnamed.failed;
-        self.unnamed.ignored += junit.unnamed.ignored;
+        let unnamed = &mut self.unnamed;
+        unnamed.passed = unnamed.passed.saturating_add(junit.unnamed.passed);
+        unnamed.failed = unnamed.failed.saturating_add(junit.unnamed.failed);
+        unnamed.ignored = unnamed.ignored.saturating_add(junit.unnamed.ignored);
     }
 
     fn add_test(&mut self, test: TestResult) {

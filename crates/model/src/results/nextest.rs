@@ -25,8 +25,8 @@ impl Nextest {
             return self.is_on;
         }
         if let Some(skipped) = summary(line) {
-            results.unnamed.ignored += skipped;
-            self.finish(results);
+            results.unnamed.ignored = results.unnamed.ignored.saturating_add(skipped);
+            self.end(results);
             return true;
         }
         match status(line) {
@@ -40,8 +40,14 @@ impl Nextest {
         true
     }
 
-    /// Ends the run that is being read.
-    pub(super) fn finish(&mut self, results: &mut CheckResults) {
+    /// Ends the run that is being read. Says so where that is not its end.
+    pub(super) fn finish(&mut self, results: &mut CheckResults) -> Option<String> {
+        let is_cut = self.is_on;
+        self.end(results);
+        is_cut.then(|| "nextest began, and never came to its summary".to_owned())
+    }
+
+    fn end(&mut self, results: &mut CheckResults) {
         self.close_output();
         self.is_on = false;
         self.index.clear();

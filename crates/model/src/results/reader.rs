@@ -41,13 +41,17 @@ impl Reader {
     /// Returns what was found. `has_passed` says whether the command returned 0.
     pub fn finish(mut self, has_passed: bool) -> CheckResults {
         let results = &mut self.results;
-        self.nextest.finish(results);
-        self.libtest.finish(results);
+        let mut unended: Vec<String> = self.nextest.finish(results).into_iter().collect();
+        unended.extend(self.libtest.finish(results));
         self.fmt.finish(results);
         self.audit.finish(results);
         self.diagnostics.finish(results);
         if has_passed {
             blame_unfinished(results);
+            let blamed = unended.iter().map(|what| format!("it returned 0, but {what}"));
+            results.problems.extend(blamed);
+        } else {
+            results.notes.append(&mut unended);
         }
         self.results.last_lines = self.last.into();
         self.results

@@ -259,3 +259,45 @@ proptest::proptest! {
         let _ = read_junit(&text, &mut CheckResults::default());
     }
 }
+
+#[test]
+fn harness_that_never_ended_fails_a_check_that_returned_zero() {
+    for text in [
+        "running 2 tests\ntest a ... ok\ntest b ... ok",
+        "    Starting 8 tests across 3 binaries\n        PASS [   0.201s] alpha tests::adds",
+    ] {
+        let mut results = read(text, true);
+        results.take_junit(CheckResults::default(), true);
+        assert_eq!(results.problems.len(), 1, "{text}");
+        let results = read(text, false);
+        assert_eq!((results.problems.len(), results.notes.len()), (0, 1), "{text}");
+    }
+}
+
+#[test]
+fn failed_test_in_junit_fails_a_check_that_returned_zero() {
+    let text = "<testsuite><testcase name='a'><failure/></testcase><testcase name='b'/></testsuite>";
+    let mut junit = CheckResults::default();
+    read_junit(text, &mut junit).unwrap();
+    for (has_passed, problems) in [(true, 1), (false, 0)] {
+        let mut results = CheckResults::default();
+        results.take_junit(junit.clone(), has_passed);
+        assert_eq!(results.problems.len(), problems);
+    }
+}
+
+#[test]
+fn numbers_without_bound_do_not_overflow() {
+    let most = u64::MAX;
+    let text = format!(
+        "running {most} tests\ntest result: ok. {most} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s\n"
+    );
+    let results = read(&text.repeat(3), true);
+    assert_eq!(results.tally().all(), most);
+    read(
+        &format!(
+            "test result: ok. {most} passed; {most} failed; {most} ignored; {most} measured; 0 filtered out"
+        ),
+        true,
+    );
+}

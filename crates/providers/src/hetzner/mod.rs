@@ -45,6 +45,9 @@ const IMAGE: &str = "ubuntu-24.04";
 /// The longest user-data that the API takes, in bytes.
 const USER_DATA_MAX: usize = 32 * 1024;
 
+/// The most pages of a list that are read: nobody has so many boxes of `twolane`'s.
+const PAGES_MAX: u32 = 200;
+
 /// The longest page that the API gives.
 const PAGE: u32 = 50;
 
@@ -187,10 +190,21 @@ impl Hetzner {
         let first = self.page(list, selector, 1).await?;
         let pagination = &first.meta.pagination;
         let last = pagination.last_page.or(pagination.next_page).unwrap_or(1);
+        let endless = || {
+            let request = Request::get(format!("/{list}"), "list what is ours");
+            let cause = format!("it says that its list has more than {PAGES_MAX} pages");
+            self.client.garbled(&request, cause)
+        };
+        if last > PAGES_MAX {
+            return Err(endless());
+        }
         let mut pages = vec![first];
         pages.extend(try_join_all((2..=last).map(|number| self.page(list, selector, number))).await?);
         // Not every list says how many pages it has.
         while let Some(next) = pages.last().and_then(|page| page.meta.pagination.next_page) {
+            if pages.len() >= PAGES_MAX as usize {
+                return Err(endless());
+            }
             pages.push(self.page(list, selector, next).await?);
         }
         let mut rows = Vec::new();

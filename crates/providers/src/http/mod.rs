@@ -272,6 +272,14 @@ impl Client {
             code: String::new(),
             message: shown(&answer.body),
         });
+        // What an API says is text of a stranger's: one line, and not a long one.
+        let reported = ApiError {
+            message: shown(reported.message.as_bytes()),
+            code: match reported.code.is_empty() {
+                true => String::new(),
+                false => shown(reported.code.as_bytes()),
+            },
+        };
         let kind = match dialect.kind(status.as_u16(), &reported, request.effect) {
             ErrorKind::RateLimited { retry_after: None } => ErrorKind::RateLimited {
                 retry_after: dialect.retry_after(&answer.headers),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use camino::Utf8Path;
+use model::child::is_for_children;
 use model::order::Order;
 use tokio::process::{Child, Command};
 
@@ -201,7 +202,13 @@ impl Vm<'_> {
 
     fn watched(&self, directory: &Utf8Path) -> Command {
         let mut command = Command::new(&self.programs.python3);
-        command.arg("-I").arg(directory.join("watchdog.py"));
+        // Neither the watchdog nor QEMU has any use for the operator's tokens.
+        let given = std::env::vars_os().filter(|(name, _)| is_for_children(&name.to_string_lossy()));
+        command
+            .env_clear()
+            .envs(given)
+            .arg("-I")
+            .arg(directory.join("watchdog.py"));
         command
     }
 

@@ -1,6 +1,10 @@
 //! The contract of a shell adapter: its name, its file, its four functions, and that reading it does nothing.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use camino::Utf8Path;
 use model::{candidate::Fallback, name::ProviderName};
@@ -89,7 +93,11 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);
     }
+    let began = Instant::now();
     let default_instance_type = mistakes.keep(default(&bash, &unix, DEFAULT_TYPE, settings.read_max));
+    if began.elapsed() >= settings.read_max {
+        return Err(mistakes.0);
+    }
     let default_region = mistakes.keep(default(&bash, &unix, DEFAULT_REGION, settings.read_max));
     match (provider, default_instance_type, default_region) {
         (Some(provider), Some(default_instance_type), Some(default_region)) => Ok(Checked {

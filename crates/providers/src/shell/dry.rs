@@ -1,10 +1,11 @@
 //! Bash on an adapter's text in such a way that no program is run, for a bounded time and with bounded output.
 //! What is asked of it, and what its answers mean, is `check.rs`'s business.
 //!
-//! Four things keep a file from doing anything while it is read, each of them enough for most of what can be tried:
-//! a DEBUG trap in `extdebug` mode has bash skip every command but the definition of a function; the shell is restricted,
-//! so that no command with a `/`, no output redirection and no `/dev/tcp` is had; `PATH` is a place with no programs; and
-//! the builtins that could get around those are switched off. Memory, files and time are limited.
+//! A DEBUG trap in `extdebug` mode has bash skip every command but the definition of a function, and for the defaults plain
+//! assignments; the shell is restricted, so that no command with a `/`, no output redirection and no `/dev/tcp` is had; `PATH` is a
+//! place with no programs, and readonly; the builtins that could get around those are switched off; the environment holds no
+//! secret; and where the kernel lets an ordinary user have namespaces, there is no network. Memory, files and time are
+//! limited. All of that keeps mistakes from doing harm. It is no promise about an adapter that somebody wrote to do harm.
 
 use std::{
     fs::File,
@@ -12,6 +13,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::process::CommandExt,
     process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -64,19 +66,28 @@ pub(crate) fn read(bash: &Utf8Path, text: &str, time_max: Duration) -> io::Resul
     Ok(understand(said, &mark))
 }
 
-/// Calls a function of an adapter's text that passed [`read`], where no program can be run. The user's variables are there.
+/// Calls a function of an adapter's text that passed [`read`], where no program can be run. Of the user's variables only those are
+/// there that name places and sizes: see [`is_shown`].
 pub(crate) fn call(bash: &Utf8Path, text: &str, function: &str, time_max: Duration) -> io::Result<Said> {
     let script = [START.replace("OFF", OFF), CALL.to_owned()]
         .concat()
         .replace("MARK", &mark());
     let mut command = bare(bash);
-    for (name, _) in std::env::vars_os() {
-        if is_for_bash(&name.to_string_lossy()) {
-            command.env_remove(name);
-        }
-    }
-    command.args(["-c", &script, "twolane", function]);
+    let shown = std::env::vars_os().filter(|(name, _)| is_shown(&name.to_string_lossy()));
+    command
+        .env_clear()
+        .envs(shown)
+        .env("LC_ALL", "C")
+        .args(["-c", &script, "twolane", function]);
     run(&mut command, text, time_max)
+}
+
+/// Returns whether a default may depend on a variable: one that says where or how big, and holds no secret.
+fn is_shown(name: &str) -> bool {
+    const ENDS: [&str; 8] = [
+        "REGION", "ZONE", "LOCATION", "SITE", "TYPE", "SIZE", "PLAN", "FLAVOR",
+    ];
+    ENDS.iter().any(|end| name.ends_with(end)) && !is_for_bash(name)
 }
 
 /// Returns whether a variable changes what bash itself does.
@@ -94,7 +105,7 @@ pub(crate) fn is_for_bash(name: &str) -> bool {
 }
 
 /// The text is on standard input, which the adapter finds at its end. All in one line: that of the text's first is 1.
-const START: &str = "PATH=/dev/null; IFS= read -r -d '' MARK_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
+const START: &str = "readonly PATH=/dev/null; IFS= read -r -d '' MARK_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
                      2>/dev/null; MARK_end=$'\\036'; MARK_tried=; enable -n OFF; ";
 
 /// Only keywords and assignments: the file may define a function of any other name. A command in a subshell is reported on
@@ -110,16 +121,39 @@ const ASK: &str = "eval \"$MARK_text\"; MARK_phase=2 POSIXLY_CORRECT=1; MARK_hid
                    unset -f builtin declare printf; builtin printf '%s\\n' \"MARK $MARK_hid\"; builtin declare -F; \
                    builtin printf '%s\\n' MARK; builtin printf '%s' \"$MARK_tried\"";
 
-const CALL: &str = "set -r; eval \"$MARK_text\"; \"$1\"";
+/// What stands outside of functions is skipped here too, unless it is a plain setting: what evaluates arithmetic, as `declare -i` and
+/// a subscript do, can run commands.
+const CALL: &str = "set -rT; shopt -s extdebug; \
+                    MARK_plain='^((readonly|export|declare -r) )?[A-Za-z_][A-Za-z0-9_]*[+]?='; \
+                    trap '[[ $BASH_COMMAND == *MARK* || ( $BASH_COMMAND =~ $MARK_plain && $BASH_COMMAND != *[\\`\\[]* && \
+                    $BASH_COMMAND != *\"\\$(\"* && $BASH_COMMAND != *PATH* ) ]]' DEBUG; \
+                    eval \"$MARK_text\"; MARK_done=1; trap - DEBUG MARK; shopt -u extdebug; \"$1\"";
 
 /// Returns a name that no text can hold by chance.
 fn mark() -> String {
     format!("tl_{:016x}", RandomState::new().build_hasher().finish())
 }
 
-/// Returns a bash that reads no file of the user's.
+/// Returns a bash that reads no file of the user's; without a network, where the kernel lets this user have that.
 pub(crate) fn bare(bash: &Utf8Path) -> Command {
-    let mut command = Command::new(bash);
+    static HAS_NAMESPACES: OnceLock<bool> = OnceLock::new();
+    let unshared = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--net", "--"]);
+        command
+    };
+    let works = || {
+        let mut probe = unshared();
+        probe.arg("true").stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    };
+    let mut command = match *HAS_NAMESPACES.get_or_init(works) {
+        true => unshared(),
+        false => Command::new(bash),
+    };
+    if command.get_program() != bash.as_str() {
+        command.arg(bash);
+    }
     command.args(["--noprofile", "--norc"]);
     command
 }

@@ -13,9 +13,15 @@ pub(crate) fn is_declaration(command: &str) -> bool {
                 || words
                     .first()
                     .is_some_and(|word| HARMLESS.contains(&word.as_str()))
+                    && !words.iter().any(|word| evaluates(word))
         }
         None => false,
     }
+}
+
+/// Returns whether an option has bash evaluate what is assigned: as arithmetic, in which commands can stand, or as a name.
+fn evaluates(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains(['i', 'n'])
 }
 
 /// Returns the words of a simple command; none when a part of it would run another command, or is a redirection.
@@ -109,6 +115,9 @@ mod tests {
         check("set -e > /tmp/x", false);
         check("> /tmp/x", false);
         check("export _A=<(date)", false);
+        check("declare -i _x='_B[$(date)]'", false);
+        check("typeset -ri _x=1", false);
+        check("declare -n _x=_y", false);
         check("1a=b", false);
         check("", false);
     }

@@ -178,7 +178,7 @@ async fn check(
         let wait = if is_followed { POLL_SECONDS } else { "0" };
         let question = tool(["follow", run.as_str(), &slug, &offset.to_string(), wait]);
         let answer = link.run(world, &question).await?;
-        let (header, bytes) = Header::split(&answer)
+        let (header, bytes) = Header::split(&answer, offset)
             .map_err(|error| Problem::infrastructure("could not follow the check").because(error))?;
         offset = header.next_offset();
         out.write(bytes);

@@ -36,7 +36,7 @@ impl Job {
             .zip(self.workspace.as_deref())
             .and_then(|(source, workspace)| source.strip_prefix(workspace).ok());
         for annotation in annotations(report, prefix.unwrap_or(Utf8Path::new(""))) {
-            style.message(&annotation);
+            style.command(&annotation);
         }
         let Some(path) = &self.summary else { return };
         let written = OpenOptions::new()
@@ -124,7 +124,8 @@ fn command(kind: &str, place: Option<&Place>, prefix: &Utf8Path, title: &str, me
 
 fn data(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    lines.join("\n").replace('%', "%25").replace('\n', "%0A")
+    let text = lines.join("\n").replace('%', "%25").replace('\n', "%0A");
+    text.replace("##[", "# #[")
 }
 
 fn property(text: &str) -> String {

@@ -66,7 +66,7 @@ fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckRep
                     results.notes.push(format!("its JUnit file {junit} has no test"));
                 }
                 from_file.tests.iter_mut().for_each(make_harmless);
-                results.take_junit(from_file);
+                results.take_junit(from_file, has_passed);
             }
             Err(why) => results.problems.push(format!(
                 "its JUnit file {junit} can not be used: {}",

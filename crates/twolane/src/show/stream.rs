@@ -2,12 +2,15 @@
 //! Nothing else in the program prints.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     sync::OnceLock,
 };
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
+
+use super::clean::plain;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,13 +31,13 @@ static LOST: OnceLock<io::Error> = OnceLock::new();
 impl Style {
     /// Writes a result for people, with a newline at its end.
     pub(crate) fn result(self, text: &str) {
-        write_out(AutoStream::new(io::stdout(), self.color), text);
+        write_out(AutoStream::new(io::stdout(), self.color), &harmless(text));
     }
 
     /// Writes a result for programs: one document.
     pub(crate) fn document(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
-            Ok(text) => write_out(io::stdout(), &text),
+            Ok(text) => write_out(io::stdout(), &harmless_json(text)),
             Err(error) => self.message(&format!("error: could not write the result as JSON: {error}")),
         }
     }
@@ -42,7 +45,7 @@ impl Style {
     /// Writes a result for programs: one line.
     pub(crate) fn line(self, value: &impl Serialize) {
         if let Ok(text) = serde_json::to_string(value) {
-            write_out(io::stdout(), &text);
+            write_out(io::stdout(), &harmless_json(text));
         }
     }
 
@@ -53,6 +56,11 @@ impl Style {
 
     /// Writes one thing that the user should know now. A closed terminal is no reason to stop.
     pub(crate) fn message(self, text: &str) {
+        self.command(&harmless(text));
+    }
+
+    /// Writes a workflow command of GitHub's: the only text that may be one.
+    pub(crate) fn command(self, text: &str) {
         let mut stream = AutoStream::new(io::stderr(), self.color);
         let _ = stream.write_all(format!("{text}\n").as_bytes());
     }
@@ -71,6 +79,38 @@ impl Style {
         !self.is_quiet
             && io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+}
+
+/// Returns the text without what GitHub takes for a workflow command: a box, or a pull request, must not give any. Such a line
+/// loses its colours, which would otherwise be taken out only behind this.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains("::") && !text.contains('#') {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.split('\n').map(|line| {
+        let plain = plain(line);
+        let begin = plain.trim_start();
+        match begin.starts_with("::") || plain.contains("##[") {
+            true => Cow::Owned(
+                format!(
+                    "{}{}",
+                    &plain[..plain.len() - begin.len()],
+                    begin.replacen("::", ": :", 1)
+                )
+                .replace("##[", "# #["),
+            ),
+            false => Cow::Borrowed(line),
+        }
+    });
+    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Does the same with JSON, where it can stand only in a string, and leaves its meaning.
+fn harmless_json(text: String) -> String {
+    match text.contains("##[") {
+        true => text.replace("##[", "#\\u0023["),
+        false => text,
     }
 }
 
@@ -97,5 +137,35 @@ fn write_out(mut stream: impl Write, text: &str) {
 fn record_loss(written: io::Result<()>) {
     if let Err(error) = written {
         let _ = LOST.set(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &str, written: &str) {
+        assert_eq!(harmless(given), written, "{given:?}");
+    }
+
+    #[test]
+    fn no_line_is_a_workflow_command() {
+        check("::warning::x", ": :warning::x");
+        check("a\n   ::add-mask::x\nb", "a\n   : :add-mask::x\nb");
+        check("\x1b[31m::error::x\x1b[0m", ": :error::x");
+        check("see ##[group]x", "see # #[group]x");
+        check("see #\x1b[0m#[group]x", "see # #[group]x");
+        check("::a ##[b] ##[c]", ": :a # #[b] # #[c]");
+        check("std::fs and a # b", "std::fs and a # b");
+        check("\x1b[1mstd::fs\x1b[0m", "\x1b[1mstd::fs\x1b[0m");
+    }
+
+    #[test]
+    fn json_means_the_same_without_a_workflow_command() {
+        let text = harmless_json(r###"{"a":"##[group]x"}"###.to_owned());
+        assert!(!text.contains("##["));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["a"], "##[group]x");
     }
 }
