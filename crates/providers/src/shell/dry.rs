@@ -127,7 +127,7 @@ const CALL: &str = "set -rT; shopt -s extdebug; \
                     MARK_plain='^((readonly|export|declare -r) )?[A-Za-z_][A-Za-z0-9_]*[+]?='; \
                     trap '[[ $BASH_COMMAND == *MARK* || ( $BASH_COMMAND =~ $MARK_plain && $BASH_COMMAND != *[\\`\\[]* && \
                     $BASH_COMMAND != *\"\\$(\"* && $BASH_COMMAND != *PATH* ) ]]' DEBUG; \
-                    eval \"$MARK_text\"; MARK_done=1; trap - DEBUG MARK; shopt -u extdebug; \"$1\"";
+                    eval \"$MARK_text\"; MARK_done=1 trap - DEBUG; shopt -u extdebug; \"$1\"";
 
 /// Returns a name that no text can hold by chance.
 fn mark() -> String {
