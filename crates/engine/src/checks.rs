@@ -10,7 +10,7 @@ use model::{
     follow::{Header, State},
     limits::show_bytes,
     render::post_deploy::{bundle, check_command, trace_file},
-    split::traced_command,
+    skips::traced_command,
     verdict::Verdict,
     world::Command,
 };

@@ -33,7 +33,7 @@ pub struct Check {
     /// Whether the check may reboot the box.
     #[serde(default)]
     pub reboot: bool,
-    /// Whether its tests run under the tracer, see [`crate::split`].
+    /// Whether its tests run under the tracer, see [`crate::skips`].
     #[serde(default)]
     pub trace: bool,
     /// Whether root runs it, instead of the unprivileged user.

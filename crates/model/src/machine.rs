@@ -14,7 +14,7 @@ use crate::{
 pub struct Machine {
     /// Its name.
     pub label: Label,
-    /// Who gave it.
+    /// Its provider.
     pub provider: ProviderName,
     /// The provider's own id.
     pub id: String,

@@ -1,4 +1,4 @@
-//! The places that give boxes, each as a `world::Provider`.
+//! The providers of boxes, each as a `world::Provider`.
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
 pub mod address;

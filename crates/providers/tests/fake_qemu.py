@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for qemu-system-x86_64: takes its port, writes its pidfile, speaks its control protocol, and lives until told.
+"""Stands in for qemu-system-x86_64: takes its port, writes its pidfile, speaks its control protocol, and runs until it gets `quit`.
 
 With memory in a file it is a template that says it waits, or a clone that reads who it is into `told.json`.
 A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true}, {"taken": N},

@@ -96,9 +96,9 @@ impl Scenario {
         }
         let mut wrong = Vec::new();
         let calls = self.live(&sim, &plan, &mut wrong);
-        // The first machine burns down: what it left is settled by tags alone.
-        let is_burnt = !self.is_calm && sim.clock.happens(200);
-        quieten(&sim, self.is_calm, is_burnt, &mut wrong);
+        // The first machine is lost with its journal: the other destroys what it left by tags alone.
+        let is_lost = !self.is_calm && sim.clock.happens(200);
+        quieten(&sim, self.is_calm, is_lost, &mut wrong);
         let seen = sim.record.take();
         wrong.extend(checkers::all(&Case {
             seen: &seen,
@@ -182,10 +182,10 @@ fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
 }
 
 /// The second part: nothing goes wrong any more, and one `reap` after the other settles what is left.
-fn quieten(sim: &Sim, is_calm: bool, is_burnt: bool, wrong: &mut Vec<String>) {
+fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
     sim.set_faults(Faults::default());
     sim.clock.jump(jiff::SignedDuration::ZERO);
-    let machines = if is_burnt { 1..2 } else { 0..2 };
+    let machines = if is_lost { 1..2 } else { 0..2 };
     let owned = || {
         machines
             .clone()

@@ -13,7 +13,7 @@ use std::{
 
 use model::{
     follow::{Header, State},
-    split::{Baseline, LaneRecords, Record, judge},
+    skips::{Baseline, LaneRecords, Record, judge},
 };
 use serde_json::json;
 

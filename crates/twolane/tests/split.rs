@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use model::split::{Record, Run};
+use model::skips::{Record, Run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -96,7 +96,7 @@ impl Sandbox {
 
 /// Returns what is known of each test in a line.
 fn reported(record: &Record) -> Vec<String> {
-    let line = |(id, seen): (&model::split::TestId, &model::split::TestRecord)| match &seen.run {
+    let line = |(id, seen): (&model::skips::TestId, &model::skips::TestRecord)| match &seen.run {
         None => format!("{id}: ignored {}", seen.is_ignored),
         Some(Run::Begun) => format!("{id}: begun"),
         Some(Run::Ended { code, devices, .. }) => {

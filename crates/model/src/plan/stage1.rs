@@ -9,7 +9,7 @@ use crate::{
     render::cloud_init::{
         Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User, WORK_USER,
     },
-    split::TRACER_PACKAGE,
+    skips::TRACER_PACKAGE,
     tags::Tags,
     world::Keys,
 };

@@ -9,8 +9,8 @@ use crate::{
     check::Check,
     config::Deploy,
     plan::{LanePlan, Plan},
+    skips::{TRACE_TESTS, TRACE_TESTS_PATH},
     source::Source,
-    split::{TRACE_TESTS, TRACE_TESTS_PATH},
 };
 
 /// Where the box keeps what stage 2 brings.

@@ -15,8 +15,8 @@ use crate::{
     machine::{Gone, Machine},
     name::{Label, RunId},
     results::CheckResults,
+    skips::Split,
     source::Synced,
-    split::Split,
     time::{Deadline, Timestamp, between},
     verdict::Verdict,
 };

@@ -1,4 +1,4 @@
-//! Says before a run whether EC2 could give a box.
+//! Says before a run whether EC2 could provision a box.
 
 use async_trait::async_trait;
 use model::{

@@ -1,4 +1,4 @@
-//! Says before a run whether Azure could give a box.
+//! Says before a run whether Azure could provision a box.
 
 use async_trait::async_trait;
 use futures::future::join;

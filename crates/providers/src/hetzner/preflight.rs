@@ -1,4 +1,4 @@
-//! Says before a run whether Hetzner could give a box.
+//! Says before a run whether Hetzner could provision a box.
 
 use async_trait::async_trait;
 use model::{

@@ -1,4 +1,4 @@
-//! Says before a run whether Vultr could give a box.
+//! Says before a run whether Vultr could provision a box.
 
 use async_trait::async_trait;
 use futures::future::join3;

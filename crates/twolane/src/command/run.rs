@@ -1,4 +1,4 @@
-//! `twolane run`: the whole flow, lanes side by side; the boxes are gone at the end.
+//! `twolane run`: the whole flow, lanes side by side, in disposable boxes.
 
 use std::{collections::BTreeSet, fs, io};
 

@@ -5,7 +5,7 @@ use model::{
     check::Check,
     name::RunId,
     plan::{Asked, LanePlan},
-    split::{Baseline, Proposal, Split, propose, suite_arguments, suite_command},
+    skips::{Baseline, Proposal, Split, propose, suite_arguments, suite_command},
 };
 use serde::Serialize;
 

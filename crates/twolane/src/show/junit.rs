@@ -6,7 +6,7 @@ use model::{
     check::Outcome,
     report::{CheckReport, LaneReport, Report},
     results::{Finding, TestOutcome, TestResult},
-    split::Split,
+    skips::Split,
     verdict::Verdict,
 };
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};

@@ -6,7 +6,7 @@ use model::{
     check::Outcome,
     report::{CheckReport, LaneReport, Report},
     results::{Finding, TestResult},
-    split::{Skipped, Split},
+    skips::{Skipped, Split},
 };
 
 use super::{

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     plan::Plan,
     report::{CheckReport, LaneReport, Report},
-    split::{
+    skips::{
         Baseline, Half, Judged, LaneRecords, Proposal, Record, Split, TestSplit, judge, judge_results,
         suite_arguments,
     },

@@ -1,7 +1,7 @@
 //! The tests that no lane really ran, and what the others asked for.
 
 use maud::{Markup, html as markup};
-use model::{report::Report, split::Split};
+use model::{report::Report, skips::Split};
 
 use super::{
     budget::{Budget, output},

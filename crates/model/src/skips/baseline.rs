@@ -53,7 +53,7 @@ fn line(id: &TestId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::split::Skipped;
+    use crate::skips::Skipped;
 
     #[test]
     fn what_is_written_is_read_again_whatever_the_names_hold() {

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         lane::KvmNeed,
-        split::{InLane, LaneSplit},
+        skips::{InLane, LaneSplit},
     };
 
     fn id(binary: &str, test: Option<&str>) -> TestId {
