@@ -125,6 +125,10 @@ impl Vm<'_> {
     pub(crate) async fn make_clone_disk(&self, lock: &Lock, template: &Template) -> Result<(), LocalError> {
         let directory = lock.directory().path();
         write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        // Its console goes on after what the template's showed.
+        let console = template.directory().join("console.log");
+        let console = fs::read(&console).map_err(|e| LocalError::system(format!("read {console}"), e))?;
+        write(directory, "console.log", &console)?;
         let link = directory.join(TEMPLATE);
         std::os::unix::fs::symlink(template.directory(), &link)
             .map_err(|e| LocalError::system(format!("make {link}"), e))?;

@@ -42,11 +42,12 @@ use super::{
 };
 
 /// Changes whenever templates are made in another way that their key would not show.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 const MEMORY: &str = "ram";
 const STATE: &str = "state";
 const SEED: &str = "seed.iso";
+const CONSOLE: &str = "console.log";
 const MANIFEST: &str = "template.json";
 
 /// How long a template may say nothing while no step of stage 1 runs: it boots, or cloud-init ends.
@@ -326,7 +327,7 @@ async fn follow(
 /// that a loss of power damages does not answer, and is made again.
 fn seal(part: &Utf8Path, vm: &Vm<'_>, qemu: String) -> Result<(), LocalError> {
     let error = |e| LocalError::system(format!("finish the template {part}"), e);
-    let keep = [MEMORY, STATE, DISK, SEED];
+    let keep = [MEMORY, STATE, DISK, SEED, CONSOLE];
     for entry in part.read_dir_utf8().map_err(error)? {
         let path = entry.map_err(error)?.into_path();
         if !keep.contains(&path.file_name().unwrap_or_default()) {

@@ -88,6 +88,11 @@ async fn first_box_makes_the_template_and_each_is_a_clone() {
         assert_ne!(bench.told("b1")[key], bench.told("b2")[key], "{key}");
     }
     assert_eq!(bench.told("b2")["hostname"], "b2");
+    let console = Console::console(&bench.local, &Label::new("b2").unwrap());
+    assert_eq!(
+        console.await.unwrap(),
+        b"the console of a fake\nthe console of a fake\n"
+    );
     let now = Timestamp::now().as_second();
     assert!(
         bench.told("b2")["time"]
@@ -114,7 +119,14 @@ async fn template_holds_nobodys_key_and_is_closed_to_others() {
         );
         assert_eq!(mode(&path) & 0o077 & !0o044, 0, "{path}");
     }
-    let wanted = ["overlay.qcow2", "ram", "seed.iso", "state", "template.json"];
+    let wanted = [
+        "console.log",
+        "overlay.qcow2",
+        "ram",
+        "seed.iso",
+        "state",
+        "template.json",
+    ];
     assert_eq!(names, BTreeSet::from(wanted.map(str::to_owned)));
 }
 
