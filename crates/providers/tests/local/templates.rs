@@ -88,11 +88,9 @@ async fn first_box_makes_the_template_and_each_is_a_clone() {
         assert_ne!(bench.told("b1")[key], bench.told("b2")[key], "{key}");
     }
     assert_eq!(bench.told("b2")["hostname"], "b2");
-    let console = Console::console(&bench.local, &Label::new("b2").unwrap());
-    assert_eq!(
-        console.await.unwrap(),
-        b"the console of a fake\nthe console of a fake\n"
-    );
+    let label = Label::new("b2").unwrap();
+    let console = Console::console(&bench.local, &label).await.unwrap();
+    assert_eq!(console, b"the console of a fake\nthe console of a fake\n");
     let now = Timestamp::now().as_second();
     assert!(
         bench.told("b2")["time"]
