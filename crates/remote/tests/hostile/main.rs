@@ -167,7 +167,7 @@ async fn directories_without_number_are_cut() {
         artifact_files: 100,
         ..Limits::default()
     };
-    let script = "mkdir out; cd out; seq 200 | xargs mkdir";
+    let script = "mkdir out; cd out; seq 3000 | xargs mkdir";
     let Some((server, fetched)) = fetched(script, limits).await else {
         return;
     };
@@ -176,7 +176,10 @@ async fn directories_without_number_are_cut() {
         cut.ends_with("more than 100; they were not brought back"),
         "{cut}"
     );
-    assert_eq!(server.dir.join("fetched").read_dir_utf8().unwrap().count(), 0);
+    // rsync may have begun with the first ones when it is ended.
+    let out = server.dir.join("fetched/out");
+    let came = out.read_dir_utf8().map_or(0, Iterator::count);
+    assert!(came < 3000, "{came}");
 }
 
 #[tokio::test]
