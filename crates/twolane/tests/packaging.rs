@@ -101,6 +101,11 @@ fn every_page_is_in_the_summary() {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A release in a directory: one archive with the program of this build, and the list of checksums.
 fn release(dir: &Path) {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -133,7 +138,7 @@ fn install(release: &Path, home: &Path) -> Output {
 #[test]
 fn install_script_installs_only_what_it_verified() {
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: curl is not there, and install.sh needs it");
+        skipped("curl is missing, and install.sh needs it");
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -221,7 +226,7 @@ impl Runner {
 fn has_node() -> bool {
     let has = Command::new("node").arg("--version").output().is_ok();
     if !has {
-        eprintln!("SKIPPED: node is not there, and the action runs in it");
+        skipped("node is missing, and the action runs in it");
     }
     has
 }
