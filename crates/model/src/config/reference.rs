@@ -77,6 +77,7 @@ const KEYS: &[Key] = &[
     key("system.rust", Kind::Table, "none", "", "The Rust toolchain"),
     key("system.rust.toolchain", Kind::Text, "\"stable\"", "\"1.90.0\"", "Channel or version"),
     key("system.rust.components", Kind::Texts, "[]", "[\"clippy\", \"rustfmt\"]", "Components beside the minimal profile"),
+    key("system.rust.targets", Kind::Texts, "[]", "[\"x86_64-unknown-linux-musl\"]", "Targets beside the host's own"),
     key("system.rust.from", Kind::Word(&["rustup", "apt", "operator"]), "\"rustup\"", "\"operator\"", "Source of the toolchain; `operator` copies this machine's"),
     key("system.rust.rustup", Kind::Pin, "a pinned version", "{ version = \"1.28.2\" }", "Version and checksums of the rustup installer"),
     key("system.nix", Kind::FlagOrPin, "false", "true", "Nix: `true` for the pinned version, or a version with checksums"),
@@ -143,6 +144,7 @@ const KEYS: &[Key] = &[
     key("local.image", Kind::Text, "\"debian-12\"", "\"debian-12\"", "Base image"),
     key("local.mirror", Kind::Text, "this machine's own", "\"http://127.0.0.1:3142/debian\"", "Debian mirror for the base image"),
     key("local.acceleration", Kind::Word(&["auto", "kvm", "tcg"]), "\"auto\"", "\"tcg\"", "KVM if it works, KVM or no box, or emulation"),
+    key("local.qemu", Kind::Text, "found in PATH", "\"/opt/qemu/bin/qemu-system-x86_64\"", "The QEMU program"),
     key("local.template", Kind::Flag, "true", "false", "Clone boxes from a template that is frozen after stage 1"),
 
     key("limits", Kind::Table, "", "", "How much twolane takes from a box"),
