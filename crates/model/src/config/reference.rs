@@ -113,7 +113,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.boxes[].provider", Kind::Text, REQUIRED, "\"aws\"", "Provider"),
     key("lanes.NAME.boxes[].type", Kind::Text, "the provider's", "\"c8i.xlarge\"", "Instance type"),
     key("lanes.NAME.boxes[].region", Kind::Text, "the provider's", "\"us-east-1\"", "Provider region"),
-    key("lanes.NAME.boxes[].image", Kind::Text, "the provider's Debian 12", "\"ami-0123\"", "Image"),
+    key("lanes.NAME.boxes[].image", Kind::Text, "the provider's", "\"ami-0123\"", "Image"),
     key("lanes.NAME.boxes[].disk", Kind::Number, "the provider's", "60", "Root disk in GiB, 4 to 65536"),
     key("lanes.NAME.boxes[].address", Kind::Text, "none", "\"eve@desk:22\"", "Machine of the provider [host](host.md)"),
     key("lanes.NAME.ttl", Kind::Length, "\"2h\"", "\"90m\"", "Lifetime of the box, 1m to 48h"),
@@ -141,7 +141,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.checks[].always", Kind::Flag, "false", "true", "Run the check also after a failure that ended the lane"),
 
     key("local", Kind::Table, "", "", "Boxes on this machine"),
-    key("local.image", Kind::Text, "\"debian-12\"", "\"debian-12\"", "Base image"),
+    key("local.image", Kind::Text, "\"debian-13\"", "\"debian-12\"", "Base image"),
     key("local.mirror", Kind::Text, "this machine's own", "\"http://127.0.0.1:3142/debian\"", "Debian mirror for the base image"),
     key("local.acceleration", Kind::Word(&["auto", "kvm", "tcg"]), "\"auto\"", "\"tcg\"", "KVM if it works, KVM or no box, or emulation"),
     key("local.qemu", Kind::Text, "found in PATH", "\"/opt/qemu/bin/qemu-system-x86_64\"", "The QEMU program"),
