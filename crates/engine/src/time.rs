@@ -12,6 +12,9 @@ use model::{
 /// Longest pause between two looks at the clock that people set: it shows what the monotonic one slept through.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 
+/// Pause before a journal that could not be read is read again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// A moment to come, by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit(Duration);
@@ -58,10 +61,11 @@ pub(crate) async fn while_box_lives<T>(
     work: impl Future<Output = T>,
 ) -> Result<T, Stopped> {
     let deadline = pin!(deadline_of(world, label, ttl));
-    match select(pin!(unless_stopped(world, work)), deadline).await {
-        Either::Left((Some(value), _)) => Ok(value),
-        Either::Left((None, _)) => Err(Stopped::ByUser),
-        Either::Right((deadline, _)) => Err(Stopped::ByDeadline(deadline)),
+    // The deadline first: nothing is begun with a box that is overdue.
+    match select(deadline, pin!(unless_stopped(world, work))).await {
+        Either::Left((deadline, _)) => Err(Stopped::ByDeadline(deadline)),
+        Either::Right((Some(value), _)) => Ok(value),
+        Either::Right((None, _)) => Err(Stopped::ByUser),
     }
 }
 
@@ -71,22 +75,23 @@ async fn deadline_of(world: &World, label: &Label, ttl: Duration) -> Deadline {
     let clock = &*world.clock;
     let mut deadline = Deadline::after(clock.now(), ttl);
     let mut end = Limit::after(clock, ttl);
-    let mut is_first = true;
+    let mut is_read = false;
     loop {
-        if is_first || end.is_over(clock) || deadline.is_over(clock.now()) {
-            let holdings = world.journal.holdings().await.unwrap_or_default();
-            let present = holdings.boxes.get(label).map(|held| held.tags.deadline);
-            match present.filter(|present| is_first || *present > deadline) {
-                Some(present) => {
+        if !is_read || end.is_over(clock) || deadline.is_over(clock.now()) {
+            if let Ok(holdings) = world.journal.holdings().await {
+                let present = holdings.boxes.get(label).map(|held| held.tags.deadline);
+                if let Some(present) = present.filter(|present| !is_read || *present > deadline) {
                     deadline = present;
                     end = Limit::after(clock, between(clock.now(), present.moment()));
                 }
-                None if is_first => {}
-                None => return deadline,
+                is_read = true;
             }
-            is_first = false;
+            if end.is_over(clock) || deadline.is_over(clock.now()) {
+                return deadline;
+            }
         }
-        clock.sleep(end.left(clock).min(LOOK_MAX)).await;
+        let pause = if is_read { LOOK_MAX } else { RETRY };
+        clock.sleep(end.left(clock).min(pause)).await;
     }
 }
 
