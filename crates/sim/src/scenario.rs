@@ -194,7 +194,7 @@ fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
     let begin = sim.clock.elapsed();
     for _ in 0..REAPS_MAX {
         for machine in machines.clone() {
-            let doomed = doomed(sim, machine, is_calm);
+            let expired = expired(sim, machine, is_calm);
             let life = Life::begin(sim, machine, None);
             let ending = sim.clock.drive(None, life.reap());
             sim.reap_process(life.process, false);
@@ -204,7 +204,7 @@ fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
             }
             let now = sim.clock.elapsed();
             let things = sim.clouds.values().flat_map(|cloud| cloud.everything());
-            let left = things.filter(|thing| thing.remains(now) && doomed.contains(&thing.id));
+            let left = things.filter(|thing| thing.remains(now) && expired.contains(&thing.id));
             wrong.extend(left.map(|thing| format!("a reap in the quiet left {}", thing.id)));
         }
         let is_over = owned().all(|holdings| holdings.boxes.is_empty());
@@ -223,14 +223,14 @@ fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
 
 /// Returns what a `reap` on that machine must destroy: what is overdue with all of its label and run; and where nothing
 /// went wrong, whatever its user does not keep, as no process lives any more.
-fn doomed(sim: &Sim, machine: usize, is_calm: bool) -> BTreeSet<Arc<str>> {
+fn expired(sim: &Sim, machine: usize, is_calm: bool) -> BTreeSet<Arc<str>> {
     let (now, elapsed) = (sim.clock.true_now(), sim.clock.elapsed());
     let holdings = sim.machines[machine].disk.holdings();
     let everything = sim.clouds.values().flat_map(|cloud| cloud.everything());
     let things: Vec<Thing> = everything
         .filter(|thing| thing.is_listed(elapsed) && !thing.is_foreign)
         .collect();
-    let is_doomed = |thing: &&Thing| {
+    let is_expired = |thing: &&Thing| {
         let Some(tags) = &thing.parsed else { return false };
         let held = holdings
             .boxes
@@ -246,7 +246,7 @@ fn doomed(sim: &Sim, machine: usize, is_calm: bool) -> BTreeSet<Arc<str>> {
     };
     things
         .iter()
-        .filter(is_doomed)
+        .filter(is_expired)
         .map(|thing| thing.id.clone())
         .collect()
 }

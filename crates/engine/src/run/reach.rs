@@ -59,15 +59,15 @@ pub(super) async fn reach(lane: &Lane<'_>, link: &Link, machine: &Machine) -> Re
 }
 
 async fn wait_for_claim(lane: &Lane<'_>) -> Result<(), Refusal> {
-    let mut is_told = false;
+    let mut is_said = false;
     while !is_claimed(lane).await? {
-        if !is_told {
+        if !is_said {
             lane.notice(format!(
                 "waiting for another twolane, which works on box {}",
                 lane.lane.label
             ));
         }
-        is_told = true;
+        is_said = true;
         lane.world.clock.sleep(CLAIM_PAUSE).await;
     }
     Ok(())
