@@ -25,7 +25,7 @@ template() {
     # Gone with the next boot: a clone that restarts is somebody already.
     cat >/run/systemd/system/twolane-identity.service <<UNIT
 [Unit]
-Description=Waits to be told who this box is
+Description=Waits to learn who this box is
 After=cloud-final.service
 [Service]
 Type=notify

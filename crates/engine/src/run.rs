@@ -8,15 +8,14 @@ mod scope;
 
 use futures::future::join_all;
 use model::{
-    error::JournalError,
     event::Step,
     machine::Machine,
     plan::{Keep, Plan},
     verdict::Verdict,
     world::{Target, World},
 };
-use thiserror::Error;
 
+pub use self::scope::CannotRun;
 use self::{
     leave::{end_checks, end_deploy, leave},
     reach::{claim, reach},
@@ -32,17 +31,6 @@ use crate::{
     sync::sync,
     up::up,
 };
-
-/// A run could not begin. Nothing was created.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CannotRun {
-    /// The journal is in the way.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// Another process carries out this run.
-    #[error("run {0} is being carried out by another twolane")]
-    Held(model::name::RunId),
-}
 
 /// Carries out a plan on boxes of its own, and returns how it ended: `twolane run`, and with [`Keep::Passed`]
 /// `twolane up`. With the plan of a run whose process died, resumes that run.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stands in for qemu-system-x86_64: takes its port, writes its pidfile, speaks its control protocol, and runs until it gets `quit`.
 
-With memory in a file it is a template that says it waits, or a clone that reads who it is into `told.json`.
+With memory in a file it is a template that says it waits, or a clone that reads who it is into `identity.json`.
 A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true}, {"taken": N},
 {"version": "9.9"}, {"template": ["line", …]}: what a template says, {"clone": "deaf"}: it reads and never answers, or
 {"clone": "broken"}: it cannot read the state.
@@ -57,10 +57,10 @@ def speak_as_template(port):
 def speak_as_clone(port):
     peer = port.accept()[0].makefile("rw", encoding="utf-8")
     runs.wait()
-    told = peer.readline()
+    identity = peer.readline()
     if faults.get("clone") != "deaf":
-        with open("told.json", "w", encoding="utf-8") as file:
-            file.write(told)
+        with open("identity.json", "w", encoding="utf-8") as file:
+            file.write(identity)
         print("adopted", file=peer, flush=True)
     peer.read()
 

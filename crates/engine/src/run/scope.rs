@@ -1,13 +1,27 @@
 //! The one scope of every run and of every lane: what begins it, what stops it, and what ends it.
 
-use model::{event::Event, journal::Fact, plan::Plan, time::Deadline, verdict::Verdict, world::World};
+use model::{
+    error::JournalError, event::Event, journal::Fact, plan::Plan, time::Deadline, verdict::Verdict,
+    world::World,
+};
+use thiserror::Error;
 
-use super::CannotRun;
 use crate::{
     lane::{Lane, Refusal},
     link::Link,
     time::{Stopped, while_box_lives},
 };
+
+/// A run could not begin. Nothing was created.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CannotRun {
+    /// The journal is in the way.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another process carries out this run.
+    #[error("run {0} is being carried out by another twolane")]
+    Held(model::name::RunId),
+}
 
 /// What a lane does until it is through or stopped.
 pub(super) trait Work: AsyncFn(&Lane<'_>, &Link) -> Result<Verdict, Refusal> {}

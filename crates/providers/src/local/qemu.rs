@@ -46,7 +46,7 @@ const QUIT_PATIENCE: Duration = Duration::from_millis(300);
 /// What QEMU says when the port was taken between our look and its start.
 const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
-/// The virtual serial port over which a template waits, and its clones are told who they are.
+/// The virtual serial port over which a template waits, and its clones learn who they are.
 pub(crate) const PORT: &str = "identity.sock";
 
 /// What stands for a template's directory in that of a clone: paths in it need no quoting.

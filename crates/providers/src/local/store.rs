@@ -37,7 +37,7 @@ pub(crate) struct Record {
     pub(crate) port: u16,
     /// What people should know about it.
     pub(crate) note: String,
-    /// It is a clone that was not told yet who it is. Who finds it so, with nobody at work on it, begins anew.
+    /// It is a clone that does not know yet who it is. Who finds it so, with nobody at work on it, begins anew.
     #[serde(default)]
     pub(crate) is_waking: bool,
 }

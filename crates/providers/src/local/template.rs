@@ -4,7 +4,7 @@
 //! all boxes of a configuration share (`model::order::Parts`). It has no identity: no label, no key, no deadline, and no
 //! SSH server runs in it. Once stage 1 is done it waits on a virtual serial port (`ops/ephemeral/identity.py`), and is
 //! frozen there: a file with its memory, one with the state of its devices, and its disk, which nobody writes to any
-//! more. A clone maps the memory, lays a disk of its own on the disk, goes on where the template was frozen, and is told
+//! more. A clone maps the memory, lays a disk of its own on the disk, goes on where the template was frozen, and learns
 //! over that port who it is. Only then does its SSH server start; the engine finds a box whose stage 1 has little left to
 //! do, and drives it like any other.
 //!
@@ -397,7 +397,7 @@ async fn wake(directory: &Utf8Path, identity: &str) -> Result<(), LocalError> {
         }
     }
     Err(LocalError::invalid(
-        "the clone's QEMU ended while it was told who it is",
+        "the clone's QEMU ended before it learned who it is",
     ))
 }
 

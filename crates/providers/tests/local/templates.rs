@@ -29,15 +29,15 @@ impl Bench {
         reports.all()
     }
 
-    /// Returns what a clone was told.
-    fn told(&self, label: &str) -> Value {
-        let text = fs::read_to_string(self.vm(label).join("told.json"))
+    /// Returns who a clone was made to be.
+    fn identity(&self, label: &str) -> Value {
+        let text = fs::read_to_string(self.vm(label).join("identity.json"))
             .unwrap_or_else(|error| panic!("{label} is no clone: {error}"));
         serde_json::from_str(&text).unwrap()
     }
 
     fn is_clone(&self, label: &str) -> bool {
-        self.vm(label).join("told.json").exists()
+        self.vm(label).join("identity.json").exists()
     }
 }
 
@@ -85,15 +85,15 @@ async fn first_box_makes_the_template_and_each_is_a_clone() {
         "{second:#?}"
     );
     for key in ["machine_id", "entropy", "hostname", "host_key"] {
-        assert_ne!(bench.told("b1")[key], bench.told("b2")[key], "{key}");
+        assert_ne!(bench.identity("b1")[key], bench.identity("b2")[key], "{key}");
     }
-    assert_eq!(bench.told("b2")["hostname"], "b2");
+    assert_eq!(bench.identity("b2")["hostname"], "b2");
     let label = Label::new("b2").unwrap();
     let console = Console::console(&bench.local, &label).await.unwrap();
     assert_eq!(console, b"the console of a fake\nthe console of a fake\n");
     let now = Timestamp::now().as_second();
     assert!(
-        bench.told("b2")["time"]
+        bench.identity("b2")["time"]
             .as_f64()
             .is_some_and(|time| (now as f64 - time).abs() < 60.0)
     );
@@ -147,7 +147,7 @@ async fn eight_clones_at_once_differ_and_leave_nothing() {
     join_all(labels.iter().map(|label| bench.clone_up(label))).await;
     let ids: BTreeSet<String> = labels
         .iter()
-        .map(|it| bench.told(it)["machine_id"].to_string())
+        .map(|it| bench.identity(it)["machine_id"].to_string())
         .collect();
     assert_eq!(ids.len(), 8);
     let ram = fs::metadata(bench.template().unwrap().join("ram"))
@@ -281,7 +281,7 @@ async fn clone_whose_maker_died_is_begun_anew() {
     assert_eq!(listed.len(), 2, "it is found by its tags: {listed:#?}");
     bench.fail("{}");
     bench.clone_up("b2").await;
-    assert_eq!(bench.told("b2")["hostname"], "b2");
+    assert_eq!(bench.identity("b2")["hostname"], "b2");
     bench.down("b2").await;
     assert_eq!(processes_naming(&bench.vm("b2")), []);
 }
