@@ -39,7 +39,7 @@ configure() { # ROOT
     cat >"$root/etc/cloud/cloud.cfg.d/90_twolane.cfg" <<-'CONF'
 		datasource_list: [NoCloud]
 		network: {config: disabled}
-		apt_preserve_sources_list: true
+		apt: {preserve_sources_list: true}
 		locale: false
 		cloud_init_modules: [bootcmd, write-files, resizefs, disk_setup, mounts, set_hostname, update_hostname, update_etc_hosts, ca-certs, users-groups, ssh]
 		cloud_config_modules: [set-passwords, ntp, timezone, apt-configure, runcmd]
