@@ -1,10 +1,6 @@
 //! What was asked, and what has to be known of this machine, made into a plan.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, Read as _},
-};
+use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 use model::{
