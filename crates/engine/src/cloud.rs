@@ -19,7 +19,8 @@ use model::{
     order::Order,
     profile::{Profile, Ranges},
     retry::{Next, after, pause},
-    selector::{Destroyed, Gap, Inventory, Scope, Selector},
+    scope::{Destroyed, Gap, Inventory, Scope},
+    selector::Selector,
     tags::Tags,
     time::{Deadline, Timestamp},
     world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
@@ -433,7 +434,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             InstanceState::Pending | InstanceState::Running | InstanceState::Unknown => {}
             InstanceState::Stopped if is_young => {}
             InstanceState::Stopped => {
-                let cause = format!("the box of that label is there and is {}", observed.listed.state);
+                let cause = format!("a box of that label exists and is {}", observed.listed.state);
                 return Err(self.error(ErrorKind::Invalid, "create a box", cause));
             }
             InstanceState::Terminating | InstanceState::Terminated => {

@@ -12,7 +12,8 @@ use model::{
     machine::{Gone, ResourceKind},
     name::{Label, ProviderName, RunId},
     reap::ReapTarget,
-    selector::{Destroyed, Gap, Scope, Selector},
+    scope::{Destroyed, Gap, Scope},
+    selector::Selector,
     time::{Deadline, Timestamp},
     world::{Progress, Provider, World},
 };

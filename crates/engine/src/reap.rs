@@ -17,7 +17,7 @@ use model::{
     name::{Label, ProviderName, RunId},
     plan::Plan,
     reap::{JournalView, Picked, ReapTarget, pick, superseded},
-    selector::Inventory,
+    scope::Inventory,
     time::Timestamp,
     world::World,
 };

@@ -1,13 +1,6 @@
 //! Which boxes an operation is about.
 
-use std::{collections::BTreeSet, fmt};
-
-use crate::{
-    error::{ErrorKind, ProviderError},
-    machine::{Gone, Listed},
-    name::{Label, RunId},
-    time::Deadline,
-};
+use crate::name::{Label, RunId};
 
 /// The boxes that a `down` destroys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,74 +11,4 @@ pub enum Selector {
     OfRun(Label, RunId),
     /// All that carry the tag.
     AllOurs,
-}
-
-/// What a destroy is after, and where it looks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// Which boxes.
-    pub selector: Selector,
-    /// What has a later deadline stays, as far as the provider can tell.
-    pub until: Option<Deadline>,
-    /// Where they are, as far as is known: they are looked for there first. Regions, or zones of them.
-    pub first: BTreeSet<String>,
-    /// Whether they may be elsewhere too.
-    pub is_everywhere: bool,
-}
-
-impl From<Selector> for Scope {
-    fn from(selector: Selector) -> Self {
-        Self {
-            selector,
-            until: None,
-            first: BTreeSet::new(),
-            is_everywhere: true,
-        }
-    }
-}
-
-/// What is listed, and where nobody could look.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inventory {
-    /// What is listed.
-    pub things: Vec<Listed>,
-    /// Where nobody could look.
-    pub gaps: Vec<Gap>,
-}
-
-/// What was destroyed, and where nobody could look.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Destroyed {
-    /// What is no longer listed.
-    pub gone: Vec<Gone>,
-    /// Where nobody could look.
-    pub gaps: Vec<Gap>,
-}
-
-/// A part of a provider in which nobody could look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// Its name.
-    pub region: String,
-    /// Why.
-    pub error: ProviderError,
-}
-
-impl Gap {
-    /// Returns whether the provider denies it for good: who may not look there may not make anything there either.
-    pub fn is_denied(&self) -> bool {
-        self.error.kind == ErrorKind::Unauthorized
-    }
-}
-
-impl fmt::Display for Gap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, error } = self;
-        let how = if self.is_denied() { "denied: " } else { "" };
-        write!(
-            f,
-            "could not look in {region} of {}: {how}{}",
-            error.provider, error.cause
-        )
-    }
 }

@@ -19,7 +19,8 @@ use crate::{
     order::Order,
     price::Billed,
     profile::Profile,
-    selector::{Destroyed, Inventory, Scope, Selector},
+    scope::{Destroyed, Inventory, Scope},
+    selector::Selector,
     source::{Source, Synced},
     time::{Deadline, Timestamp, between},
 };

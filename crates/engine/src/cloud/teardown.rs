@@ -9,7 +9,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     machine::{Gone, Listed, ResourceKind},
     name::Label,
-    selector::Gap,
+    scope::Gap,
 };
 
 /// How long after it was asked for a destroy is asked for again, when the thing is still listed.

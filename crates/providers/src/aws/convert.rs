@@ -11,13 +11,16 @@ use model::{
 };
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Failure, Instance, InstanceType, Set, Tag},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// What a processor must support to run a hypervisor within a virtual machine.
 const NESTING: &str = "nested-virtualization";
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str = "run `aws sso login` or `aws configure`, name the profile in AWS_PROFILE, or \
+     set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
 /// How AWS reports what went wrong.
 pub(super) struct Words;

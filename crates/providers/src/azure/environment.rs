@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use model::{cloud::CloudApi, error::ProviderError};
 
 use super::{
-    Access, Azure, CREDENTIALS_HELP,
-    credentials::{Chain, Source},
-};
+    Access, Azure,
+    credentials::{Chain, Source}};
+use super::convert::CREDENTIALS_HELP;
 use crate::{
     environment::{Entry, Environment, missing},
     http::{Authorize, Bearer},

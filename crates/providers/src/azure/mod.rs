@@ -44,10 +44,6 @@ use crate::http::{Authorize, Client, Request, RequestLog, Settings};
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://management.azure.com";
 
-/// Where its credentials come from.
-pub(crate) const CREDENTIALS_HELP: &str = "run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or \
-     AZURE_FEDERATED_TOKEN_FILE) to a service principal with the role Contributor; and set AZURE_SUBSCRIPTION_ID";
-
 /// The longest user-data that the API takes, in bytes.
 const USER_DATA_MAX: usize = 65_535;
 

@@ -10,10 +10,13 @@ use model::{
 };
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Disk, Failure, Firewall, Instance, Operation},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str = "run `gcloud auth application-default login`, or set \
+     GOOGLE_APPLICATION_CREDENTIALS to a key file; and set GOOGLE_CLOUD_PROJECT";
 
 /// How Google reports what went wrong.
 pub(super) struct Words;

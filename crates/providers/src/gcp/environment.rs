@@ -7,7 +7,8 @@ use std::{
 
 use model::{cloud::CloudApi, error::ProviderError};
 
-use super::{Access, CREDENTIALS_HELP, DefaultCredentials, Gcp};
+use super::{Access, DefaultCredentials, Gcp};
+use super::convert::CREDENTIALS_HELP;
 use crate::{
     environment::{Entry, Environment, missing},
     http::{Authorize, Bearer},

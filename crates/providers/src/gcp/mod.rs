@@ -3,6 +3,9 @@
 mod convert;
 mod credentials;
 mod environment;
+mod instance;
+mod network;
+mod lookup;
 mod preflight;
 mod prices;
 mod series;
@@ -11,7 +14,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::future::{join_all, try_join, try_join3};
+use futures::future::{try_join, try_join3};
 use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
@@ -28,36 +31,18 @@ use model::{
     world::{Console, Preflight, Prices},
 };
 use reqwest::Method;
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use self::credentials::DefaultCredentials;
 pub(crate) use self::environment::ENTRY;
-use self::wire::{
-    AdvancedMachineFeatures, Disk, Everywhere, Firewall, GuestAttributes, InitializeParams, Instance, Item, MachineType,
-    Metadata, NetworkTags, NewAccess, NewDisk, NewFirewall, NewInstance, NewInterface, Operation, Page,
-    Protocol, Redescribe, Relabel, Scheduling, SerialPort, Warning, Zone,
-};
+use self::wire::{Disk, Firewall, Instance, Operation, Redescribe};
 use crate::http::{Authorize, Client, Request, RequestLog, Settings};
 
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://compute.googleapis.com/compute/v1";
 
-/// Where its credentials come from.
-const CREDENTIALS_HELP: &str = "run `gcloud auth application-default login`, or set \
-     GOOGLE_APPLICATION_CREDENTIALS to a key file; and set GOOGLE_CLOUD_PROJECT";
-
-/// The image of an order that names none.
-const IMAGE: &str = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-amd64";
-
-/// The disk of an order that names none, in GiB.
-const DISK_GB: u32 = 50;
-
 /// The longest value of one piece of metadata, in bytes.
 const USER_DATA_MAX: usize = 256 * 1024;
-
-/// The longest page that the API gives.
-const PAGE: u32 = 500;
 
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str = "Google deletes the box at its deadline; its two firewall rules, which cost nothing, stay until `twolane reap`";
@@ -120,278 +105,8 @@ impl Gcp {
         })
     }
 
-    /// Returns the network, which may be of another project that shares it.
-    fn network_path(&self) -> String {
-        match self.network.contains('/') {
-            true => self.network.clone(),
-            false => format!("projects/{}/global/networks/{}", self.project, self.network),
-        }
-    }
-
     fn path(&self, rest: &str) -> String {
         format!("/projects/{}/{rest}", self.project)
-    }
-
-    /// Returns the two rules of a box. The default network lets everybody in on port 22, and a narrower rule alone
-    /// does not close that: whoever is not let in first is turned away second.
-    fn rules(&self, order: &Order) -> [NewFirewall; 2] {
-        let label = &order.tags.label;
-        let rule = |suffix: &str, priority: u32, source_ranges: Vec<String>| NewFirewall {
-            name: format!("{label}-{suffix}"),
-            description: convert::description(&order.tags),
-            network: self.network_path(),
-            direction: "INGRESS",
-            priority,
-            source_ranges,
-            target_tags: vec![label.to_string()],
-            allowed: Vec::new(),
-            denied: Vec::new(),
-        };
-        let ssh = Protocol {
-            ip_protocol: "tcp",
-            ports: vec!["22"],
-        };
-        let all = Protocol {
-            ip_protocol: "all",
-            ports: Vec::new(),
-        };
-        // The box has no IPv6 address, and one rule cannot name ranges of both kinds.
-        let allow = order
-            .allow
-            .iter()
-            .filter(|range| !range.contains(':'))
-            .cloned()
-            .collect();
-        [
-            NewFirewall {
-                allowed: vec![ssh],
-                ..rule("allow", 900, allow)
-            },
-            NewFirewall {
-                denied: vec![all],
-                ..rule("deny", 950, vec!["0.0.0.0/0".to_owned()])
-            },
-        ]
-    }
-
-    /// Makes a rule and waits for the answer that it holds; or finds that an earlier try made it.
-    async fn rule(&self, rule: &NewFirewall, tags: &Tags) -> Result<(), ProviderError> {
-        const WHAT: &str = "make the firewall";
-        let request = Request::new(Method::POST, self.path("global/firewalls"), WHAT)
-            .query("requestId", request_id(&tags.token, &rule.name))
-            .json(rule);
-        let operation = match self.client.json::<Operation>(&request).await {
-            Ok(operation) => operation,
-            Err(error) if error.kind == ErrorKind::Taken => return self.same_rule(rule, tags, error).await,
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                let help = "many companies delete the network `default`: name yours in TWOLANE_GCP_NETWORK, and its subnet in \
-                            TWOLANE_GCP_SUBNETWORK (projects/HOST/regions/REGION/subnetworks/NAME)";
-                return Err(error.with_help(help));
-            }
-            Err(error) => return Err(error),
-        };
-        let wait = self.path(&format!("global/operations/{}/wait", operation.name));
-        let operation: Operation = self.client.json(&Request::new(Method::POST, wait, WHAT)).await?;
-        if let Some((kind, why)) = convert::failure(&operation) {
-            return match kind {
-                ErrorKind::Taken => self.same_rule(rule, tags, self.error(kind, WHAT, why)).await,
-                kind => Err(self.error(kind, WHAT, why)),
-            };
-        }
-        match operation.status.as_str() {
-            "DONE" => Ok(()),
-            status => Err(self.error(
-                ErrorKind::Unavailable,
-                WHAT,
-                format!("the rule is still {status}"),
-            )),
-        }
-    }
-
-    async fn same_rule(
-        &self,
-        rule: &NewFirewall,
-        tags: &Tags,
-        taken: ProviderError,
-    ) -> Result<(), ProviderError> {
-        let path = self.path(&format!("global/firewalls/{}", rule.name));
-        let found: Firewall = self
-            .client
-            .json(&Request::get(path, "look for the firewall"))
-            .await?;
-        let found = Tags::parse(&convert::described(&found.description));
-        if found.is_some_and(|found| found.label == tags.label && found.run == tags.run) {
-            return Ok(());
-        }
-        let help = format!(
-            "`twolane down {}` removes what an earlier run left; else choose another label",
-            tags.label
-        );
-        Err(taken.with_help(help))
-    }
-
-    fn instance(&self, order: &Order, zone: &str) -> NewInstance {
-        let candidate = &order.candidate;
-        let (labels, label) = (order.tags.pairs(), order.tags.label.to_string());
-        let disk = InitializeParams {
-            disk_name: order.tags.token.to_string(),
-            source_image: candidate.image.clone().unwrap_or_else(|| IMAGE.to_owned()),
-            disk_size_gb: candidate.disk_gb.unwrap_or(DISK_GB).to_string(),
-            disk_type: format!(
-                "zones/{zone}/diskTypes/{}",
-                series::disk_type(&candidate.instance_type)
-            ),
-            labels: labels.clone(),
-        };
-        let scheduling = Scheduling {
-            on_host_maintenance: "TERMINATE",
-            automatic_restart: false,
-            provisioning_model: "STANDARD",
-            instance_termination_action: "DELETE",
-            termination_time: order.tags.deadline.moment().to_string(),
-        };
-        let access = NewAccess {
-            kind: "ONE_TO_ONE_NAT",
-            name: "External NAT",
-        };
-        let network = self.network_path();
-        NewInstance {
-            machine_type: format!("zones/{zone}/machineTypes/{}", candidate.instance_type),
-            labels,
-            tags: NetworkTags {
-                items: vec![label.clone()],
-            },
-            advanced_machine_features: series::is_nested(&candidate.instance_type, order.need).then_some(
-                AdvancedMachineFeatures {
-                    enable_nested_virtualization: true,
-                },
-            ),
-            scheduling,
-            disks: vec![NewDisk {
-                boot: true,
-                auto_delete: true,
-                initialize_params: disk,
-            }],
-            network_interfaces: vec![NewInterface {
-                network,
-                subnetwork: self.subnetwork.clone(),
-                access_configs: vec![access],
-            }],
-            metadata: metadata(order),
-            deletion_protection: false,
-            name: label,
-        }
-    }
-
-    /// Returns a list over all zones, whole.
-    async fn everywhere<T: DeserializeOwned>(
-        &self,
-        list: &str,
-        filter: &str,
-        operation: &'static str,
-    ) -> Result<Vec<T>, ProviderError> {
-        let mut rows = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.page_request(&format!("aggregated/{list}"), operation, token.as_deref());
-            let page: Everywhere = self.client.json(&request.query("filter", filter)).await?;
-            let mut missing = page.unreachables;
-            for (place, found) in page.items {
-                let is_unreachable = warning(&found).is_some_and(|warning| warning.code == "UNREACHABLE");
-                missing.extend(is_unreachable.then(|| place.clone()));
-                let found: Option<Vec<T>> = found
-                    .get(list)
-                    .cloned()
-                    .map(serde_json::from_value)
-                    .transpose()
-                    .map_err(|error| {
-                        self.error(ErrorKind::Unavailable, operation, format!("{place}: {error}"))
-                    })?;
-                rows.extend(found.unwrap_or_default());
-            }
-            if !missing.is_empty() {
-                let cause = format!("the list is incomplete: {} did not answer", missing.join(", "));
-                return Err(self.error(ErrorKind::Unavailable, operation, cause));
-            }
-            token = page.next_page_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(rows);
-            }
-        }
-    }
-
-    fn page_request(&self, rest: &str, operation: &'static str, token: Option<&str>) -> Request {
-        let request = Request::get(self.path(rest), operation).query("maxResults", PAGE);
-        match token {
-            Some(token) => request.query("pageToken", token),
-            None => request,
-        }
-    }
-
-    async fn pages<T: DeserializeOwned>(
-        &self,
-        rest: &str,
-        operation: &'static str,
-    ) -> Result<Vec<T>, ProviderError> {
-        let mut rows = Vec::new();
-        let mut token = None;
-        loop {
-            let page: Page<T> = self
-                .client
-                .json(&self.page_request(rest, operation, token.as_deref()))
-                .await?;
-            rows.extend(page.items);
-            token = page.next_page_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(rows);
-            }
-        }
-    }
-
-    /// Looks at a box that is there. While it boots, asks for the host key that it reports.
-    async fn observed(&self, instance: &Instance) -> Result<ObservedInstance, ProviderError> {
-        let (listed, state) = (convert::listed_instance(instance), convert::state(instance));
-        let host_key = match state {
-            InstanceState::Running => self.host_key(&listed).await?,
-            _ => None,
-        };
-        Ok(ObservedInstance {
-            listed,
-            state,
-            host_key,
-            operation: None,
-        })
-    }
-
-    /// Reads the host key from what only the box itself can write: its guest attributes, else its console.
-    async fn host_key(&self, listed: &Listed) -> Result<Option<String>, ProviderError> {
-        let path = self.path(&format!(
-            "zones/{}/instances/{}/getGuestAttributes",
-            listed.region, listed.id
-        ));
-        let request = Request::get(path, "read the host key").query("queryPath", "hostkeys/");
-        match self.client.json::<GuestAttributes>(&request).await {
-            Ok(found) => {
-                let items = found.query_value.map(|value| value.items).unwrap_or_default();
-                let key = items.iter().find(|item| item.key == "ssh-ed25519");
-                Ok(key.map(|item| format!("ssh-ed25519 {}", item.value)))
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            // An organisation may forbid guest attributes.
-            Err(error) if matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::Invalid) => {
-                Ok(convert::printed_host_key(&self.serial(listed).await?))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn serial(&self, listed: &Listed) -> Result<String, ProviderError> {
-        let path = self.path(&format!(
-            "zones/{}/instances/{}/serialPort",
-            listed.region, listed.id
-        ));
-        let request = Request::get(path, "read the console").query("port", 1);
-        Ok(self.client.json::<SerialPort>(&request).await?.contents)
     }
 
     fn thing_path(&self, listed: &Listed) -> Option<String> {
@@ -409,28 +124,6 @@ impl Gcp {
         Some(self.path(&rest))
     }
 
-    async fn relabel(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
-        const WHAT: &str = "move the deadline";
-        let current = listed.tags.as_ref().map(|tags| tags.deadline);
-        if current.is_some_and(|current| tags.deadline > current) {
-            let cause = "Google deletes the box at the deadline it was made with, which cannot be moved while it runs";
-            let help = "make a new box with a longer `ttl`";
-            return Err(self.error(ErrorKind::Invalid, WHAT, cause).with_help(help));
-        }
-        let path = self.path(&format!("zones/{}/instances/{}", listed.region, listed.id));
-        let instance: Instance = self.client.json(&Request::get(path.clone(), WHAT)).await?;
-        let label_fingerprint = instance.label_fingerprint.unwrap_or_default();
-        let body = Relabel {
-            label_fingerprint,
-            labels: tags.pairs(),
-        };
-        let request = Request::new(Method::POST, format!("{path}/setLabels"), WHAT).json(&body);
-        self.client.send(&request).await.map(|_| ())
-    }
-}
-
-fn warning(found: &serde_json::Value) -> Option<Warning> {
-    serde_json::from_value(found.get("warning")?.clone()).ok()
 }
 
 /// Makes the id of a request out of the attempt and what it is for: a repeated request has the same one.
@@ -447,21 +140,6 @@ fn request_id(token: &model::name::Token, what: &str) -> String {
     )
 }
 
-fn metadata(order: &Order) -> Metadata {
-    let item = |key: &'static str, value: &str| Item {
-        key,
-        value: value.to_owned(),
-    };
-    let items = vec![
-        item("user-data", &order.user_data),
-        item("ssh-keys", &format!("root:{}", order.login_key)),
-        item("block-project-ssh-keys", "TRUE"),
-        item("enable-oslogin", "FALSE"),
-        item("enable-guest-attributes", "TRUE"),
-    ];
-    Metadata { items }
-}
-
 /// Splits a zone from its region: `us-central1-a` is in `us-central1`. A region has no zone.
 fn split_place(place: &str) -> (&str, Option<&str>) {
     match place.rsplit_once('-') {
@@ -470,77 +148,6 @@ fn split_place(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-impl Gcp {
-    async fn machine_type(&self, zone: &str, name: &str) -> Result<MachineType, ProviderError> {
-        let path = self.path(&format!("zones/{zone}/machineTypes/{name}"));
-        self.client.json(&Request::get(path, "look up the type")).await
-    }
-
-    /// Returns the zones of the order's region that sell the type and are open, the wanted one first.
-    async fn zones(&self, order: &Order) -> Result<Vec<String>, ProviderError> {
-        let (region, wanted) = split_place(&order.candidate.region);
-        let zones: Vec<Zone> = self.pages("zones", "list the zones").await?;
-        let is_open = |zone: &&Zone| zone.status == "UP" && zone.deprecated.is_none();
-        let mut names: Vec<_> = zones
-            .iter()
-            .filter(is_open)
-            .map(|zone| zone.name.clone())
-            .collect();
-        names.retain(|name| split_place(name).0 == region);
-        names.sort_by_key(|name| (Some(name.as_str()) != wanted, name.clone()));
-        let looks = names.iter().map(|zone| self.machine_type(zone, &order.candidate.instance_type));
-        let looks = join_all(looks).await;
-        let is_unsold = |look: &Result<MachineType, ProviderError>| {
-            look.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound)
-        };
-        if !names.is_empty() && looks.iter().all(is_unsold) {
-            let cause = format!("no zone of {region} sells {}", order.candidate.instance_type);
-            let help = "add another region or type to `boxes`";
-            return Err(self
-                .error(ErrorKind::NoCapacity, "choose a zone", cause)
-                .with_help(help));
-        }
-        let mut looks = looks.iter();
-        names.retain(|_| !looks.next().is_some_and(is_unsold));
-        if names.is_empty() {
-            let help = "`gcloud compute zones list` shows those that are there".to_owned();
-            let cause = format!("there is no open zone in {}", order.candidate.region);
-            return Err(self.error(ErrorKind::Invalid, "choose a zone", cause).with_help(help));
-        }
-        Ok(names)
-    }
-
-    async fn create(&self, order: &Order, zone: String) -> Result<ObservedInstance, ProviderError> {
-        let request = Request::new(
-            Method::POST,
-            self.path(&format!("zones/{zone}/instances")),
-            "create a box",
-        )
-        .query("requestId", request_id(&order.tags.token, &zone))
-        .json(&self.instance(order, &zone))
-        .creates();
-        let operation: Operation = self.client.json(&request).await?;
-        let listed = Listed {
-            kind: ResourceKind::Machine,
-            id: order.tags.label.to_string(),
-            region: zone,
-            tags: Some(order.tags.clone()),
-            state: "being made".to_owned(),
-            address: None,
-            instance_type: Some(order.candidate.instance_type.clone()),
-        };
-        let state = match convert::failure(&operation) {
-            Some((kind, why)) => InstanceState::Failed { kind, why },
-            None => InstanceState::Pending,
-        };
-        Ok(ObservedInstance {
-            listed,
-            state,
-            host_key: None,
-            operation: Some(operation.name),
-        })
-    }
-}
 
 #[async_trait]
 impl CloudApi for Gcp {

@@ -11,10 +11,12 @@ use model::{
 use reqwest::header::HeaderMap;
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Action, Failure, Server, Thing},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str = "set HCLOUD_TOKEN to a token of the project with read and write access (Hetzner console, Security, API tokens)";
 
 /// How Hetzner reports what went wrong.
 pub(super) struct Words;

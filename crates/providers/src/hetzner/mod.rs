@@ -36,9 +36,6 @@ use crate::http::{Bearer, Client, Request, RequestLog, Settings};
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://api.hetzner.cloud/v1";
 
-/// Where its credentials come from.
-const CREDENTIALS_HELP: &str = "set HCLOUD_TOKEN to a token of the project with read and write access (Hetzner console, Security, API tokens)";
-
 /// The image of an order that names none.
 const IMAGE: &str = "ubuntu-24.04";
 

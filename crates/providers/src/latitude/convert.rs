@@ -15,7 +15,6 @@ use reqwest::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Failure, Key, Resource, Server, UserData},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
@@ -25,6 +24,10 @@ const SETTLED: Duration = Duration::from_secs(180);
 
 /// How long to wait after too many requests: the limits are for a minute, and the answer says so in its body.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str =
+    "set LATITUDESH_AUTH_TOKEN to an API key of the team (Latitude.sh dashboard, Settings, API keys)";
 
 /// How Latitude.sh reports what went wrong.
 pub(super) struct Words;

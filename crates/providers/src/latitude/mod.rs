@@ -49,10 +49,6 @@ pub const NAME: &str = "latitude";
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://api.latitude.sh";
 
-/// Where its credentials come from.
-const CREDENTIALS_HELP: &str =
-    "set LATITUDESH_AUTH_TOKEN to an API key of the team (Latitude.sh dashboard, Settings, API keys)";
-
 /// The operating system of an order that names none.
 const IMAGE: &str = "ubuntu_24_04_x64_lts";
 

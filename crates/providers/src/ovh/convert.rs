@@ -11,7 +11,6 @@ use model::{
 };
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Failure, Instance, Key},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
@@ -25,6 +24,9 @@ const SOLD_OUT: [&str; 6] = [
     "not enough hosts",
     "unavailable flavor",
 ];
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str = "make an application and a consumer key at https://eu.api.ovh.com/createToken (GET, POST, PUT and DELETE on /cloud/project/*, GET on /auth/*), and set OVH_ENDPOINT (ovh-eu, ovh-ca or ovh-us), OVH_APPLICATION_KEY, OVH_APPLICATION_SECRET and OVH_CONSUMER_KEY";
 
 /// How OVHcloud reports what went wrong.
 pub(super) struct Words;

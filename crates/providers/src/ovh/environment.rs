@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use model::{cloud::CloudApi, error::ProviderError};
 
-use super::{Access, CREDENTIALS_HELP, NAME, Ovh};
+use super::{Access, NAME, Ovh};
+use super::convert::CREDENTIALS_HELP;
 use crate::environment::{Entry, Environment, missing};
 
 /// How it is made of the environment.

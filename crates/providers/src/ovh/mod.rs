@@ -42,9 +42,6 @@ use crate::{
 /// Its name.
 pub const NAME: &str = "ovh";
 
-/// Where its credentials come from.
-const CREDENTIALS_HELP: &str = "make an application and a consumer key at https://eu.api.ovh.com/createToken (GET, POST, PUT and DELETE on /cloud/project/*, GET on /auth/*), and set OVH_ENDPOINT (ovh-eu, ovh-ca or ovh-us), OVH_APPLICATION_KEY, OVH_APPLICATION_SECRET and OVH_CONSUMER_KEY";
-
 /// Where the API answers, by the name that OVH_ENDPOINT has for it.
 const ENDPOINTS: [(&str, &str); 3] = [
     ("ovh-eu", "https://eu.api.ovh.com/1.0"),

@@ -85,7 +85,7 @@ fn credentials(answer: &Result<Credential, ProviderError>) -> Finding {
             what: "credentials".to_owned(),
             is_good: false,
             found: format!("OVH_CONSUMER_KEY is {}", credential.status),
-            help: Some(super::CREDENTIALS_HELP.to_owned()),
+            help: Some(super::convert::CREDENTIALS_HELP.to_owned()),
         },
         Err(error) => bad("credentials", error),
     }

@@ -10,13 +10,16 @@ use model::{
 };
 
 use super::{
-    CREDENTIALS_HELP,
     wire::{Failure, Server},
 };
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// The longest name of a key, or description of a firewall group, that is sent. Vultr documents no limit.
 const TITLE_MAX: usize = 255;
+
+/// Where its credentials come from.
+pub(super) const CREDENTIALS_HELP: &str = "set VULTR_API_KEY to a key of the Vultr console (Account, API), switch API \
+     access on there, and put this machine's address on its access control list: from elsewhere the key counts as wrong";
 
 /// How Vultr reports what went wrong: a text, and no code.
 pub(super) struct Words;

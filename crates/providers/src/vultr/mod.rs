@@ -40,10 +40,6 @@ use crate::http::{Bearer, Client, Request, RequestLog, Settings};
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://api.vultr.com/v2";
 
-/// Where its credentials come from.
-pub(crate) const CREDENTIALS_HELP: &str = "set VULTR_API_KEY to a key of the Vultr console (Account, API), switch API \
-     access on there, and put this machine's address on its access control list: from elsewhere the key counts as wrong";
-
 /// The operating system of an order that names none.
 const OS: &str = "Ubuntu 24.04 LTS x64";
 

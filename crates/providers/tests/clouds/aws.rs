@@ -8,7 +8,8 @@ use model::{
     machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
-    selector::{Scope, Selector},
+    scope::Scope,
+    selector::Selector,
     time::Deadline,
     world::{Clock, Provider},
 };
