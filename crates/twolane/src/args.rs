@@ -497,7 +497,7 @@ pub(crate) struct SplitArgs {
     #[arg(value_name = "LANE")]
     pub(crate) lanes: Vec<String>,
     /// Judge a finished run instead of making boxes
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["lanes", "suite"])]
+    #[arg(long, value_name = "RUN", hide_short_help = true, conflicts_with_all = ["lanes", "suite"])]
     pub(crate) from: Option<RunId>,
     /// Write tests that no lane really ran into the baseline
     #[arg(long)]

@@ -1175,11 +1175,11 @@ fn plant_run(place: &Place, run: &str, project: &str, verdict: Option<&str>) {
 fn report_means_the_last_run_of_this_project() {
     let place = Place::workspace();
     place.run(&["report"]).code(2).says("could not find a run");
-    plant_run(&place, "20260102-030405-0001", "demo", Some("passed"));
+    plant_run(&place, "20260102-030405-0001", "work", Some("passed"));
     plant_run(&place, "20260103-030405-0002", "other", Some("passed"));
     let text = place.run(&["report"]).code(0).stdout();
     assert!(
-        text.starts_with("run 20260102-030405-0001 of demo: passed"),
+        text.starts_with("run 20260102-030405-0001 of work: passed"),
         "{text}"
     );
     let list = place.run(&["report", "--list"]).code(0).stdout();
@@ -1196,14 +1196,14 @@ fn unfinished_run_is_an_error_in_junit() {
         (Some("interrupted"), "the run was interrupted"),
         (None, "the run has not ended"),
     ] {
-        plant_run(&place, "20260102-030405-0001", "demo", verdict);
+        plant_run(&place, "20260102-030405-0001", "work", verdict);
         let junit = place.run(&["report", "--format", "junit"]).code(0).stdout();
         assert!(
             junit.contains("<error message=\"") && junit.contains(message),
             "{junit}"
         );
     }
-    plant_run(&place, "20260102-030405-0001", "demo", Some("passed"));
+    plant_run(&place, "20260102-030405-0001", "work", Some("passed"));
     let junit = place.run(&["report", "--format", "junit"]).code(0).stdout();
     assert!(!junit.contains("<error"), "{junit}");
 }

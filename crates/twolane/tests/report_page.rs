@@ -122,6 +122,8 @@ impl Place {
         let output = command
             .args(arguments)
             .env("TWOLANE_STATE_DIR", self.temp.path())
+            // Outside of any project `report` means the last run of all.
+            .current_dir(self.temp.path())
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

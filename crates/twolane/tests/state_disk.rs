@@ -22,7 +22,7 @@ impl Place {
         }
         let place = Self(temp);
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"])
             .arg(place.state())
             .stderr(Stdio::null())
             .status();

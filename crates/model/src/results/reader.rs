@@ -47,9 +47,11 @@ impl Reader {
         self.audit.finish(results);
         self.diagnostics.finish(results);
         if has_passed {
-            blame_unfinished(results);
-            let blamed = unended.iter().map(|what| format!("it returned 0, but {what}"));
-            results.problems.extend(blamed);
+            // Tests that never ended are counted already, with the binary that they are of.
+            if !blame_unfinished(results) {
+                let blamed = unended.iter().map(|what| format!("it returned 0, but {what}"));
+                results.problems.extend(blamed);
+            }
         } else {
             results.notes.append(&mut unended);
         }
@@ -58,8 +60,8 @@ impl Reader {
     }
 }
 
-/// A binary that ends with 0 in the midst of its tests looks like success to cargo.
-fn blame_unfinished(results: &mut CheckResults) {
+/// A binary that ends with 0 in the midst of its tests looks like success to cargo. Returns whether there was one.
+fn blame_unfinished(results: &mut CheckResults) -> bool {
     let unfinished = results.tally().unfinished;
     if unfinished > 0 {
         let first = results
@@ -70,6 +72,7 @@ fn blame_unfinished(results: &mut CheckResults) {
             "it returned 0, but {unfinished} tests{first} never came to an end"
         ));
     }
+    unfinished > 0
 }
 
 /// Returns the line, of a long one its beginning and its end: some programs write all that they have to say in one.
