@@ -337,13 +337,13 @@ fn a_run_goes_from_one_cloud_to_the_next_until_one_has_a_box() {
     let bench = lead_to::<Hetzner>(bench, &cloud.fake);
     let (events, receipt) = check_run(&cloud, bench);
 
-    let fell = events.iter().filter(|event| is(event, "candidate-rejected"));
-    let fell: Vec<_> = fell.map(|event| &event["candidate"]["provider"]).collect();
-    assert_eq!(fell, ["aws", "azure", "gcp", "latitude", "ovh", "vultr"]);
+    let rejected = events.iter().filter(|event| is(event, "candidate-rejected"));
+    let rejected: Vec<_> = rejected.map(|event| &event["candidate"]["provider"]).collect();
+    assert_eq!(rejected, ["aws", "azure", "gcp", "latitude", "ovh", "vultr"]);
     let asked = receipt["boxes"][0]["asked"].as_array().unwrap();
     let answers: Vec<_> = asked.iter().map(|asked| &asked["answer"]["answer"]).collect();
     assert_eq!(answers[..6], ["refused"; 6], "{receipt:#}");
-    assert_eq!(answers[6..], ["made"], "{receipt:#}");
+    assert_eq!(answers[6..], ["created"], "{receipt:#}");
     let left = [
         aws.names(),
         azure.names(),
