@@ -50,6 +50,8 @@ unpack_advisories() {
 
 imports() { ops/check-imports; }
 
+words() { ops/check-words.sh; }
+
 scripts() {
     local -a files
     mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
@@ -110,6 +112,7 @@ phase format format
 phase lints lints
 phase scripts scripts
 phase imports imports
+phase words words
 phase dependencies dependencies
 phase samples samples
 phase tests tests
