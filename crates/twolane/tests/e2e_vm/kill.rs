@@ -162,7 +162,10 @@ fn assert_reaped(bench: &Bench, moment: &str) {
     let ports = ports(bench);
     let (code, output) = bench.output(&["reap"]);
     assert_eq!(code, 0, "{moment}: {output}");
-    assert!(output.contains(" failed=0 ") && output.contains(" unreachable=0"), "{moment}: {output}");
+    assert!(
+        output.contains(" failed=0 ") && output.contains(" unreachable=0"),
+        "{moment}: {output}"
+    );
     wait_until("no process of the box is left", || bench.processes().is_empty());
     bench.assert_nothing_left();
     for port in ports {
@@ -170,7 +173,7 @@ fn assert_reaped(bench: &Bench, moment: &str) {
     }
     let (code, output) = bench.output(&["reap", "--dry-run"]);
     assert_eq!(code, 0, "{output}");
-    assert!(output.contains("targets=0"), "{moment}: {output}");
+    assert!(output.contains("expired=0 "), "{moment}: {output}");
     assert_eq!(temporary(bench), Vec::<PathBuf>::new(), "{moment}");
 }
 
