@@ -127,7 +127,7 @@ fn run(bench: &Bench, config: &Path, arguments: &[&str]) -> (Option<i32>, String
 fn a_machine_that_was_there_is_what_it_was_when_a_run_is_over() {
     let desk = Bench::with_system(
         SYSTEM,
-        "[lanes.only]\nboxes = [\"local\"]\nttl = \"60m\"\nchecks = [{ name = \"a\", run = \"true\" }]\n",
+        "[lanes.only]\nkvm = \"required\"\nboxes = [\"local\"]\nttl = \"60m\"\nchecks = [{ name = \"a\", run = \"true\" }]\n",
     );
     let (status, events) = desk.start(&["up", "--label", "e2e-desk"]).finish();
     assert_eq!(status.code(), Some(0), "{:?}", events.last());
