@@ -27,8 +27,14 @@ table inet twolane_ingress {
 }
 RULES
 }
-outward=$(ip -o route show default; ip -o -6 route show default)
-outward=$(echo "$outward" | sed -n 's/.* dev \([^ ]*\).*/"\1"/p' | sort -u | paste -sd, -)
+find_outward() {
+	outward=$( (ip -o route show default; ip -o -6 route show default) | sed -n 's/.* dev \([^ ]*\).*/"\1"/p')
+	outward=$(echo "$outward" | sort -u | paste -sd, -)
+	[ -n "$outward" ]
+}
+# An image may start cloud-init before its network is there.
+tries=240
+until find_outward || [ $((tries -= 1)) = 0 ]; do sleep 0.5; done
 command -v nft >/dev/null || { apt-get -q update && apt-get -qy install nftables; } >/dev/null 2>&1
 if [ -z "$outward" ] || ! rules | nft -f -; then
 	echo 'twolane: the firewall could not be set up, so nobody is let in over SSH' | tee /dev/console
