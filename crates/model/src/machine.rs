@@ -72,6 +72,8 @@ pub enum ResourceKind {
     Group,
     /// User-data that is kept as a thing of its own.
     UserData,
+    /// What ends a box at its deadline, kept as a thing of its own.
+    Schedule,
     /// A directory on this machine.
     Directory,
 }
@@ -87,6 +89,7 @@ impl std::fmt::Display for ResourceKind {
             Self::Firewall => "firewall",
             Self::Group => "group",
             Self::UserData => "user-data",
+            Self::Schedule => "schedule",
             Self::Directory => "directory",
         })
     }

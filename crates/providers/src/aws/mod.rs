@@ -370,6 +370,7 @@ impl CloudApi for Aws {
             | ResourceKind::Key
             | ResourceKind::Group
             | ResourceKind::UserData
+            | ResourceKind::Schedule
             | ResourceKind::Directory => {
                 let cause = format!("AWS has no {} of ours", listed.kind);
                 return Err(self.error(ErrorKind::Invalid, "destroy", cause));

@@ -44,9 +44,17 @@ impl Dialect for Words {
                 "give the identity the role Contributor on the subscription: it makes a resource group for each box"
             }
             (_, "MissingSubscriptionRegistration") => {
-                "run `az provider register --namespace Microsoft.Compute`, and the same for Microsoft.Network"
+                "run `az provider register --namespace Microsoft.Compute`, and the same for Microsoft.Network and Microsoft.DevTestLab"
             }
-            (_, "RequestDisallowedByPolicy") => "a policy of the subscription forbids it; ask who set it",
+            (_, "RequestDisallowedByPolicy") => {
+                "a policy of the subscription forbids it; the message names it: ask who set it, or use another size or region"
+            }
+            (_, "RequestDisallowedByAzure") => {
+                "a policy of Azure itself keeps new resources of this subscription out of this region: use another region, or ask Azure's support"
+            }
+            (_, "PlatformImageNotFound" | "ImageNotFound" | "GalleryImageNotFound") => {
+                "name an image that the region has: `az vm image list --location REGION --all --publisher PUBLISHER`"
+            }
             (_, "ScopeLocked") => "remove the lock in the Azure portal (Locks), then `twolane down` again",
             (_, "FeatureNotEnabled" | "FeatureNotSupportedForAccount") => {
                 "run `az feature register --namespace Microsoft.Compute --name UseStandardSecurityType`, then `az provider register --namespace Microsoft.Compute`"
@@ -113,6 +121,10 @@ pub(super) fn kind(code: &str, message: &str) -> Option<ErrorKind> {
         | "ExpiredAuthenticationToken" => ErrorKind::Unauthorized,
         "MissingSubscriptionRegistration"
         | "RequestDisallowedByPolicy"
+        | "RequestDisallowedByAzure"
+        | "PlatformImageNotFound"
+        | "ImageNotFound"
+        | "GalleryImageNotFound"
         | "ScopeLocked"
         | "FeatureNotEnabled"
         | "FeatureNotSupportedForAccount" => ErrorKind::Invalid,
@@ -156,7 +168,7 @@ pub(super) fn listed(kind: ResourceKind, thing: &Thing) -> Listed {
     Listed {
         kind,
         id: match kind {
-            ResourceKind::Machine => id_of(thing),
+            ResourceKind::Machine | ResourceKind::Schedule => id_of(thing),
             _ => thing.name.to_lowercase(),
         },
         region: thing.location.clone(),
@@ -178,7 +190,7 @@ pub(super) fn state(machine: &Thing) -> InstanceState {
         return InstanceState::Failed {
             kind: ErrorKind::NoKvm,
             why: format!(
-                "Azure made it with security type {other}, selector allows no nested virtualisation"
+                "Azure made it with security type {other}, which allows no nested virtualisation"
             ),
         };
     }

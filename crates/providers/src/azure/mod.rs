@@ -7,6 +7,7 @@ mod credentials;
 mod environment;
 mod preflight;
 mod prices;
+mod schedule;
 mod sizes;
 mod wire;
 
@@ -14,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::future::{join, try_join};
+use futures::future::{join, try_join, try_join3};
 use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
@@ -67,8 +68,8 @@ const COMPUTE: &str = "2025-11-01";
 const SKUS: &str = "2021-07-01";
 
 /// What ends a box if this machine is lost.
-const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, which does not stop the bill at Azure: `twolane reap` has to delete \
-     its resource group";
+const DEAD_MANS_SWITCH: &str = "if the deadline is less than a day away, a schedule at Azure deallocates the box then, which ends what its size \
+     costs; `twolane reap` has to delete its resource group with the disk and the address, and any box that lives longer";
 
 /// Azure, in one subscription.
 pub struct Azure {
@@ -181,7 +182,8 @@ impl Azure {
                 let request = Request::new(Method::PUT, path, operation)
                     .query("api-version", version)
                     .json(body);
-                self.client.json(&request).await?
+                // The group that it is made in was made just now.
+                self.client.json(&request).await.map_err(ProviderError::not_yet)?
             }
         };
         let state = thing.properties.provisioning_state.unwrap_or_default();
@@ -226,7 +228,7 @@ impl Azure {
         Some(request)
     }
 
-    /// Looks at a box, and at its address once it runs.
+    /// Looks at a box; once it runs, at its address too, and whether Azure will end it.
     async fn machine(&self, group: &str, name: &str) -> Result<Option<ObservedInstance>, ProviderError> {
         let request = Request::get(self.machine_path(group, name), "look at a box")
             .query("api-version", COMPUTE)
@@ -242,9 +244,9 @@ impl Azure {
         );
         if state == InstanceState::Running {
             let path = format!("resourceGroups/{group}/providers/Microsoft.Network/publicIPAddresses/box");
-            let address = self
-                .thing(&self.path(&path), NETWORK, "look at a box's address")
-                .await?;
+            let path = self.path(&path);
+            let address = self.thing(&path, NETWORK, "look at a box's address");
+            let (address, ()) = try_join(address, self.ensure_schedule(&listed)).await?;
             let text = address.and_then(|address| address.properties.ip_address);
             listed.address = text.and_then(|text| text.parse().ok());
         }
@@ -357,7 +359,9 @@ impl Azure {
             .query("api-version", COMPUTE)
             .json(&body::machine(order, &self.paths(order), &user_data))
             .creates();
-        let answer = self.client.send(&request).await?;
+        let sent = self.client.send(&request).await;
+        // All that it names was made a moment ago.
+        let answer = sent.map_err(ProviderError::not_yet)?;
         let machine: Thing = serde_json::from_slice(&answer.body).map_err(|error| {
             let cause = format!("the answer is not what its API describes ({error})");
             self.client.garbled(&request, cause)
@@ -368,8 +372,11 @@ impl Azure {
             InstanceState::Running => InstanceState::Pending,
             state => state,
         };
+        let listed = convert::listed(ResourceKind::Machine, &machine);
+        // It is looked for once more before the box counts as running.
+        let _ = self.set_schedule(&listed, &order.tags).await;
         Ok(ObservedInstance {
-            listed: convert::listed(ResourceKind::Machine, &machine),
+            listed,
             state,
             host_key: None,
             operation: operation.and_then(|value| value.to_str().ok()).map(str::to_owned),
@@ -437,18 +444,23 @@ impl CloudApi for Azure {
     }
 
     async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
-        let (machines, groups) = try_join(
+        let (machines, groups, mut schedules) = try_join3(
             self.machines(selector, "list what is ours"),
             self.groups(selector),
+            self.schedules(),
         )
         .await?;
+        schedules.retain(|schedule| convert::is_meant(&schedule.tags, selector));
         let machines = machines
             .iter()
             .map(|thing| convert::listed(ResourceKind::Machine, thing));
         let groups = groups
             .iter()
             .map(|thing| convert::listed(ResourceKind::Group, thing));
-        Ok(machines.chain(groups).collect())
+        let schedules = schedules
+            .iter()
+            .map(|thing| convert::listed(ResourceKind::Schedule, thing));
+        Ok(machines.chain(groups).chain(schedules).collect())
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -459,6 +471,7 @@ impl CloudApi for Azure {
         match listed.kind {
             ResourceKind::Machine => self.destroy_machine(listed).await,
             ResourceKind::Group => self.destroy_group(&listed.id).await,
+            ResourceKind::Schedule => self.delete_schedule(&listed.id).await,
             kind => {
                 let cause = format!("it lists no {kind} of its own: all goes with the group");
                 Err(self.error(ErrorKind::Invalid, "destroy", cause))
@@ -488,7 +501,12 @@ impl Retag for Azure {
     async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
         let (group, name) = listed.id.split_once('/').unwrap_or((&listed.id, ""));
         let (path, version) = match listed.kind {
-            ResourceKind::Machine => (self.machine_path(group, name), COMPUTE),
+            ResourceKind::Machine => {
+                self.set_schedule(listed, tags).await?;
+                (self.machine_path(group, name), COMPUTE)
+            }
+            // It was set with its box.
+            ResourceKind::Schedule => return Ok(()),
             _ => (self.group_path(group), RESOURCES),
         };
         let request = Request::new(Method::PATCH, path, "move the deadline")

@@ -1,7 +1,7 @@
 //! Says before a run whether Azure could provision a box.
 
 use async_trait::async_trait;
-use futures::future::join;
+use futures::future::{join, join3};
 use model::{
     cloud::CloudApi,
     error::ProviderError,
@@ -21,14 +21,19 @@ const NAMED_MAX: usize = 4;
 #[async_trait]
 impl Preflight for Azure {
     async fn preflight(&self, instance_type: &str, region: &str, need: KvmNeed) -> Vec<Finding> {
-        let (compute, network) = join(
+        let (compute, network, schedules) = join3(
             self.namespace("Microsoft.Compute"),
             self.namespace("Microsoft.Network"),
+            self.namespace("Microsoft.DevTestLab"),
         )
         .await;
         let mut findings = vec![credentials(self, &compute)];
         if compute.is_ok() {
-            let namespaces = [("Microsoft.Compute", &compute), ("Microsoft.Network", &network)];
+            let namespaces = [
+                ("Microsoft.Compute", &compute),
+                ("Microsoft.Network", &network),
+                ("Microsoft.DevTestLab", &schedules),
+            ];
             findings.extend(
                 namespaces
                     .into_iter()

@@ -119,6 +119,7 @@ impl Gcp {
             | ResourceKind::Key
             | ResourceKind::Group
             | ResourceKind::UserData
+            | ResourceKind::Schedule
             | ResourceKind::Directory => return None,
         };
         Some(self.path(&rest))

@@ -250,7 +250,11 @@ fn list_of(kind: ResourceKind) -> &'static str {
         ResourceKind::Key => "ssh_keys",
         ResourceKind::Firewall => "firewalls",
         // Hetzner has none of these; the path does not exist, and says so.
-        ResourceKind::Interface | ResourceKind::Group | ResourceKind::UserData | ResourceKind::Directory => {
+        ResourceKind::Interface
+        | ResourceKind::Group
+        | ResourceKind::UserData
+        | ResourceKind::Schedule
+        | ResourceKind::Directory => {
             "none"
         }
     }

@@ -292,6 +292,7 @@ fn path_of(listed: &Listed) -> Option<String> {
         | ResourceKind::Interface
         | ResourceKind::Group
         | ResourceKind::UserData
+            | ResourceKind::Schedule
         | ResourceKind::Directory => return None,
     };
     Some(format!("/{list}/{}", listed.id))

@@ -9,7 +9,7 @@ use model::{
     machine::ResourceKind,
     name::{Label, RunId},
     order::Order,
-    time::{Deadline, between},
+    time::{Deadline, after, between},
     world::{Clock, Finding, Provider},
 };
 use providers::{
@@ -110,13 +110,14 @@ async fn everything_is_in_one_group_and_goes_with_it() {
     bench.up("box-1").await.unwrap();
     assert_eq!(
         bench.names().len(),
-        6,
-        "group, firewall, address, network, interface, box: {:?}",
+        7,
+        "group, firewall, address, network, interface, box, schedule: {:?}",
         bench.names()
     );
     let gone = bench.down("box-1").await.unwrap();
     let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
-    assert_eq!(kinds, [ResourceKind::Machine, ResourceKind::Group]);
+    let all = [ResourceKind::Machine, ResourceKind::Group, ResourceKind::Schedule];
+    assert_eq!(kinds, all);
     let first = bench
         .fake
         .calls()
@@ -145,7 +146,7 @@ async fn everything_is_tagged_by_the_call_that_makes_it() {
     let order = bench.order("box-1");
     bench.make(&order).await.unwrap();
     let made = bench.fake.api().made_with.clone();
-    assert_eq!(made.len(), 6, "{made:?}");
+    assert_eq!(made.len(), 7, "{made:?}");
     assert!(
         made.iter().all(|tags| *tags == json!(order.tags.pairs())),
         "{made:?}"
@@ -389,13 +390,13 @@ async fn all_pages_are_listed_and_none_elsewhere() {
         bench.up(name).await.unwrap();
     }
     let listed = bench.cloud.listing().unwrap().list().await.unwrap();
-    assert_eq!(listed.len(), 10);
+    assert_eq!(listed.len(), 15);
     bench.fake.api().behaviour.next_page_at = Some("http://192.0.2.99:9");
     let refusal = bench.cloud.listing().unwrap().list().await.unwrap_err();
     assert!(refusal.cause.contains("elsewhere"), "{refusal}");
     bench.fake.api().behaviour.next_page_at = None;
     let gone = bench.down_all().await;
-    assert_eq!(gone.len(), 10, "{gone:?}");
+    assert_eq!(gone.len(), 15, "{gone:?}");
     assert_eq!(bench.names(), Vec::<String>::new());
 }
 
@@ -479,9 +480,83 @@ async fn a_deadline_moves_in_all_tags() {
     own.move_deadline(&label("box-1"), deadline).await.unwrap();
     let listed = bench.cloud.listing().unwrap().list().await.unwrap();
     let is_moved = |tags: &Option<model::tags::Tags>| tags.as_ref().unwrap().deadline == deadline;
-    assert_eq!(listed.len(), 2);
+    assert_eq!(listed.len(), 3);
     assert!(listed.iter().all(|listed| is_moved(&listed.tags)), "{listed:?}");
+    let schedule = bench.fake.api().only("schedules");
+    let at = after(deadline.moment(), Duration::from_secs(59))
+        .strftime("%H%M")
+        .to_string();
+    assert_eq!(schedule["properties"]["dailyRecurrence"]["time"], at);
+    // A schedule knows no day: one that is further away would come a day early.
+    let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(30 * 3600));
+    own.move_deadline(&label("box-1"), deadline).await.unwrap();
+    bench.clock.sleep(Duration::from_secs(30)).await;
+    assert!(!bench.names().iter().any(|name| name.contains("schedules")));
     bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn azure_deallocates_a_box_whose_operator_is_lost() {
+    for (ttl, held) in [(3600, 3600 + 120), (600, 35 * 60), (30 * 3600, 0)] {
+        let bench = Bench::new().await;
+        let mut order = bench.order("box-1");
+        order.tags.deadline = Deadline::after(bench.clock.now(), Duration::from_secs(ttl));
+        bench.make(&order).await.unwrap();
+        assert_eq!(bench.fake.api().power(), "PowerState/running");
+        bench
+            .clock
+            .sleep(Duration::from_secs(ttl.min(held) - ttl.min(held) / 10))
+            .await;
+        assert_eq!(bench.fake.api().power(), "PowerState/running");
+        bench.clock.sleep(Duration::from_secs(held)).await;
+        let is_held = bench.fake.api().power() == "PowerState/deallocated";
+        assert_eq!(is_held, held > 0, "{ttl} s");
+        bench.down("box-1").await.unwrap();
+        assert_eq!(bench.names(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn no_box_is_up_without_its_schedule() {
+    // The call that makes the box and the first that sets its schedule may both get lost.
+    let bench = Bench::new().await;
+    bench
+        .fake
+        .fault_in_body("PUT", "hardwareProfile", Fault::LoseAnswer);
+    let bench = bench.survive(("PUT", "ComputeVmShutdownTask"), Fault::LoseCall, |bench| {
+        assert!(bench.names().iter().any(|name| name.contains("schedules")));
+    });
+    drop(bench.await);
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.has_no_schedules = true;
+    let refusal = bench.refused_and_gone().await;
+    assert!(refusal.help.unwrap().contains("Microsoft.DevTestLab"));
+}
+
+#[tokio::test]
+async fn a_group_that_was_just_made_is_waited_for() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.unseen = Duration::from_secs(20);
+    bench.up("box-1").await.unwrap();
+    bench.assert_one();
+    bench.down("box-1").await.unwrap();
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.unseen = Duration::from_secs(100_000);
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::NotYet);
+    assert!(refusal.cause.contains("ResourceGroupNotFound"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_policy_is_no_missing_login() {
+    for code in ["RequestDisallowedByPolicy", "RequestDisallowedByAzure"] {
+        let bench = Bench::new().await;
+        bench.fake.api().behaviour.policy = Some(code);
+        let refusal = bench.refused_and_gone().await;
+        assert_eq!(refusal.kind, ErrorKind::Invalid);
+        let help = refusal.help.unwrap();
+        assert!(help.contains("policy") && !help.contains("az login"), "{help}");
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,12 @@ pub(crate) struct Behaviour {
     pub(crate) next_page_at: Option<&'static str>,
     /// A lock is on every group.
     pub(crate) is_locked: bool,
+    /// How long a group that was just made is not found by what is made in it.
+    pub(crate) unseen: Duration,
+    /// A policy refuses boxes with this code.
+    pub(crate) policy: Option<&'static str>,
+    /// The subscription takes no schedules.
+    pub(crate) has_no_schedules: bool,
 }
 
 /// The cloud.
@@ -96,6 +102,7 @@ enum Kind {
     Group,
     Machine,
     Network,
+    Schedule,
 }
 
 impl Azure {
@@ -125,6 +132,9 @@ impl Azure {
                 is_readonly: false,
                 next_page_at: None,
                 is_locked: false,
+                unseen: Duration::from_secs(3),
+                policy: None,
+                has_no_schedules: false,
             },
             behind: Behind::default(),
             things: BTreeMap::new(),
@@ -183,7 +193,7 @@ impl Azure {
             let has_failed =
                 thing.kind == Kind::Machine && behaviour.fails_later.is_some() && age >= behaviour.boot / 2;
             let length = match thing.kind {
-                Kind::Group => Duration::ZERO,
+                Kind::Group | Kind::Schedule => Duration::ZERO,
                 Kind::Network => behaviour.settle,
                 Kind::Machine => behaviour.boot + behaviour.agent,
             };
@@ -207,11 +217,107 @@ impl Azure {
             codes.push(json!({"code": format!("ProvisioningState/failed/{code}"), "level": "Error", "message": "in the view"}));
         }
         let power = match age >= self.behaviour.boot {
+            _ if self.is_deallocated(thing) => "deallocated",
             true => "running",
             false => "starting",
         };
         codes.push(json!({"code": format!("PowerState/{power}"), "level": "Info", "displayStatus": power}));
         json!({ "statuses": codes })
+    }
+
+    /// Returns whether a schedule's time of day has come since it was set.
+    fn is_deallocated(&self, machine: &Thing) -> bool {
+        let now = self.clock.now();
+        let is_over = |schedule: &&Thing| {
+            let properties = &schedule.value["properties"];
+            let time = properties["dailyRecurrence"]["time"].as_str().unwrap_or_default();
+            let set = Timestamp::from_second(properties["fakeSet"].as_i64().unwrap_or_default());
+            // What is set within half an hour of its time holds from the next day on.
+            let counts = after(set.expect("a moment"), Duration::from_secs(30 * 60));
+            let mut minutes = (0..24 * 60).map(|minute| after(counts, Duration::from_secs(60 * minute)));
+            let first = minutes.find(|minute| minute.strftime("%H%M").to_string() == time);
+            properties["targetResourceId"].as_str().map(str::to_lowercase)
+                == machine.value["id"].as_str().map(str::to_lowercase)
+                && first.is_some_and(|first| first <= now)
+        };
+        let mut schedules = self.things.values().filter(|thing| thing.kind == Kind::Schedule);
+        schedules.any(|schedule| is_over(&schedule))
+    }
+
+    /// Returns the power state of the only box.
+    pub(crate) fn power(&mut self) -> String {
+        self.pass_time();
+        let machine = self.things.values().find(|thing| thing.kind == Kind::Machine);
+        let statuses = self.statuses(machine.expect("there is one"));
+        let last = statuses["statuses"].as_array().and_then(|all| all.last());
+        last.and_then(|status| status["code"].as_str())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn put_schedule(&mut self, path: &str, call: &Call) -> Reply {
+        if self.behaviour.has_no_schedules {
+            let message = "The subscription is not registered to use namespace 'Microsoft.DevTestLab'.";
+            return failure(409, "MissingSubscriptionRegistration", message);
+        }
+        let mut value = call.json();
+        let properties = &mut value["properties"];
+        let target = properties["targetResourceId"]
+            .as_str()
+            .unwrap_or_default()
+            .to_lowercase();
+        let name = target.rsplit('/').next().unwrap_or_default().to_owned();
+        let time = properties["dailyRecurrence"]["time"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let is_time = time.len() == 4
+            && time
+                .parse::<u32>()
+                .is_ok_and(|time| time < 2400 && time % 100 < 60);
+        let is_right = properties["taskType"] == "ComputeVmShutdownTask"
+            && properties["timeZoneId"] == "UTC"
+            && properties["status"] == "Enabled"
+            && path.ends_with(&format!("/shutdown-computevm-{name}"));
+        if !is_time || !is_right {
+            return failure(
+                400,
+                "InvalidScheduleProperties",
+                "The schedule is not as it must be.",
+            );
+        }
+        if !self.things.contains_key(&target) {
+            return failure(404, "ResourceNotFound", "The target resource was not found.");
+        }
+        properties["fakeSet"] = json!(self.clock.now().as_second());
+        value["id"] = json!(call.path);
+        value["name"] = json!(format!("shutdown-computevm-{name}"));
+        let is_new = !self.things.contains_key(path);
+        if is_new {
+            self.made_with.push(value["tags"].clone());
+        }
+        self.insert(path, Kind::Schedule, value.clone());
+        Reply::json(if is_new { 201 } else { 200 }, &value)
+    }
+
+    /// Returns the refusal of what is made in a group that is not there, or not yet to be seen, or going.
+    fn no_group(&self, path: &str) -> Option<Reply> {
+        let group = path.split('/').take(5).collect::<Vec<_>>().join("/");
+        let now = self.clock.now();
+        let is_seen = |group: &&Thing| between(group.made, now) >= self.behaviour.unseen;
+        match self.things.get(&group).filter(is_seen) {
+            None => Some(failure(
+                404,
+                "ResourceGroupNotFound",
+                "The resource group could not be found.",
+            )),
+            Some(group) if group.gone.is_some() => Some(failure(
+                409,
+                "ResourceGroupBeingDeleted",
+                "The resource group is in deprovisioning state.",
+            )),
+            Some(_) => None,
+        }
     }
 
     fn route(&mut self, call: &Call) -> Reply {
@@ -231,6 +337,9 @@ impl Azure {
             ("GET", [_, _, "providers", "microsoft.compute", "virtualmachines"]) => {
                 self.list(Kind::Machine, call)
             }
+            ("GET", [_, _, "providers", "microsoft.devtestlab", "schedules"]) => {
+                self.list(Kind::Schedule, call)
+            }
             ("GET", [_, _, "providers", "microsoft.compute", "skus"]) => self.skus(call),
             ("GET", [_, _, "providers", "microsoft.compute", "locations", _, "usages"]) => self.usages(),
             (
@@ -249,7 +358,11 @@ impl Azure {
             ("GET", [_, _, "providers", name]) => namespace(name),
             ("POST", [.., "virtualmachines", _, "retrievebootdiagnosticsdata"]) => self.diagnostics(&path),
             ("PUT", [_, _, "resourcegroups", name]) => self.put_group(&path, name, &call.json()),
-            ("PUT", [_, _, "resourcegroups", _, "providers", ..]) => self.put(&path, call),
+            ("PUT", [_, _, "resourcegroups", _, "providers", of, ..]) => match self.no_group(&path) {
+                Some(refusal) => refusal,
+                None if *of == "microsoft.devtestlab" => self.put_schedule(&path, call),
+                None => self.put(&path, call),
+            },
             ("GET" | "PATCH", [_, _, "resourcegroups", ..]) => self.one(&path, call),
             ("DELETE", [_, _, "resourcegroups", _]) => self.delete_group(&path),
             ("DELETE", [_, _, "resourcegroups", ..]) => self.delete(&path),
@@ -276,7 +389,9 @@ impl Azure {
         value["name"] = json!(name);
         value["type"] = json!("Microsoft.Resources/resourceGroups");
         value["properties"] = json!({"provisioningState": "Succeeded"});
-        self.made_with.push(body["tags"].clone());
+        if is_new {
+            self.made_with.push(body["tags"].clone());
+        }
         self.insert(path, Kind::Group, value.clone());
         Reply::json(if is_new { 201 } else { 200 }, &value)
     }
@@ -298,24 +413,6 @@ impl Azure {
 
     fn put(&mut self, path: &str, call: &Call) -> Reply {
         let body = call.json();
-        let group = path.split('/').take(5).collect::<Vec<_>>().join("/");
-        match self.things.get(&group) {
-            None => {
-                return failure(
-                    404,
-                    "ResourceGroupNotFound",
-                    "The resource group could not be found.",
-                );
-            }
-            Some(group) if group.gone.is_some() => {
-                return failure(
-                    409,
-                    "ResourceGroupBeingDeleted",
-                    "The resource group is in deprovisioning state.",
-                );
-            }
-            Some(_) => {}
-        }
         for reference in references(&body["properties"]) {
             let of_thing = reference
                 .split("/subnets/")
@@ -361,7 +458,9 @@ impl Azure {
                 value["properties"]["securityProfile"] = json!({"securityType": security});
             }
         }
-        self.made_with.push(body["tags"].clone());
+        if is_new {
+            self.made_with.push(body["tags"].clone());
+        }
         self.insert(
             path,
             if is_machine { Kind::Machine } else { Kind::Network },
@@ -403,6 +502,10 @@ impl Azure {
 
     fn refusal(&self, path: &str, body: &Value) -> Option<Reply> {
         let properties = &body["properties"];
+        if let Some(code) = self.behaviour.policy {
+            let message = "Resource 'box' was disallowed by policy.";
+            return Some(failure(403, code, message));
+        }
         let (size, region) = (&properties["hardwareProfile"]["vmSize"], &body["location"]);
         let place = (size.as_str()?.to_owned(), region.as_str()?.to_owned());
         if self.behaviour.sold_out.contains(&place) {
@@ -443,7 +546,10 @@ impl Azure {
     }
 
     fn one(&mut self, path: &str, call: &Call) -> Reply {
-        if !self.things.contains_key(path) {
+        let unseen = self.behaviour.unseen;
+        let is_seen =
+            |thing: &Thing| thing.kind != Kind::Group || between(thing.made, self.clock.now()) >= unseen;
+        if !self.things.get(path).is_some_and(is_seen) {
             let code = match path.split('/').count() {
                 5 => "ResourceGroupNotFound",
                 _ => "ResourceNotFound",
@@ -704,8 +810,10 @@ impl Api for Azure {
 
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
         // The shared extract of the description leaves these out.
-        let is_left_out =
-            call.method == "PATCH" || call.path.contains("/operations/") || call.path.starts_with("/store/");
+        let is_left_out = call.method == "PATCH"
+            || call.path.contains("DevTestLab")
+            || call.path.contains("/operations/")
+            || call.path.starts_with("/store/");
         let which = match call.path.as_str() {
             path if path.contains("Microsoft.Network/") => 1,
             path if path.contains("Microsoft.Compute/") => 0,
