@@ -28,6 +28,7 @@ pub mod render;
 pub mod report;
 pub mod results;
 pub mod retry;
+pub mod revision;
 pub mod scope;
 pub mod selector;
 pub mod skips;

@@ -3,7 +3,7 @@
 use std::{env, process::Command};
 
 use camino::Utf8Path;
-use model::{plan, tags::Owner};
+use model::{plan, revision::Revision, tags::Owner};
 
 /// Finds the owner out.
 pub(crate) fn find(dir: &Utf8Path) -> Owner {
@@ -57,6 +57,14 @@ fn branch(dir: &Utf8Path) -> Option<String> {
     git(dir, &["symbolic-ref", "--quiet", "--short", "HEAD"])
 }
 
+/// Returns what is checked out; none outside of a repository.
+pub(crate) fn revision(dir: &Utf8Path) -> Option<Revision> {
+    Some(Revision {
+        commit: git(dir, &["rev-parse", "HEAD"])?,
+        is_dirty: git(dir, &["status", "--porcelain", "--untracked-files=no"]).is_some(),
+    })
+}
+
 /// Returns what git prints, without the line's end; none where it fails or has nothing to say.
 pub(crate) fn git(dir: &Utf8Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git")
@@ -76,6 +84,42 @@ mod tests {
     #[track_caller]
     fn check(url: &str, expected: Option<&str>) {
         assert_eq!(repository_of(url).as_deref(), expected, "{url}");
+    }
+
+    #[test]
+    fn revision_says_whether_tracked_files_differ() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        assert_eq!(revision(dir), None);
+        std::fs::write(dir.join("file"), "one").unwrap();
+        for arguments in [
+            &["init", "--quiet"][..],
+            &["add", "file"],
+            &[
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "-c",
+                "commit.gpgsign=false",
+                "commit",
+                "-qm",
+                "one",
+            ],
+        ] {
+            git(dir, arguments);
+        }
+        let clean = revision(dir).unwrap();
+        assert_eq!((clean.commit.len(), clean.is_dirty), (40, false));
+        std::fs::write(dir.join("file"), "two").unwrap();
+        std::fs::write(dir.join("untracked"), "").unwrap();
+        assert_eq!(
+            revision(dir).unwrap(),
+            Revision {
+                is_dirty: true,
+                ..clean
+            }
+        );
     }
 
     #[test]

@@ -271,6 +271,10 @@ fn facts(
             Look::Whole => owner::find(dir),
             Look::Quick => owner::of_environment(),
         },
+        revision: match look {
+            Look::Whole => owner::revision(dir),
+            Look::Quick => None,
+        },
         toolchain,
         ca_certs: match &config.system.ca_certs {
             Some(path) => certificates::of_file(&dir.join(path))?,

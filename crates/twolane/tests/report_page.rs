@@ -157,12 +157,10 @@ fn every_format_reports_which_test_failed_and_why() {
     let mut read = model::results::CheckResults::default();
     model::results::read_junit(&place.report(&["--format", "junit"]), &mut read).unwrap();
     assert_eq!(read.tally().words(), "5 failed, 6 passed, 2 ignored");
-    for format in ["html", "markdown"] {
+    for (format, scripts) in [("html", 1), ("markdown", 0)] {
         let report = place.report(&["--format", format]);
-        assert!(
-            !report.contains("<script") && !report.contains("<img"),
-            "{report}"
-        );
+        assert_eq!(report.matches("<script").count(), scripts, "{report}");
+        assert!(!report.contains("<img"), "{report}");
     }
 }
 
@@ -315,6 +313,36 @@ fn two_runs_are_compared() {
     assert!(text.contains("faster") && text.contains("not there"), "{text}");
 }
 
+#[test]
+fn a_report_knows_the_runs_before_it() {
+    let place = Place::new();
+    for run in [FIRST, SECOND] {
+        place.record(run, CARGO_TEST, 101, HOSTILE);
+    }
+    let other = place.json(&[SECOND]);
+    assert_eq!(
+        other["history"],
+        Value::Null,
+        "the first run has no report.json yet"
+    );
+    let first = place.report(&[FIRST, "--format", "json"]);
+    place.write(&place.run_dir(FIRST).join("report.json"), first);
+    let report = place.json(&[SECOND]);
+    assert_eq!(report["history"][0]["run"], FIRST);
+    let mut adds = report["failed_before"].as_array().unwrap().iter();
+    let adds = adds.find(|it| it["test"] == "tests::adds_wrongly").unwrap();
+    assert_eq!((&adds["failed"], &adds["ran"]), (&json!(1), &json!(1)));
+    let page = place.report(&[SECOND, "--format", "html"]);
+    assert!(page.contains("failed in 1 of 1 earlier run)"), "{page}");
+    assert!(page.contains(&format!("../{FIRST}/report.html")), "{page}");
+    assert!(page.contains("href=\"./fast/checks/unit%2Elog\""), "{page}");
+    assert_eq!(
+        place.json(&[FIRST])["history"],
+        Value::Null,
+        "a later run is none before it"
+    );
+}
+
 /// Loads the page as a phone would show it, and reports what can be seen of it.
 const HARNESS: &str = r#"<!doctype html><meta charset="utf-8">
 <iframe id="frame" src="page.html" style="border:0;width:360px;height:640px"></iframe><pre id="out"></pre>
@@ -332,6 +360,16 @@ onload = () => {
       .filter(it => !it.getAttribute("aria-label") && !it.getAttribute("aria-labelledby")).length,
     headings: page.querySelectorAll("h1").length,
     skips: [...page.querySelectorAll("[aria-labelledby=skips] ul:first-of-type b")].map(it => it.textContent),
+    found: (() => {
+      const input = page.getElementById("filter");
+      input.value = "tests::ADDS_ failed";
+      input.dispatchEvent(new Event("input"));
+      const shown = [...page.querySelectorAll("pre.tests")].map(it => it.textContent).filter(Boolean).join("\n");
+      const said = page.querySelector("output").textContent;
+      input.value = "";
+      input.dispatchEvent(new Event("input"));
+      return [said, shown.includes("tests::adds_wrongly"), shown.split("\n").length];
+    })(),
     asked: page.querySelector("[aria-labelledby=skips] pre").textContent.split("\n").length,
   }).replace(/[<>&]/g, it => "\\u00" + it.charCodeAt(0).toString(16));
 };
@@ -397,7 +435,7 @@ fn the_page_needs_nothing_fits_a_phone_and_follows_the_scheme() {
             .0;
         let seen: Value =
             serde_json::from_str(seen).unwrap_or_else(|error| panic!("{error}: {seen}\n{errors}"));
-        let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 0, "unnamed": 0, "headings": 1,
+        let expected = json!({"overflow": 0, "background": background, "requests": 0, "scripts": 1, "unnamed": 0, "found": ["1 test", true, 1], "headings": 1,
             "skips": skips, "asked": 4});
         assert_eq!(seen, expected);
         let reported: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();

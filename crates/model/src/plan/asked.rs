@@ -10,6 +10,7 @@ use crate::{
     money::Money,
     name::{ProviderName, RunId},
     order::OperatorToolchain,
+    revision::Revision,
     tags::Owner,
 };
 
@@ -61,6 +62,8 @@ pub struct Facts {
     pub offers: Vec<Offer>,
     /// Who the boxes belong to.
     pub owner: Owner,
+    /// What is checked out, where git knows.
+    pub revision: Option<Revision>,
     /// This machine's Rust toolchain, if it has one.
     pub toolchain: Option<OperatorToolchain>,
     /// What the file of `[system] ca-certs` holds, PEM.

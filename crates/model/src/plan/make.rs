@@ -98,6 +98,7 @@ impl Planner<'_> {
             deploy: self.config.deploy.clone(),
             lanes,
             owner: self.facts.owner.clone(),
+            revision: self.facts.revision.clone(),
             allow: self.allow(),
             operator_key: self.operator_key(),
             keep: self.keep(),

@@ -33,6 +33,7 @@ use crate::{
     money::Money,
     name::{Label, RunId},
     order::OperatorToolchain,
+    revision::Revision,
     source::Source,
     tags::Owner,
     verdict::Verdict,
@@ -62,6 +63,9 @@ pub struct Plan {
     pub lanes: Vec<LanePlan>,
     /// Who the boxes belong to.
     pub owner: Owner,
+    /// What of the repository the run is of, where git knows.
+    #[serde(default)]
+    pub revision: Option<Revision>,
     /// The addresses that may reach SSH, in CIDR form. Empty only where no box needs any: see [`needs_address`].
     pub allow: Vec<String>,
     /// The operator's own public key, which may log in too.

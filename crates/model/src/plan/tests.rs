@@ -80,6 +80,7 @@ fn facts() -> Facts {
         toolchain: None,
         ca_certs: Vec::new(),
         operator_ca_certs: Vec::new(),
+        revision: None,
         variables: ["PATH".to_owned()].into(),
     }
 }

@@ -1,6 +1,7 @@
 //! Events → report and verdict.
 
 mod changes;
+mod history;
 mod spent;
 
 use std::collections::BTreeMap;
@@ -15,14 +16,17 @@ use crate::{
     machine::{Gone, Machine},
     name::{Label, RunId},
     results::CheckResults,
+    revision::Revision,
     skips::Split,
     source::Synced,
+    tags::Owner,
     time::{Deadline, Timestamp, between},
     verdict::Verdict,
 };
 
 pub use self::{
     changes::{Changes, OutcomeChange, TimeChange},
+    history::{FailedBefore, PastReport, PastRun},
     spent::{Spent, Stay},
 };
 
@@ -35,6 +39,11 @@ pub struct Report {
     pub project: String,
     /// The version of twolane that ran it.
     pub version: String,
+    /// What it was of. Filled in from the run's plan, as is the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// Who ran it, and of which repository and branch.
+    pub owner: Owner,
     /// When it began.
     pub began: Option<Timestamp>,
     /// When the last thing happened.
@@ -48,6 +57,12 @@ pub struct Report {
     /// What its tests asked for, where they ran under the tracer. Filled in where the run's files are at hand, see [`Report::take_split`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// Earlier runs of the project, the latest first. Filled in by [`Report::take_history`], as is the next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastRun>,
+    /// How often the tests that failed in this run failed before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_before: Vec<FailedBefore>,
 }
 
 /// What one lane did.

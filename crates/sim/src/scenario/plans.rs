@@ -85,6 +85,7 @@ pub(super) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         toolchain: None,
         ca_certs: Vec::new(),
         operator_ca_certs: Vec::new(),
+        revision: None,
         deploy: Deploy::default(),
         lanes: (0..count).map(|number| lane(sim, number, is_calm)).collect(),
         owner: Owner {

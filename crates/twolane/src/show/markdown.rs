@@ -36,10 +36,13 @@ pub(crate) fn markdown(report: &Report) -> String {
         spent if spent.is_nothing() => String::new(),
         spent => format!(", cost {spent}"),
     };
+    let of = report.revision.as_ref().map_or(String::new(), |revision| {
+        format!(", commit {}", escape(&revision.to_string()))
+    });
     put(
         &mut text,
         format_args!(
-            "## {}: {verdict}\n\nRun `{run}`, {}{spent}.\n",
+            "## {}: {verdict}\n\nRun `{run}`, {}{spent}{of}.\n",
             escape(&report.project),
             show_seconds(report.seconds())
         ),

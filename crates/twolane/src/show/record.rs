@@ -14,7 +14,7 @@ use model::{
     event::{Event, EventRecord},
     name::RunId,
     plan::Plan,
-    report::{LaneReport, Report},
+    report::{LaneReport, PastReport, Report},
     world::Events,
 };
 
@@ -25,6 +25,15 @@ use crate::paths::Paths;
 pub(crate) const PLAN: &str = "plan.json";
 /// The file of a run's events, one a line.
 pub(crate) const EVENTS: &str = "events.jsonl";
+
+/// The file of a run's report, for programs.
+pub(super) const REPORT: &str = "report.json";
+/// Earlier runs that a report knows.
+const PAST_RUNS_MAX: usize = 10;
+/// Earlier runs that are looked at: those of other projects lie between.
+const PAST_RUNS_LOOKED_AT: usize = 60;
+/// In bytes.
+const PAST_REPORT_MAX: u64 = 16 << 20;
 
 /// Records a run. Every event is in its file when `emit` returns, so that a killed client loses none.
 pub(crate) struct Record {
@@ -138,15 +147,40 @@ pub(crate) fn read_report(run_dir: &Utf8Path) -> io::Result<Report> {
 
 /// Returns the runs that are kept, oldest first.
 pub(crate) fn runs(paths: &Paths) -> Vec<RunId> {
-    let Ok(entries) = paths.runs().read_dir_utf8() else {
+    runs_in(&paths.runs())
+}
+
+fn runs_in(dir: &Utf8Path) -> Vec<RunId> {
+    let Ok(entries) = dir.read_dir_utf8() else {
         return Vec::new();
     };
     let mut runs: Vec<RunId> = entries
         .filter_map(|entry| RunId::new(entry.ok()?.file_name()).ok())
-        .filter(|run| paths.run(run).join(EVENTS).exists())
+        .filter(|run| dir.join(run.as_str()).join(EVENTS).exists())
         .collect();
     runs.sort();
     runs
+}
+
+/// Returns the reports of the project's runs before this one, the latest first.
+pub(super) fn past_reports(run_dir: &Utf8Path, project: &str) -> Vec<PastReport> {
+    let Some((runs_dir, this)) = run_dir.parent().zip(run_dir.file_name()) else {
+        return Vec::new();
+    };
+    let earlier = runs_in(runs_dir).into_iter().rev();
+    earlier
+        .filter(|run| run.as_str() < this)
+        .take(PAST_RUNS_LOOKED_AT)
+        .filter_map(|run| read_past(&runs_dir.join(run.as_str()).join(REPORT)))
+        .filter(|past| past.is_of(project))
+        .take(PAST_RUNS_MAX)
+        .collect()
+}
+
+/// A report that is too big to be read beside others counts as unknown.
+fn read_past(path: &Utf8Path) -> Option<PastReport> {
+    let is_small = fs::metadata(path).ok()?.len() <= PAST_REPORT_MAX;
+    serde_json::from_slice(&is_small.then(|| fs::read(path).ok())??).ok()
 }
 
 /// Reads the events of a run, in the same way.

@@ -14,7 +14,7 @@ use model::{
 
 use super::{
     clean::{Lines, clean, plain},
-    record::{find, log_path, read_plan},
+    record::{find, log_path, past_reports, read_plan},
     skips,
 };
 
@@ -42,6 +42,10 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
     }
     skips::fill(report, run_dir, plan.as_ref());
     report.take_expectations();
+    if let Some(plan) = plan {
+        (report.revision, report.owner) = (plan.revision, plan.owner);
+    }
+    report.take_history(&past_reports(run_dir, &report.project));
 }
 
 fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckReport) -> CheckResults {

@@ -5,12 +5,19 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::report::Report;
 
-use super::{clean::plain, html::html, junit::junit, markdown::markdown, record::write_whole, text};
+use super::{
+    clean::plain,
+    html::html,
+    junit::junit,
+    markdown::markdown,
+    record::{REPORT, write_whole},
+    text,
+};
 
 /// Writes the report in every form; returns the path of the page.
 pub(crate) fn write(report: &Report, run_dir: &Utf8Path) -> io::Result<Utf8PathBuf> {
     let page = run_dir.join("report.html");
-    write_whole(&run_dir.join("report.json"), &serde_json::to_vec_pretty(report)?)?;
+    write_whole(&run_dir.join(REPORT), &serde_json::to_vec_pretty(report)?)?;
     write_whole(
         &run_dir.join("report.txt"),
         plain(&text::report(report, run_dir)).as_bytes(),

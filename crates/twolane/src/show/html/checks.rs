@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html as markup};
 use model::{
-    report::{CheckReport, Report},
+    report::{CheckReport, LaneReport, Report},
     results::{CheckResults, Finding, Severity, Tally, TestResult},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     budget::{Budget, escaped_length, output},
-    words::{line, outcome, text},
+    words::{line, more, outcome, text},
 };
-use crate::show::text::show_seconds;
+use crate::show::{record::log_path, text::show_seconds};
+
+/// Files that are listed.
+const FILES_MAX: usize = 200;
 
 /// Shows all checks.
 pub(super) fn checks(report: &Report, budget: &mut Budget) -> Markup {
@@ -21,13 +25,36 @@ pub(super) fn checks(report: &Report, budget: &mut Budget) -> Markup {
             h2 id="checks" { "Checks" }
             @for (name, lane) in &report.lanes {
                 h3 { (line(name)) }
-                @for check in &lane.checks { (one(check, budget)) }
+                @for check in &lane.checks { (one(name, check, budget)) }
+                (artifacts(lane))
             }
         }
     }
 }
 
-fn one(check: &CheckReport, budget: &mut Budget) -> Markup {
+/// Lists what came back beside the logs, as links beside the page.
+fn artifacts(lane: &LaneReport) -> Markup {
+    markup! {
+        @if !lane.files.is_empty() {
+            details {
+                summary { "Files that it brought back: " (lane.files.len()) }
+                ul { @for file in lane.files.iter().take(FILES_MAX) { li { a href=(address(file)) { (line(file)) } } } }
+                (more(lane.files.len(), FILES_MAX, "files"))
+            }
+        }
+    }
+}
+
+/// Returns the address of a file of the run's directory, from the page there. A path of any name stays a path.
+fn address(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+    let parts: Vec<String> = parts
+        .map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string())
+        .collect();
+    format!("./{}", parts.join("/"))
+}
+
+fn one(lane: &str, check: &CheckReport, budget: &mut Budget) -> Markup {
     let results = &check.results;
     markup! {
         details {
@@ -36,7 +63,12 @@ fn one(check: &CheckReport, budget: &mut Budget) -> Markup {
                 @if let Some(seconds) = check.seconds { ", " (show_seconds(seconds)) }
                 @if let Some(words) = results.words() { span.dim { "; " (words) } }
             }
-            p { code { (line(&check.run)) } }
+            p {
+                code { (line(&check.run)) }
+                @if check.has_begun {
+                    " " a href=(address(log_path("".into(), lane, &check.slug).as_str())) { "whole log" }
+                }
+            }
             @if !results.notes.is_empty() { ul { @for note in &results.notes { li { (text(note)) } } } }
             (findings(&results.findings, Severity::Warning, budget))
             @if !results.last_lines.is_empty() {
@@ -83,7 +115,7 @@ fn suite(name: &str, tests: &[&TestResult], budget: &mut Budget) -> Option<Marku
             details {
                 summary { @if name.is_empty() { "tests" } @else { (name) } ": " (tally.words()) }
                 @if budget.take(escaped_length(&shown)) {
-                    pre tabindex="0" role="region" aria-label={ "tests of " (name) } { (shown) }
+                    pre.tests tabindex="0" role="region" aria-label={ "tests of " (name) } { (shown) }
                 } @else {
                     p.dim { "Left out, as the page would be too big; report.json has them all." }
                 }
@@ -112,7 +144,7 @@ pub(super) fn findings(all: &[Finding], severity: Severity, budget: &mut Budget)
     markup! {
         @for finding in all.iter().filter(|finding| finding.severity == severity) {
             @if budget.take(finding.detail.len() + finding.message.len() + 300) {
-                details {
+                details.one {
                     summary {
                         span class=(class) { (severity.word()) }
                         @if let Some(code) = &finding.code { " " code { (line(code)) } }

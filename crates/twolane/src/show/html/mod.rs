@@ -1,19 +1,23 @@
-//! A report as one page that needs nothing beside it: no script, no outside resource.
+//! A report as one page that needs nothing beside it: no outside resource, and one script, which only filters.
 //! Whatever a box wrote stands escaped; how much of it the page holds is bounded.
 
 mod budget;
 mod checks;
 mod lanes;
+mod past;
 mod skips;
 mod timeline;
 pub(super) mod words;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use model::{
     check::Outcome,
     report::{LaneReport, Report},
     results::{Severity, TestResult},
 };
+
+use sha2::{Digest, Sha256};
 
 use self::{
     budget::{Budget, output},
@@ -22,6 +26,8 @@ use self::{
 };
 use super::text::show_seconds;
 
+/// Filters the tests. No other script runs: the policy names its hash.
+const SCRIPT: &str = include_str!("page.js");
 /// Nothing is loaded, whatever gets into the page.
 pub(super) const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
@@ -41,7 +47,7 @@ pub(crate) fn html(report: &Report) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content={ (POLICY) "; script-src 'sha256-" (STANDARD.encode(Sha256::digest(SCRIPT))) "'" };
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
                 link rel="icon" href="data:,";
@@ -52,13 +58,21 @@ pub(crate) fn html(report: &Report) -> String {
                 a.skip href="#main" { "Skip to the report" }
                 (head(report, run))
                 main id="main" {
+                    form id="search" role="search" hidden {
+                        label for="filter" { "Show only tests with " }
+                        input id="filter" type="search" placeholder="words of its name, suite or outcome";
+                        " " output for="filter" {}
+                    }
                     (failures(report, &mut budget))
                     (skips::skips(report, &mut budget))
                     (lanes::lanes(report))
                     (timeline::timeline(report))
                     (checks::checks(report, &mut budget))
+                    (past::slowest(report))
+                    (past::history(report))
                 }
                 footer { p.dim { "Made by twolane " (line(&report.version)) "." } }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     }
@@ -78,6 +92,7 @@ fn head(report: &Report, run: &str) -> Markup {
                 @if !report.spent().is_nothing() { ", cost " (report.spent()) }
                 "."
             }
+            (past::origin(report))
             @if !report.notices.is_empty() {
                 ul { @for notice in &report.notices { li { (line(notice)) } } }
             }
@@ -90,7 +105,7 @@ fn failures(report: &Report, budget: &mut Budget) -> Markup {
     let parts: Vec<Markup> = report
         .lanes
         .iter()
-        .filter_map(|(name, lane)| lane_failures(name, lane, budget))
+        .filter_map(|(name, lane)| lane_failures(report, name, lane, budget))
         .collect();
     markup! {
         @if !parts.is_empty() {
@@ -102,7 +117,7 @@ fn failures(report: &Report, budget: &mut Budget) -> Markup {
     }
 }
 
-fn lane_failures(name: &str, lane: &LaneReport, budget: &mut Budget) -> Option<Markup> {
+fn lane_failures(report: &Report, name: &str, lane: &LaneReport, budget: &mut Budget) -> Option<Markup> {
     let failed: Vec<_> = lane
         .checks
         .iter()
@@ -127,7 +142,8 @@ fn lane_failures(name: &str, lane: &LaneReport, budget: &mut Budget) -> Option<M
                 @if let Some(words) = check.results.words() { span.dim { ": " (words) } }
             }
             @for (at, test) in check.results.bad_tests().take(TESTS_MAX).enumerate() {
-                (failed_test(test, at < OPEN_MAX, budget))
+                @let before = report.failed_before(name, &check.slug, &test.suite, &test.name);
+                (failed_test(test, &past::before(before), at < OPEN_MAX, budget))
             }
             (more(check.results.bad_tests().count(), TESTS_MAX, "tests"))
             (findings(&check.results.findings, Severity::Error, budget))
@@ -138,12 +154,13 @@ fn lane_failures(name: &str, lane: &LaneReport, budget: &mut Budget) -> Option<M
     })
 }
 
-fn failed_test(test: &TestResult, is_open: bool, budget: &mut Budget) -> Markup {
+fn failed_test(test: &TestResult, before: &Markup, is_open: bool, budget: &mut Budget) -> Markup {
     markup! {
-        details open[is_open] {
+        details.one open[is_open] {
             summary {
                 span.bad { "✗ " (test.outcome.word()) } " " span.dim { (line(&test.suite)) } " " b { (line(&test.name)) }
                 @if let Some(place) = &test.place { " at " code { (line(&place.to_string())) } }
+                (before)
                 @if let Some(message) = &test.message { br; (line(message)) }
             }
             (output("output of the test", &test.output, budget))
