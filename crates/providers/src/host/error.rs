@@ -1,6 +1,16 @@
 //! Why something could not be done on a machine that is already there, with what to do.
 
-use model::error::{ErrorKind, ProviderError};
+use model::{
+    error::{ErrorKind, ProviderError},
+    name::ProviderName,
+};
+
+/// The provider's name.
+pub const NAME: &str = "host";
+
+pub(crate) fn name() -> ProviderName {
+    ProviderName::new(NAME).expect("it keeps to the rule")
+}
 
 /// Whether something of ours may be on the machine now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +76,7 @@ impl HostError {
     pub(crate) fn during(self, operation: &str) -> ProviderError {
         ProviderError {
             kind: self.kind,
-            provider: super::name(),
+            provider: name(),
             operation: operation.to_owned(),
             cause: self.cause,
             help: self.help,

@@ -16,7 +16,7 @@ use model::{
     lane::KvmNeed,
     machine::{Gone, Listed, Machine, ResourceKind},
     money::Money,
-    name::{Label, ProviderName, RunId},
+    name::{Label, RunId},
     order::Order,
     profile::Profile,
     selector::Selector,
@@ -25,13 +25,12 @@ use model::{
     world::{Finding, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
 
-use error::{Class, HostError};
+pub use error::NAME;
+
+use error::{Class, HostError, name};
 use memory::{Memory, Remembered};
 use script::{Answer, Files};
 use ssh::Way;
-
-/// The provider's name.
-pub const NAME: &str = "host";
 
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str = "the machine itself takes away all that twolane put there, and gives its lock back, at the \
@@ -318,10 +317,6 @@ fn gone(address: &Address, text: &str) -> Option<Gone> {
         _ => return None,
     };
     Some(Gone { kind, id })
-}
-
-fn name() -> ProviderName {
-    ProviderName::new(NAME).expect("it keeps to the rule")
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
 use camino::Utf8PathBuf;
-use model::{error::ErrorKind, host::Address};
+use model::{error::ErrorKind, host::Address, text::last_words};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use super::{error::HostError, script::Answer};
@@ -73,7 +73,7 @@ impl Way {
         let said = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             return Err(
-                HostError::invalid(last_lines(&String::from_utf8_lossy(&output.stderr)))
+                HostError::invalid(last_words(&String::from_utf8_lossy(&output.stderr)))
                     .with_help(format!("see what `ssh {}` says", self.address)),
             );
         }
@@ -165,7 +165,7 @@ impl Way {
         if output.status.code() == Some(SSH_FAILED) {
             return Err(match stdout.is_empty() {
                 true => of_connection(&self.address, &stderr),
-                false => HostError::unanswered(format!("the connection was lost: {}", last_lines(&stderr))),
+                false => HostError::unanswered(format!("the connection was lost: {}", last_words(&stderr))),
             });
         }
         Err(of_script(&self.address, &stderr))
@@ -192,7 +192,7 @@ fn no_root(address: &Address, user: &str) -> HostError {
 
 /// Says what ssh's own words mean.
 fn of_connection(address: &Address, words: &str) -> HostError {
-    let said = last_lines(words);
+    let said = last_words(words);
     let says = |phrase: &str| words.contains(phrase);
     if says("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         HostError::invalid(format!(
@@ -240,7 +240,7 @@ fn known_name(address: &Address) -> String {
 
 /// Says why what was sent could not even begin, or broke off in the middle.
 fn of_script(address: &Address, words: &str) -> HostError {
-    let said = last_lines(words);
+    let said = last_words(words);
     if words.contains("No space left on device") {
         return HostError::invalid(format!("a disk of {address} is full: {said}"))
             .with_help("make room there: df -h")
@@ -251,17 +251,6 @@ fn of_script(address: &Address, words: &str) -> HostError {
             .with_help("install it there, or name another machine");
     }
     HostError::unanswered(format!("what was begun on {address} broke off: {said}"))
-}
-
-/// Returns the last few lines that say something, on one line.
-fn last_lines(text: &str) -> String {
-    let is_decoration = |line: &str| line.is_empty() || line.chars().all(|c| c == '@');
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !is_decoration(line))
-        .collect();
-    lines[lines.len().saturating_sub(4)..].join("; ")
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use model::{
     name::ProviderName,
 };
 
+/// The provider's name.
+pub const NAME: &str = "local";
+
 /// What went wrong, and what to do where we know one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocalError {
@@ -43,20 +46,10 @@ impl LocalError {
     pub(crate) fn during(self, operation: &str) -> ProviderError {
         ProviderError {
             kind: self.kind,
-            provider: ProviderName::new(super::NAME).expect("it keeps to the rule"),
+            provider: ProviderName::new(NAME).expect("it keeps to the rule"),
             operation: operation.to_owned(),
             cause: self.cause,
             help: self.help,
         }
     }
-}
-
-/// Returns the last lines of a program's output that say something, for people.
-pub(crate) fn end_of(output: &str, lines: usize) -> String {
-    let all: Vec<_> = output
-        .lines()
-        .map(str::trim_end)
-        .filter(|l| !l.is_empty())
-        .collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

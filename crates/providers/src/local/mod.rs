@@ -10,14 +10,12 @@ mod programs;
 mod qemu;
 mod qmp;
 mod seed;
+mod settings;
 mod space;
 mod store;
 mod template;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
@@ -35,8 +33,10 @@ use model::{
 };
 
 pub use accel::Acceleration;
+pub use error::NAME;
 pub use image::{Image, Release};
 pub use programs::Programs;
+pub use settings::LocalSettings;
 
 use instance_type::InstanceType;
 use qemu::Role;
@@ -47,9 +47,6 @@ pub(crate) use error::LocalError;
 pub(crate) use programs::path_of;
 pub(crate) use store::{BoxDir, Lock};
 
-/// The provider's name.
-pub const NAME: &str = "local";
-
 /// The only region there is.
 const REGION: &str = "local";
 
@@ -58,23 +55,6 @@ const DISK_GB: u32 = 20;
 
 /// How many ports are tried when others keep taking them.
 const PORTS_MAX: u32 = 5;
-
-/// What can be chosen about local boxes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LocalSettings {
-    /// The operating system.
-    pub image: Image,
-    /// Where Debian's packages come from; mmdebstrap's own choice when not given. A URL or a whole line for `sources.list`.
-    pub mirror: Option<String>,
-    /// How the CPU is run.
-    pub acceleration: Acceleration,
-    /// The programs that boxes are run with.
-    pub programs: Programs,
-    /// Whether each box boots by itself, instead of going on where a template was frozen.
-    pub is_cold: bool,
-    /// How long a clone may take to become itself; a minute when not given.
-    pub clone_patience: Option<Duration>,
-}
 
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str = "it is a process of this machine and ends with it; if only twolane dies, a watchdog process \
@@ -406,7 +386,7 @@ async fn start_clone(
     progress: &dyn Progress,
 ) -> Result<Record, NoClone> {
     let mut record = begin(vm, lock, true).await.map_err(NoClone::Otherwise)?;
-    vm.make_clone_disk(lock, template)
+    vm.make_clone_disk(lock, template.directory())
         .await
         .map_err(NoClone::Template)?;
     for _ in 0..PORTS_MAX {

@@ -1,77 +1,21 @@
 //! Base images: what a box's disk begins with. Made once, kept under a key of all that went into it.
 
+mod base;
 pub(crate) mod cache;
 mod cloud;
 mod debian;
 mod release;
 mod toolchain;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use model::{order::Preinstall, world::Progress};
 
+pub(crate) use base::Base;
 pub(crate) use cache::is_there;
 
 use super::{LocalSettings, error::LocalError};
 
-pub use release::Release;
-
-/// Where the operating system of a box comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
-    /// A release that is made on this machine from its packages.
-    Made(Release),
-    /// A disk image that is downloaded and boots by itself.
-    Cloud {
-        /// Where it is.
-        url: String,
-        /// What it must be, in hexadecimal.
-        sha256: String,
-    },
-}
-
-impl Default for Image {
-    fn default() -> Self {
-        Self::Made(Release::default())
-    }
-}
-
-/// What a box's disk begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Base {
-    Debian {
-        system: Utf8PathBuf,
-        toolchain: Option<Utf8PathBuf>,
-    },
-    Cloud {
-        disk: Utf8PathBuf,
-        format: &'static str,
-    },
-}
-
-impl Base {
-    /// Returns the image that the box's overlay lies on.
-    pub(crate) fn disk(&self) -> Utf8PathBuf {
-        match self {
-            Self::Debian { system, .. } => system.join("rootfs.ext4"),
-            Self::Cloud { disk, .. } => disk.clone(),
-        }
-    }
-
-    pub(crate) fn format(&self) -> &'static str {
-        match self {
-            Self::Debian { .. } => "raw",
-            Self::Cloud { format, .. } => format,
-        }
-    }
-
-    /// Returns QEMU's arguments for everything but the disk.
-    pub(crate) fn arguments(&self, kernel: &str) -> Vec<String> {
-        match self {
-            Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref(), kernel),
-            Self::Cloud { .. } => Vec::new(),
-        }
-    }
-}
+pub use release::{Image, Release};
 
 /// Returns the image for an order; makes it when it is not there.
 pub(crate) async fn ensure(

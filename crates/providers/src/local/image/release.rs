@@ -1,4 +1,24 @@
-//! The releases that images can be made of.
+//! The operating systems that a box can have.
+
+/// Where the operating system of a box comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// A release that is made on this machine from its packages.
+    Made(Release),
+    /// A disk image that is downloaded and boots by itself.
+    Cloud {
+        /// Where it is.
+        url: String,
+        /// What it must be, in hexadecimal.
+        sha256: String,
+    },
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self::Made(Release::default())
+    }
+}
 
 /// A release of Debian.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

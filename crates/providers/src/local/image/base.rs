@@ -1,0 +1,43 @@
+//! An image that is there, as QEMU takes it.
+
+use camino::Utf8PathBuf;
+
+use super::debian;
+
+/// What a box's disk begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    Debian {
+        system: Utf8PathBuf,
+        toolchain: Option<Utf8PathBuf>,
+    },
+    Cloud {
+        disk: Utf8PathBuf,
+        format: &'static str,
+    },
+}
+
+impl Base {
+    /// Returns the image that the box's overlay lies on.
+    pub(crate) fn disk(&self) -> Utf8PathBuf {
+        match self {
+            Self::Debian { system, .. } => system.join("rootfs.ext4"),
+            Self::Cloud { disk, .. } => disk.clone(),
+        }
+    }
+
+    pub(crate) fn format(&self) -> &'static str {
+        match self {
+            Self::Debian { .. } => "raw",
+            Self::Cloud { format, .. } => format,
+        }
+    }
+
+    /// Returns QEMU's arguments for everything but the disk.
+    pub(crate) fn arguments(&self, kernel: &str) -> Vec<String> {
+        match self {
+            Self::Debian { system, toolchain } => debian::arguments(system, toolchain.as_deref(), kernel),
+            Self::Cloud { .. } => Vec::new(),
+        }
+    }
+}
