@@ -12,6 +12,4 @@ find_twolane
 if [ -n "${LABEL:-}" ]; then
     exec "$twolane" down "$LABEL"
 fi
-# An empty label is none.
-unset LABEL
 exec "$twolane" down --all

@@ -421,9 +421,22 @@ use_host_key() {
     rm -f "$host_key.new.pub"
 }
 
+# A check's unit is forgotten when it has ended, and its journal stays.
+known_unit() { # UNIT
+    local unit=$1
+    [[ $unit == *.* ]] || unit+=.service
+    [ "$(systemctl show --property=LoadState --value "$unit")" != not-found ] ||
+        [ -n "$(journalctl --no-pager --quiet --lines=1 --unit="$unit")" ]
+}
+
+service_units() {
+    systemctl list-units --type=service --all --plain --no-legend | awk '{ print $1 }' | sort | paste -sd ' '
+}
+
 journal() { # UNIT LINES [CURSOR]
     number "$2"
     [[ $1 =~ ^[A-Za-z0-9@._:-]+$ && $1 != -* ]] || usage "not a unit: $1"
+    known_unit "$1" || usage "no such unit; there are: $(service_units)"
     local from=(--lines="$2")
     [ -z "${3:-}" ] || from=(--after-cursor="$3")
     journalctl --no-pager --quiet --output=short-iso --show-cursor "${from[@]}" --unit="$1"

@@ -5,7 +5,7 @@
 #   PROVIDER=gcp REGION=… INSTANCE_TYPE=… LABEL=… BOOT_DISK_SIZE=… SSH_PUBKEY=… bash ops/ephemeral/up.sh
 #
 # LANE is the lane whose box it is (live-kvm), PROJECT the directory of its twolane.toml (this one; in twolane's own
-# repository samples/mvmd), TWOLANE the program. All else is what twolane itself reads from the environment.
+# repository samples/mvmd), TWOLANE the program. twolane itself reads none of these variables.
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=ops/ephemeral/front.sh
@@ -13,8 +13,14 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 find_twolane
 find_project
-export LABEL=${LABEL:-mvm-live-$(printf '%04x' "$((RANDOM * 2 + RANDOM % 2))")}
-"$twolane" -C "$project" up "${LANE:-live-kvm}"
+LABEL=${LABEL:-mvm-live-$(printf '%04x' "$((RANDOM * 2 + RANDOM % 2))")}
+options=(--label "$LABEL")
+[ -z "${PROVIDER:-}" ] || options+=(--provider "$PROVIDER")
+[ -z "${REGION:-}" ] || options+=(--region "$REGION")
+[ -z "${INSTANCE_TYPE:-}" ] || options+=(--instance-type "$INSTANCE_TYPE")
+[ -z "${BOOT_DISK_SIZE:-}" ] || options+=(--disk "$BOOT_DISK_SIZE")
+[ -z "${SSH_PUBKEY:-}" ] || options+=(--ssh-pubkey "$SSH_PUBKEY")
+"$twolane" -C "$project" up "${LANE:-live-kvm}" "${options[@]}"
 
 address=$("$twolane" -C "$project" --json ls | python3 -c '
 import json, sys

@@ -1,6 +1,6 @@
 //! What every step of a lane is handed: the plan, the lane, and the world.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use camino::Utf8PathBuf;
 use model::{
@@ -9,6 +9,10 @@ use model::{
     verdict::Verdict,
     world::{Progress, World},
 };
+use parking_lot::Mutex;
+
+/// How often the same message is reported again while only its amount grows: a copy says so for each percent.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// One lane of a plan, in the world.
 #[derive(Clone, Copy)]
@@ -96,7 +100,11 @@ impl Lane<'_> {
 
     /// Returns a reporter for what goes on within a step.
     pub(crate) fn progress(&self, step: Step) -> StepProgress<'_> {
-        StepProgress { lane: self, step }
+        StepProgress {
+            lane: self,
+            step,
+            last: Mutex::default(),
+        }
     }
 
     /// Returns the lane's directory among the run's results.
@@ -109,14 +117,43 @@ impl Lane<'_> {
 pub(crate) struct StepProgress<'a> {
     lane: &'a Lane<'a>,
     step: Step,
+    /// What was reported last, and when.
+    last: Mutex<Option<(String, Duration)>>,
 }
 
 impl Progress for StepProgress<'_> {
     fn report(&self, message: &str, amount: Option<(u64, u64)>) {
+        let now = self.lane.world.clock.monotonic();
+        let mut last = self.last.lock();
+        if !is_news(last.as_ref(), message, now) {
+            return;
+        }
+        *last = Some((message.to_owned(), now));
         self.lane.emit(Event::StepProgress {
             step: self.step,
             message: message.to_owned(),
             amount,
         });
+    }
+}
+
+/// Returns whether a message is to be reported, `last` being the one before it and when that was.
+fn is_news(last: Option<&(String, Duration)>, message: &str, now: Duration) -> bool {
+    last.is_none_or(|(said, at)| said != message || now.saturating_sub(*at) >= PROGRESS_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_message_comes_once_a_second() {
+        let last = ("copying files".to_owned(), Duration::from_secs(5));
+        let is_news =
+            |message, milliseconds| is_news(Some(&last), message, Duration::from_millis(milliseconds));
+        assert!(!is_news("copying files", 5_999));
+        assert!(is_news("copying files", 6_000));
+        assert!(is_news("comparing files", 5_001));
+        assert!(super::is_news(None, "copying files", Duration::ZERO));
     }
 }

@@ -1,6 +1,6 @@
 //! The command line, as clap reads it. Help texts are imperative, without a full stop, and at most 80 columns long.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use camino::Utf8PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -71,6 +71,9 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) directory: Option<Utf8PathBuf>,
+    /// The options whose values are the environment's.
+    #[arg(skip)]
+    pub(crate) of_environment: BTreeSet<String>,
 }
 
 /// `--color`.
@@ -113,7 +116,7 @@ pub(crate) enum Command {
     Reap(ReapArgs),
     /// List boxes
     Ls,
-    /// Log in to a box, or run a command on it
+    /// Log in to a box, or run a command on it, in the project's directory
     Ssh(SshArgs),
     /// Show a box's console, cloud-init, unit or check log
     Logs(LogsArgs),
@@ -142,10 +145,10 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Box options")]
 pub(crate) struct BoxArgs {
     /// Provider
-    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
+    #[arg(long, env = "TWOLANE_PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
     /// Provider region
-    #[arg(long, env = "REGION", hide_env_values = true)]
+    #[arg(long, env = "TWOLANE_REGION", hide_env_values = true)]
     pub(crate) region: Option<String>,
     /// Use an existing machine over SSH (provider `host`)
     #[arg(long, value_name = "[USER@]MACHINE[:PORT]", hide_short_help = true)]
@@ -154,15 +157,20 @@ pub(crate) struct BoxArgs {
     #[arg(long, hide = true)]
     pub(crate) as_user: bool,
     /// Instance type
-    #[arg(long, env = "INSTANCE_TYPE", hide_env_values = true, value_name = "TYPE")]
+    #[arg(
+        long,
+        env = "TWOLANE_INSTANCE_TYPE",
+        hide_env_values = true,
+        value_name = "TYPE"
+    )]
     pub(crate) instance_type: Option<String>,
-    /// Name of the box (one lane only)
-    #[arg(long, env = "LABEL", hide_env_values = true)]
+    /// Name of the box (one lane)
+    #[arg(long, env = "TWOLANE_LABEL", hide_env_values = true)]
     pub(crate) label: Option<String>,
     /// Root disk size in GiB
     #[arg(
         long,
-        env = "BOOT_DISK_SIZE",
+        env = "TWOLANE_DISK",
         hide_env_values = true,
         hide_short_help = true,
         value_name = "GIB"
@@ -171,7 +179,7 @@ pub(crate) struct BoxArgs {
     /// Let this public key log in too, as mvm
     #[arg(
         long,
-        env = "SSH_PUBKEY",
+        env = "TWOLANE_SSH_PUBKEY",
         hide_env_values = true,
         hide_short_help = true,
         value_name = "KEY|FILE"
@@ -253,7 +261,7 @@ pub(crate) enum Preset {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Check this provider only
-    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
+    #[arg(long, env = "TWOLANE_PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
 }
 
@@ -308,7 +316,7 @@ pub(crate) struct LabelArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
     /// Label of the box
-    #[arg(env = "LABEL", hide_env_values = true, required_unless_present = "all")]
+    #[arg(required_unless_present = "all")]
     pub(crate) label: Option<Label>,
     /// Destroy every box made from this machine
     #[arg(long)]
@@ -325,7 +333,7 @@ pub(crate) struct ReapArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) owner: Vec<OwnerIs>,
     /// Reap at this provider only
-    #[arg(long, env = "PROVIDER", hide_env_values = true, value_name = "NAME")]
+    #[arg(long, env = "TWOLANE_PROVIDER", hide_env_values = true, value_name = "NAME")]
     pub(crate) provider: Option<String>,
 }
 
@@ -439,6 +447,9 @@ pub(crate) enum ProvidersCommand {
 pub(crate) struct VerifyArgs {
     /// Lane [default: the first that deploys, or needs KVM]
     pub(crate) lane: Option<String>,
+    /// Make the box without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     /// File of the matrix.
     #[command(flatten)]
     pub(crate) matrix: MatrixFile,
@@ -461,7 +472,7 @@ pub(crate) struct MatrixArgs {
 /// File of the matrix.
 #[derive(Debug, Args)]
 pub(crate) struct MatrixFile {
-    /// Matrix file, relative to twolane.toml
+    /// Matrix file of the project
     #[arg(long = "matrix", value_name = "FILE", default_value = "docs/matrix.json")]
     pub(crate) path: Utf8PathBuf,
 }

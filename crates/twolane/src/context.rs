@@ -1,5 +1,7 @@
 //! What the global flags say, for every command.
 
+use std::{collections::BTreeSet, fs, io};
+
 use anstream::ColorChoice;
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -18,22 +20,37 @@ pub(crate) struct Context {
     /// Where it works.
     pub(crate) dir: Utf8PathBuf,
     state_dir: Option<Utf8PathBuf>,
+    /// The options whose values are the environment's.
+    of_environment: BTreeSet<String>,
 }
 
 impl Context {
     /// Takes the directory and the state directory that the global flags name.
     pub(crate) fn new(style: Style, global: Global) -> Result<Self> {
-        let dir = absolute(global.directory.as_deref().unwrap_or(Utf8Path::new(".")))?;
-        if !dir.is_dir() {
-            return Err(
-                Problem::usage(format!("could not work in {dir}")).because("there is no such directory")
-            );
+        let dir = absolute(global.directory.as_deref().unwrap_or(Utf8Path::new(".")))
+            .map_err(|problem| problem.help("work in another one: -C DIR"))?;
+        if let Err(error) = fs::read_dir(&dir) {
+            let problem = Problem::usage(format!("could not work in {dir}"));
+            return Err(match error.kind() {
+                io::ErrorKind::NotFound => problem.because("there is no such directory"),
+                io::ErrorKind::NotADirectory => problem.because("it is not a directory"),
+                _ => problem.because(error),
+            });
         }
         Ok(Self {
+            of_environment: global.of_environment,
             style,
             dir,
             state_dir: global.state_dir.filter(|dir| !dir.as_str().is_empty()),
         })
+    }
+
+    /// Returns where an option's value came from: the option itself, or the variable that stands for it.
+    pub(crate) fn source(&self, option: &str) -> String {
+        match self.of_environment.contains(option) {
+            true => format!("TWOLANE_{}", option.to_uppercase()),
+            false => format!("--{}", option.replace('_', "-")),
+        }
     }
 
     /// Returns where things are kept.

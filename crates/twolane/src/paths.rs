@@ -31,14 +31,16 @@ impl Paths {
                 .because("this user has no home directory")
                 .help("set HOME, or name a directory: --state-dir DIR")
         };
+        let elsewhere = |problem: Problem| problem.help("name another one: --state-dir DIR");
         let xdg = Xdg::new().ok();
         let state = match given {
-            Some(given) => absolute(given)?,
+            Some(given) => absolute(given).map_err(elsewhere)?,
             None => utf8(
                 xdg.as_ref()
                     .and_then(|xdg| xdg.state_dir())
                     .ok_or_else(homeless)?,
-            )?
+            )
+            .map_err(elsewhere)?
             .join("twolane"),
         };
         let cache = match xdg {
@@ -96,8 +98,12 @@ impl Paths {
     }
 
     /// Returns whether there is a journal. Without one there are no boxes.
-    pub(crate) fn has_journal(&self) -> bool {
-        self.state.join("journal.db").exists()
+    pub(crate) fn has_journal(&self) -> Result<bool> {
+        self.state.join("journal.db").try_exists().map_err(|error| {
+            Problem::infrastructure(format!("could not read the state directory {}", self.state))
+                .because(error)
+                .help("boxes may be there that only it knows: make it readable, or name another one: --state-dir DIR")
+        })
     }
 }
 
@@ -112,7 +118,6 @@ fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
     Utf8PathBuf::from_path_buf(path).map_err(|path| {
         Problem::usage(format!("could not use the directory {}", path.display()))
             .because("its name is not valid UTF-8")
-            .help("name another one: --state-dir DIR")
     })
 }
 

@@ -131,7 +131,7 @@ fn public_key(given: &str) -> Result<String> {
     let refuse = |why: String| {
         Problem::usage("could not read your public key")
             .because(why)
-            .help("set SSH_PUBKEY to the key or to its file, such as ~/.ssh/id_ed25519.pub")
+            .help("set TWOLANE_SSH_PUBKEY to the key or to its file, such as ~/.ssh/id_ed25519.pub")
     };
     let key = match given.contains(char::is_whitespace) {
         true => given.to_owned(),

@@ -1,10 +1,11 @@
 //! The command line before and after clap: a value that clap would take for a lane, and clap's own errors.
 
-use std::ffi::OsString;
+use std::{collections::BTreeSet, ffi::OsString};
 
 use clap::{
-    CommandFactory as _, FromArgMatches as _,
+    ArgMatches, CommandFactory as _, FromArgMatches as _,
     error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 use model::{config::nearest, time::parse_length};
 
@@ -25,8 +26,29 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, cr
     let mut command = help::command();
     command
         .try_get_matches_from_mut(typed)
-        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .and_then(|matches| {
+            let mut cli = Cli::from_arg_matches(&matches)?;
+            cli.global.of_environment = of_environment(&matches);
+            Ok(cli)
+        })
         .map_err(|error| refused(&error, is_json))
+}
+
+/// Returns the options of the command that was given whose values are the environment's.
+fn of_environment(matches: &ArgMatches) -> BTreeSet<String> {
+    let Some((_, matches)) = matches.subcommand() else {
+        return BTreeSet::new();
+    };
+    let ids = matches.ids().map(clap::Id::as_str);
+    ids.filter(|id| {
+        let source = matches
+            .try_contains_id(id)
+            .is_ok()
+            .then(|| matches.value_source(id));
+        source.flatten() == Some(ValueSource::EnvVariable)
+    })
+    .map(str::to_owned)
+    .collect()
 }
 
 /// Makes `--keep=5m` of `--keep 5m`. Without its `=` clap could not tell a time from a lane; a lane's name begins with a

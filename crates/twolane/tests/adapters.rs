@@ -90,7 +90,9 @@ fn an_adapter_is_a_provider_of_its_name() {
         &["acme small in here", "only by its own timer"],
     );
     let mut command = project.command(&project.path("work"), &["plan"]);
-    command.env("PROVIDER", "acme").env("ACME_REGION", "there");
+    command
+        .env("TWOLANE_PROVIDER", "acme")
+        .env("ACME_REGION", "there");
     assert_says(&command.output().unwrap(), 0, &["acme small in there"]);
     assert_says(&project.run(&["providers"]), 0, &["acme", "small"]);
     assert_says(

@@ -1127,6 +1127,33 @@ fn other_runs_running_checks_are_stopped() {
 }
 
 #[test]
+fn unit_that_is_not_there_is_answered_with_those_that_are() {
+    let sandbox = Sandbox::new();
+    let systemctl = "case $* in\nshow*\\ there.service) echo loaded ;;\nshow*) echo not-found ;;\n\
+                     list-units*) printf '%s loaded active running x\\n' there.service b.service ;;\nesac";
+    sandbox.fake("systemctl", systemctl);
+    sandbox.fake(
+        "journalctl",
+        "case $* in *--unit=nosuch*) ;; *) echo \"$*\" ;; esac",
+    );
+    let output = sandbox.bash("twolane-box.sh", &["journal", "nosuch", "200"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = text(&output.stderr);
+    assert!(
+        error.ends_with("no such unit; there are: b.service there.service\n"),
+        "{error}"
+    );
+    // A check's unit is gone when it has ended; what it wrote is not.
+    for unit in ["there", "twolane-r1-test"] {
+        let shown = ask(&sandbox, &["journal", unit, "200"]);
+        assert!(
+            shown.ends_with(&format!("--lines=200 --unit={unit}\n")),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn started_check_is_not_started_again() {
     let sandbox = Sandbox::new();
     started_check(&sandbox, b"", None);

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
@@ -321,30 +322,42 @@ fn every_mistake_of_the_file_is_underlined_at_once() {
 }
 
 #[test]
-fn a_label_of_the_environment_names_the_box() {
+fn only_variables_of_twolane_count() {
     let place = Place::with_config(TWO_LANES);
-    let mut command = place.command(&["plan", "live", "--json"]);
-    let document = Ended(
-        command
-            .env("LABEL", "my-box")
-            .env("INSTANCE_TYPE", "1x2g")
-            .output()
-            .unwrap(),
-    )
-    .code(0)
-    .json();
+    let plan = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = place.command(&["plan", "live"]);
+        command.args(arguments).envs(variables.iter().copied());
+        Ended(command.output().unwrap()).code(0)
+    };
+    let own = [("TWOLANE_LABEL", "my-box"), ("TWOLANE_INSTANCE_TYPE", "1x2g")];
+    let document = plan(&own, &["--json"]).json();
     assert_eq!(document["plan"]["lanes"][0]["label"], "my-box");
     assert_eq!(document["candidates"][0]["candidate"]["instance_type"], "1x2g");
-    // A flag counts more.
-    let mut command = place.command(&["plan", "live", "--json", "--label", "other-box"]);
-    let document = Ended(command.env("LABEL", "my-box").output().unwrap())
-        .code(0)
-        .json();
-    assert_eq!(document["plan"]["lanes"][0]["label"], "other-box");
+    // A flag counts more, and the plan says where each value came from.
+    let text = plan(&own, &["--label", "other-box"]).stdout();
+    for line in [
+        "override  label other-box, from --label\n",
+        "override  instance-type 1x2g, from TWOLANE_INSTANCE_TYPE\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    // Somebody's shell may have these for another program.
+    let others = [
+        ("PROVIDER", "aws"),
+        ("REGION", "x"),
+        ("LABEL", "x"),
+        ("INSTANCE_TYPE", "x"),
+    ];
+    let document = plan(&others, &["--json"]).json();
+    assert_eq!(document["overrides"].as_array().unwrap().len(), 0, "{document}");
+    assert_eq!(document["candidates"][0]["candidate"]["provider"], "local");
+    assert_ne!(document["plan"]["lanes"][0]["label"], "x");
+    let mut down = place.command(&["down"]);
+    Ended(down.env("LABEL", "x").output().unwrap()).code(2);
 }
 
 #[test]
-fn a_plan_asks_nobody_and_makes_nothing() {
+fn plan_works_offline_and_makes_nothing() {
     let place = Place::with_config(TWO_LANES);
     let before = place.paths();
     let text = place.run(&["plan"]).code(0).stdout();
@@ -995,11 +1008,71 @@ fn a_damaged_journal_stops_before_anything_is_created() {
 }
 
 #[test]
-fn a_box_that_is_not_there_is_gone_already() {
+fn a_label_that_no_box_had_is_refused() {
     let place = Place::with_config(TWO_LANES);
-    let ended = place.run(&["down", "never-was"]).code(0);
-    assert!(ended.stdout().contains("was not there"), "{}", ended.stdout());
+    place
+        .run(&["down", "never-was"])
+        .code(2)
+        .says("could not find a box `never-was`");
+    let events = place.run(&["down", "never-was", "--json"]).code(2).stdout();
+    assert!(!events.contains("machine-gone"), "{events}");
     assert!(place.run(&["down", "--all"]).code(0).stdout().contains("no box"));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_read_is_not_an_empty_one() {
+    let place = Place::with_config(TWO_LANES);
+    // A file in its place stops root too.
+    fs::write(place.state(), "").unwrap();
+    place
+        .run(&["ls"])
+        .code(3)
+        .says("could not read the state directory");
+}
+
+#[test]
+fn a_working_directory_is_said_to_be_what_it_is() {
+    let place = Place::new();
+    place.write("file", "");
+    place
+        .run(&["-C", "file", "plan"])
+        .code(2)
+        .says("it is not a directory");
+    place
+        .run(&["-C", "nodir", "plan"])
+        .code(2)
+        .says("there is no such directory");
+    let odd = place.work().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    fs::create_dir(&odd).unwrap();
+    let mut command = place.command(&["plan"]);
+    let ended = Ended(command.current_dir(&odd).output().unwrap()).code(2);
+    assert!(ended.stderr().contains("not valid UTF-8"), "{}", ended.stderr());
+    assert!(ended.stderr().contains("-C DIR"), "{}", ended.stderr());
+}
+
+#[test]
+fn what_init_writes_can_be_read_by_everyone() {
+    let place = Place::workspace();
+    place.run(&["init"]).code(0);
+    place.run(&["init", "--ci", "github"]).code(0);
+    for file in ["twolane.toml", ".github/workflows/twolane-reap.yml"] {
+        let path = place.work().join(file);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{file}");
+    }
+}
+
+#[test]
+fn verify_makes_no_box_unasked() {
+    let place = Place::with_config(TWO_LANES);
+    place.write("docs/keep", "");
+    let before = place.paths();
+    place.run(&["verify", "fast"]).code(2).says("--yes");
+    place
+        .run(&["verify", "fast", "--yes", "--matrix", "nowhere/matrix.json"])
+        .code(2)
+        .says("there is no directory");
+    assert_eq!(place.paths(), before);
 }
 
 #[test]

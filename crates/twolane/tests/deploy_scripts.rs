@@ -469,9 +469,17 @@ fn fronts_call_twolane_and_print_how_to_go_on() {
     };
     let text = front(
         "up.sh",
-        &[("LABEL", "a-1"), ("SSH_PUBKEY", "ssh-ed25519 AAAA me")],
+        &[
+            ("LABEL", "a-1"),
+            ("SSH_PUBKEY", "ssh-ed25519 AAAA me"),
+            ("PROVIDER", "gcp"),
+            ("REGION", "z"),
+            ("INSTANCE_TYPE", "n2"),
+            ("BOOT_DISK_SIZE", "60"),
+        ],
     );
-    assert!(text.contains("up live-kvm\n"), "{text}");
+    let call = "up live-kvm --label a-1 --provider gcp --region z --instance-type n2 --disk 60 --ssh-pubkey ssh-ed25519 AAAA me\n";
+    assert!(text.contains(call), "{text}");
     assert!(
         text.contains("\n  ssh -p 4711 mvm@127.0.0.1 'bash ~/smoke-mvmd.sh'\n"),
         "{text}"
@@ -479,7 +487,7 @@ fn fronts_call_twolane_and_print_how_to_go_on() {
     assert!(text.contains("'bash ~/run-tests.sh --continue'\n"), "{text}");
     let text = front("up.sh", &[("LABEL", "a-1"), ("LANE", "other")]);
     assert!(
-        text.contains("up other\n") && text.contains("twolane ssh a-1 'bash ~/smoke-mvmd.sh'\n"),
+        text.contains("up other --label a-1\n") && text.contains("twolane ssh a-1 'bash ~/smoke-mvmd.sh'\n"),
         "{text}"
     );
     assert_eq!(front("down.sh", &[("LABEL", "a-1")]), "called: down a-1\n");

@@ -45,7 +45,7 @@ impl Place {
         fs::write(self.box_dir(label).join("disk.qcow2"), "an overlay").unwrap();
     }
 
-    /// Returns standard output; the command must end with that exit code.
+    /// Returns standard output, of a failure standard error too; the command must end with that exit code.
     #[track_caller]
     fn run(&self, arguments: &[&str], code: i32) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_twolane"))
@@ -64,7 +64,7 @@ impl Place {
         );
         let stdout = String::from_utf8(stdout).unwrap();
         assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
-        stdout
+        if code == 0 { stdout } else { stdout + &stderr }
     }
 }
 
@@ -163,4 +163,18 @@ fn a_scheduled_job_is_written_once() {
 #[test]
 fn there_is_no_receipt_of_a_run_that_nobody_knows() {
     Place::new().run(&["report", "20260102-030405-7f3a", "--format", "receipt"], 2);
+}
+
+#[test]
+fn down_of_a_misspelt_label_names_the_nearest_box() {
+    let place = Place::new();
+    place.plant("demo-live-17", "eve", 3600);
+    let error = place.run(&["down", "demo-live-71"], 2);
+    assert!(error.contains("did you mean `demo-live-17`"), "{error}");
+    let events = place.run(&["down", "demo-live-71", "--json"], 2);
+    assert!(!events.contains("machine-gone"), "{events}");
+    assert!(place.box_dir("demo-live-17").exists());
+    // A box that this journal does not know is destroyed by its label.
+    let text = place.run(&["down", "demo-live-17"], 0);
+    assert!(text.contains("box demo-live-17 is gone"), "{text}");
 }

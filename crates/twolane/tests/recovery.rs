@@ -212,3 +212,16 @@ fn a_run_on_another_machine_is_superseded_by_a_newer_one_of_the_same_pull_reques
     let (reported, is_there) = elsewhere(false);
     assert!(is_there, "{reported}");
 }
+
+#[test]
+fn extend_keeps_to_the_longest_life_of_a_box() {
+    let place = Place::new(false);
+    place.plant("demo-fast-1", true);
+    let output = place.twolane(&["extend", "demo-fast-1", "--by", "50h"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("a box lives for 48 h 00 m at most") && error.contains("is the latest"),
+        "{error}"
+    );
+}

@@ -23,7 +23,7 @@ pub use self::{
     mistake::{Mistake, nearest},
     pins::rustup,
     preset::{Found, Nextest, Preset},
-    read::{provider_word, read, without_file},
+    read::{TTL_MAX, provider_word, read, without_file},
     system::{CargoTool, Checksums, Directory, Pinned, Rust, RustFrom, System},
 };
 pub(crate) use self::{mistake::suggest, read::ttl};

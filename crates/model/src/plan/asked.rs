@@ -19,19 +19,19 @@ use crate::{
 pub struct Asked {
     /// The lanes; none: all.
     pub lanes: Vec<String>,
-    /// `--provider`, `PROVIDER`.
+    /// `--provider`, `TWOLANE_PROVIDER`.
     pub provider: Option<String>,
-    /// `--region`, `REGION`.
+    /// `--region`, `TWOLANE_REGION`.
     pub region: Option<String>,
-    /// `--instance-type`, `INSTANCE_TYPE`.
+    /// `--instance-type`, `TWOLANE_INSTANCE_TYPE`.
     pub instance_type: Option<String>,
-    /// `--disk`, `BOOT_DISK_SIZE`: in GiB.
+    /// `--disk`, `TWOLANE_DISK`: in GiB.
     pub disk: Option<String>,
     /// `--ttl`.
     pub ttl: Option<String>,
     /// `--max-cost`: of the whole run.
     pub max_cost: Option<String>,
-    /// `--label`, `LABEL`.
+    /// `--label`, `TWOLANE_LABEL`.
     pub label: Option<String>,
     /// `--keep`: for how long.
     pub keep: Option<String>,
@@ -39,7 +39,7 @@ pub struct Asked {
     pub is_continued: bool,
     /// `--allow-cidr`.
     pub allow: Vec<String>,
-    /// `SSH_PUBKEY`.
+    /// `--ssh-pubkey`, `TWOLANE_SSH_PUBKEY`.
     pub operator_key: Option<String>,
 }
 

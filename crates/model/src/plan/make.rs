@@ -317,7 +317,7 @@ impl Planner<'_> {
         };
         if !is_key {
             self.refuse(
-                "SSH_PUBKEY does not hold one public key in OpenSSH's form",
+                "TWOLANE_SSH_PUBKEY does not hold one public key in OpenSSH's form",
                 "set it to the contents of a file such as ~/.ssh/id_ed25519.pub",
             );
             return None;

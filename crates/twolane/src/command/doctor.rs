@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result {
     });
     let found = block_on(async {
         let found = join_all(looked_at.map(|(name, known)| look(name, known, wishes.get(name)))).await;
-        if paths.has_journal() {
+        if paths.has_journal()? {
             boxes::notice_unfinished(context, &paths, &*journal(&paths)?).await?;
         }
         Ok(found)

@@ -1,6 +1,6 @@
 //! `twolane down`: destroys boxes, and confirms that they are gone.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use engine::{
     down::{DestroyOutcome, down, down_of_run},
@@ -8,11 +8,12 @@ use engine::{
 };
 use futures::future::join_all;
 use model::{
-    config,
+    config::{self, nearest},
+    journal::Holdings,
     name::{Label, ProviderName, RunId},
     report::Report,
     tags::{OwnerIs, Tags},
-    world::World,
+    world::{Provider, World},
 };
 
 use super::boxes;
@@ -29,7 +30,7 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
     if args.all && args.label.is_some() {
         return Err(Problem::usage("could not determine what to destroy")
-            .because("a label was given, by argument or by LABEL in the environment, and --all too")
+            .because("a label was given, and --all too")
             .help("leave one of them out"));
     }
     let paths = context.paths()?;
@@ -42,10 +43,13 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
             Report::default(),
         )?;
         let found = match &args.label {
-            Some(label) => Found {
-                boxes: BTreeSet::from([(label.clone(), None)]),
-                ..Found::default()
-            },
+            Some(label) => {
+                refuse_unknown(label, &watched.world).await?;
+                Found {
+                    boxes: BTreeSet::from([(label.clone(), None)]),
+                    ..Found::default()
+                }
+            }
             None => all(context, &watched.world).await?,
         };
         let world = &watched.world;
@@ -89,6 +93,38 @@ pub(crate) fn run(context: &Context, args: &DownArgs) -> Result {
             context.style.message(&left);
         }
         Ok(exit)
+    })
+}
+
+/// Refuses a label that no box has and no box of this journal had. One that some provider could not say is not refused.
+async fn refuse_unknown(label: &Label, world: &World) -> Result<()> {
+    let entries = world.journal.entries().await?;
+    if entries.iter().any(|entry| entry.fact.label() == Some(label)) {
+        return Ok(());
+    }
+    let Survey { listed, failures, .. } = survey(world).await;
+    let says_nothing = |provider: &Arc<dyn Provider>| provider.listing().is_none();
+    if !failures.is_empty() || world.providers.values().any(says_nothing) {
+        return Ok(());
+    }
+    let held = Holdings::fold(&entries).boxes.into_keys();
+    let labels: BTreeSet<Label> = listed
+        .into_iter()
+        .filter_map(|(_, listed)| Some(listed.tags?.label))
+        .chain(held)
+        .collect();
+    if labels.contains(label) {
+        return Ok(());
+    }
+    let names: Vec<&str> = labels.iter().map(Label::as_str).collect();
+    let problem = Problem::usage(format!("could not find a box `{label}`"));
+    let problem = match names.is_empty() {
+        true => problem.because("there is no box"),
+        false => problem.because(format!("the boxes are: {}", names.join(", "))),
+    };
+    Err(match nearest(label.as_str(), names) {
+        Some(name) => problem.help(format!("did you mean `{name}`? twolane down {name}")),
+        None => problem,
     })
 }
 

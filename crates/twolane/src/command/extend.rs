@@ -1,7 +1,17 @@
 //! `twolane extend`: moves a box's deadline, everywhere it is kept.
 
-use model::report::Report;
-use model::time::{Deadline, Timestamp};
+use std::time::Duration;
+
+use model::{
+    config::TTL_MAX,
+    journal::Held,
+    money::Money,
+    plan::{price_of, why_dear},
+    price::Price,
+    report::Report,
+    time::{Deadline, Timestamp, between, show_length},
+    world::World,
+};
 use serde::Serialize;
 
 use super::boxes;
@@ -9,6 +19,7 @@ use crate::{
     args::{ExtendArgs, HowFar},
     context::Context,
     exit::Exit,
+    paths::Paths,
     problem::{Problem, Result},
     world::{Watched, block_on},
 };
@@ -49,6 +60,7 @@ pub(crate) fn run(context: &Context, args: &ExtendArgs) -> Result {
                     .help(format!("twolane down {} destroys the box now", args.label)),
             );
         }
+        within_limits(&paths, &held, deadline, world)?;
         let places = engine::extend::extend(&args.label, deadline, world)
             .await
             .map_err(|why| {
@@ -68,6 +80,42 @@ pub(crate) fn run(context: &Context, args: &ExtendArgs) -> Result {
         watched.finish();
         Ok(print(context, &document))
     })
+}
+
+/// Refuses a deadline past the longest life of a box, or one until which the box could cost more than its plan allows.
+fn within_limits(paths: &Paths, held: &Held, deadline: Deadline, world: &World) -> Result<()> {
+    let life = between(held.since, deadline.moment());
+    let problem = || Problem::usage(format!("could not move the deadline of {}", held.tags.label));
+    if life > TTL_MAX {
+        let last = Deadline::after(held.since, TTL_MAX);
+        return Err(problem()
+            .because(format!("a box lives for {} at most", show_length(TTL_MAX)))
+            .help(format!("--to {} is the latest", last.moment())));
+    }
+    let Some(provider) = world.providers.get(&held.candidate.provider) else {
+        return Ok(());
+    };
+    // A run whose directory was deleted has no limit on record.
+    let Ok(plan) = boxes::plan_of(paths, held) else {
+        return Ok(());
+    };
+    let price = price_of(&held.candidate, &**provider);
+    let limits = plan.lanes.iter().filter_map(|lane| lane.max_cost.as_ref());
+    match too_dear(&price, life, limits.chain(&plan.max_cost)) {
+        Some(why) => Err(problem()
+            .because(why)
+            .help("raise `max-cost` of its lane for the next run")),
+        None => Ok(()),
+    }
+}
+
+/// Says why a box that lives so long could cost more than one of the limits.
+fn too_dear<'a>(
+    price: &Price,
+    life: Duration,
+    mut limits: impl Iterator<Item = &'a Money>,
+) -> Option<String> {
+    limits.find_map(|limit| why_dear(price, life, limit))
 }
 
 /// Returns the deadline that is meant. `--by` counts from the present deadline, or from now when that has passed.
@@ -104,9 +152,28 @@ fn print(context: &Context, document: &Document) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use model::price::Billed;
 
     use super::*;
+
+    #[test]
+    fn every_limit_counts_until_the_new_deadline() {
+        let money = |text| Money::parse(text).unwrap();
+        let price = Price::Hourly {
+            amount: money("2 USD"),
+            day: "2026-11-23".to_owned(),
+            billed: Billed::BY_SECOND,
+        };
+        let hours = |count: u64| Duration::from_secs(count * 3600);
+        let limits = [money("9 USD"), money("5 USD")];
+        assert_eq!(too_dear(&price, hours(2), limits.iter()), None);
+        assert!(
+            too_dear(&price, hours(3), limits.iter())
+                .unwrap()
+                .contains(&limits[1].to_string())
+        );
+        assert_eq!(too_dear(&price, hours(40), [].iter()), None);
+    }
 
     #[test]
     fn by_counts_from_the_deadline_that_stands() {

@@ -12,7 +12,7 @@ use crate::{
     exit::Exit,
     problem::{Problem, Result},
     project::FILE,
-    show::record::write_whole,
+    show::record::write_shared,
     workspace,
 };
 
@@ -130,5 +130,5 @@ fn refuse_present(path: &Utf8Path, args: &InitArgs) -> Result<()> {
 
 fn write(path: &Utf8Path, text: &str) -> Result<()> {
     let cannot = |error| Problem::usage(format!("could not write {path}")).because(error);
-    write_whole(path, text.as_bytes()).map_err(cannot)
+    write_shared(path, text.as_bytes()).map_err(cannot)
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use engine::open::tool;
 use model::{
     config,
+    error::RemoteError,
+    event::Event,
     follow::{Header, State},
     journal::Held,
     name::RunId,
@@ -35,6 +37,8 @@ const POLL_SECONDS: &str = "10";
 const UNIT_LINES: &str = "200";
 /// What stands before the place in the journal from which to go on.
 const CURSOR_MARK: &str = "-- cursor: ";
+/// What the box's tool says before the units that there are.
+const NO_UNIT: &str = "no such unit; there are:";
 /// What cloud-init wrote, all of it.
 const CLOUD_INIT: &str = "/var/log/cloud-init-output.log";
 
@@ -151,7 +155,8 @@ async fn unit(world: &World, held: Held, name: &str, is_followed: bool, out: &mu
     loop {
         let answer = link
             .run(world, &tool(["journal", name, UNIT_LINES, &cursor]))
-            .await?;
+            .await
+            .map_err(|error| cannot_show(name, error))?;
         let text = String::from_utf8_lossy(&answer);
         let (lines, last) = text.rsplit_once(CURSOR_MARK).unwrap_or((&text, &cursor));
         out.write(lines.as_bytes());
@@ -160,6 +165,19 @@ async fn unit(world: &World, held: Held, name: &str, is_followed: bool, out: &mu
         }
         cursor = last.trim().to_owned();
         world.clock.sleep(PAUSE).await;
+    }
+}
+
+/// Says why a unit's journal could not be shown; the box names its units where there is none of that name.
+fn cannot_show(name: &str, error: RemoteError) -> Problem {
+    match &error {
+        RemoteError::Command { output, .. } => match output.split_once(NO_UNIT) {
+            Some((_, units)) => Problem::usage(format!("could not find the unit `{name}`"))
+                .because("the box has none of that name")
+                .help(format!("its units are: {}", units.trim())),
+            None => error.into(),
+        },
+        _ => error.into(),
     }
 }
 
@@ -192,9 +210,9 @@ async fn check(
     }
 }
 
-/// Finds the last run on that box with a check of that name.
+/// Finds the last run on that box in which a check of that name began; else the last that planned it.
 fn find_check(paths: &Paths, held: &Held, name: &str) -> Result<(RunId, String)> {
-    let slug_in = |run: &RunId| {
+    let planned_in = |run: &RunId| {
         let plan = record::read_plan(&paths.run(run)).ok()?;
         let lane = plan
             .lanes
@@ -206,10 +224,16 @@ fn find_check(paths: &Paths, held: &Held, name: &str) -> Result<(RunId, String)>
             .find(|check| check.name == name || check.slug == name)?;
         Some(check.slug)
     };
-    let found = runs(paths)
+    let planned: Vec<(RunId, String)> = runs(paths)
         .into_iter()
         .rev()
-        .find_map(|run| Some((run.clone(), slug_in(&run)?)));
+        .filter_map(|run| Some((run.clone(), planned_in(&run)?)))
+        .collect();
+    let found = planned
+        .iter()
+        .find(|(run, slug)| has_begun(paths, run, slug))
+        .or(planned.first())
+        .cloned();
     found.ok_or_else(|| {
         Problem::usage(format!(
             "could not find a check `{name}` of box {}",
@@ -217,4 +241,48 @@ fn find_check(paths: &Paths, held: &Held, name: &str) -> Result<(RunId, String)>
         ))
         .because("no run on that box has one")
     })
+}
+
+fn has_begun(paths: &Paths, run: &RunId, slug: &str) -> bool {
+    let events = record::read_event_records(&paths.run(run)).unwrap_or_default();
+    events
+        .iter()
+        .any(|record| matches!(&record.event, Event::CheckBegan { check } if check == slug))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_is_not_there_is_answered_with_those_that_are() {
+        let output = format!("twolane-box: {NO_UNIT} mvmd-agent.service ssh.service");
+        let problem = cannot_show(
+            "nosuch",
+            RemoteError::Command {
+                command: "twolane-box journal nosuch".to_owned(),
+                how: "exit code 2".to_owned(),
+                output,
+            },
+        );
+        assert_eq!(problem.exit, Exit::Usage);
+        assert_eq!(
+            problem.help.as_deref(),
+            Some("its units are: mvmd-agent.service ssh.service")
+        );
+    }
+
+    #[test]
+    fn a_check_began_in_the_run_whose_events_say_so() {
+        let temp = tempfile::tempdir().unwrap();
+        let paths = Paths::find(camino::Utf8Path::from_path(temp.path())).unwrap();
+        let run = RunId::new("20260102-030405-aaaa").unwrap();
+        assert!(!has_begun(&paths, &run, "test"));
+        std::fs::create_dir_all(paths.run(&run)).unwrap();
+        let began =
+            r#"{"v":1,"at":"2026-01-02T03:04:05Z","lane":"live","event":"check-began","check":"test"}"#;
+        std::fs::write(paths.run(&run).join(record::EVENTS), began).unwrap();
+        assert!(has_begun(&paths, &run, "test"));
+        assert!(!has_begun(&paths, &run, "lint"));
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context) -> Result {
     let providers = providers(&paths, &config::Local::default())?;
     let rows = block_on(async {
         let mut rows = Vec::new();
-        if paths.has_journal() {
+        if paths.has_journal()? {
             let journal = journal(&paths)?;
             boxes::notice_unfinished(context, &paths, &*journal).await?;
             let holdings = boxes::holdings(&*journal).await?;

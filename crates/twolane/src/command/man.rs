@@ -83,11 +83,11 @@ fn end(page: &Command) -> String {
         ("TWOLANE_MAX_COST", "Default of --max-cost"),
         ("TWOLANE_ALLOW_CIDR", "Default of --allow-cidr"),
         (
-            "PROVIDER, REGION, INSTANCE_TYPE, LABEL",
+            "TWOLANE_PROVIDER, TWOLANE_REGION, TWOLANE_INSTANCE_TYPE, TWOLANE_LABEL",
             "Defaults of the options of the same names",
         ),
         (
-            "BOOT_DISK_SIZE, SSH_PUBKEY",
+            "TWOLANE_DISK, TWOLANE_SSH_PUBKEY",
             "Defaults of --disk and --ssh-pubkey",
         ),
         ("NO_COLOR", "Use no colours, unless --color always says so"),

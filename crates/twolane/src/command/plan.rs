@@ -1,4 +1,4 @@
-//! `twolane plan`: what would run where, and what it could cost. Asks nobody and makes nothing.
+//! `twolane plan`: what would run where, and what it could cost. Works offline and makes nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use model::{
 use serde::Serialize;
 
 use crate::{
-    args::RunArgs,
+    args::{BoxArgs, RunArgs},
     context::Context,
     exit::Exit,
     known::Providers,
@@ -38,6 +38,7 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         planning::Look::Quick,
     )?;
     let mut shown = Shown::of(&planned, &providers);
+    shown.overrides = overrides(context, &args.boxes);
     if context.style.verbosity > 0 {
         shown.left_behind = Some(left_behind(&planned.plan)?);
     }
@@ -58,6 +59,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
 struct Shown<'a> {
     plan: &'a Plan,
     candidates: Vec<Priced<'a>>,
+    /// What counts in place of twolane.toml.
+    overrides: Vec<Override>,
     refused: &'a [Refused],
     /// Who may reach the boxes, where their providers have networks of their own.
     let_in: Option<String>,
@@ -67,6 +70,40 @@ struct Shown<'a> {
     /// With `-v` only: it takes a walk through the sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_behind: Option<Vec<LeftBehind<'a>>>,
+}
+
+/// A value that counts in place of twolane.toml's.
+#[derive(Serialize)]
+struct Override {
+    option: &'static str,
+    value: String,
+    /// The option as it is typed, or the variable.
+    source: String,
+}
+
+fn overrides(context: &Context, boxes: &BoxArgs) -> Vec<Override> {
+    let given = [
+        ("provider", boxes.provider.clone()),
+        ("region", boxes.region.clone()),
+        ("host", boxes.host.clone()),
+        ("instance_type", boxes.instance_type.clone()),
+        ("label", boxes.label.clone()),
+        ("disk", boxes.disk.clone()),
+        ("ssh_pubkey", boxes.ssh_pubkey.clone()),
+        ("allow_cidr", Some(boxes.allow_cidr.join(", "))),
+        ("ttl", boxes.ttl.clone()),
+        ("max_cost", boxes.max_cost.clone()),
+    ];
+    let given = given
+        .into_iter()
+        .filter_map(|(option, value)| Some((option, value.filter(|value| !value.is_empty())?)));
+    given
+        .map(|(option, value)| Override {
+            option,
+            value,
+            source: context.source(option),
+        })
+        .collect()
 }
 
 /// Something in a source's directory that is not copied.
@@ -121,6 +158,7 @@ impl<'a> Shown<'a> {
         Self {
             plan,
             candidates: plan.lanes.iter().flat_map(of_lane).collect(),
+            overrides: Vec::new(),
             refused: &planned.refused,
             let_in: let_in(plan, providers),
             problem: planned.problem.as_ref(),
@@ -155,6 +193,15 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
             "        stays here: {} of {}: {}",
             left.path, left.source, left.why
         ));
+    }
+    for Override {
+        option,
+        value,
+        source,
+    } in &shown.overrides
+    {
+        let option = option.replace('_', "-");
+        style.result(&format!("override  {option} {value}, from {source}"));
     }
     let rows = shown.candidates.iter().map(|priced| {
         let (estimated, worst) = costs(priced);

@@ -141,7 +141,7 @@ fn write_baseline(context: &Context, project: &Project, split: &Split) -> Result
     let named = project.config.baseline.as_deref();
     let name: Utf8PathBuf = named.unwrap_or(BASELINE.into()).to_owned();
     let path = project.dir.join(&name);
-    record::write_whole(&path, Baseline::text(split).as_bytes()).map_err(|error| {
+    record::write_shared(&path, Baseline::text(split).as_bytes()).map_err(|error| {
         Problem::usage(format!("could not write the baseline {path}"))
             .because(error)
             .help("make its directory writable")

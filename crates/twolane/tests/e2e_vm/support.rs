@@ -321,15 +321,7 @@ fn is_testers(name: &str) -> bool {
         "OVH_",
         "VULTR_",
     ];
-    let asked = [
-        "PROVIDER",
-        "LABEL",
-        "REGION",
-        "INSTANCE_TYPE",
-        "BOOT_DISK_SIZE",
-        "SSH_PUBKEY",
-    ];
-    asked.contains(&name) || clouds.iter().any(|cloud| name.starts_with(cloud))
+    name.starts_with("TWOLANE_") || clouds.iter().any(|cloud| name.starts_with(cloud))
 }
 
 /// Returns the processes that have that path in their command line.

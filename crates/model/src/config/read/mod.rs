@@ -16,8 +16,8 @@ use toml::{
     de::{DeTable, Error},
 };
 
-pub use self::rules::provider_word;
 pub(crate) use self::rules::ttl;
+pub use self::rules::{TTL_MAX, provider_word};
 use self::walk::{Mistakes, Table};
 use super::{
     Acceleration, Around, Binary, BoxChoice, Config, Deploy, Local, SourceDir, System,

@@ -12,8 +12,11 @@ pub(super) struct Rule<T> {
     pub(super) read: fn(&str) -> Result<T, String>,
 }
 
+/// How long a box may live at most.
+pub const TTL_MAX: Duration = Duration::from_secs(48 * 3600);
+
 /// Shortest and longest state of a box.
-const TTL_BOUNDS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(48 * 3600));
+const TTL_BOUNDS: (Duration, Duration) = (Duration::from_secs(60), TTL_MAX);
 /// Longest name of a project or a lane: two of them and four digits make a label.
 const NAME_MAX: usize = 20;
 
