@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use model::{
     time::{Deadline, Timestamp},
     world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 mod teardown;
 
@@ -80,8 +81,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     fn made(&self) -> MutexGuard<'_, CreationTimes> {
-        // What a poisoned lock holds is still true.
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock()
     }
 
     /// Asks until there is an answer or the failure is one that will not pass. Only for what may be asked twice.

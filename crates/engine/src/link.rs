@@ -1,16 +1,14 @@
 //! The connection to one box, opened again when it is lost.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use model::{
     error::RemoteError,
     retry::pause,
+    text::last_lines,
     world::{Command, Output, Session, Target, World},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::time::Limit;
 
@@ -133,8 +131,7 @@ impl Link {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock only says that another task ended badly; what it holds is still true.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -149,8 +146,7 @@ pub(crate) fn failed(command: &Command, output: &Output) -> RemoteError {
         &output.stderr
     };
     let text = String::from_utf8_lossy(written);
-    let lines: Vec<&str> = text.trim().lines().collect();
-    let end = lines[lines.len().saturating_sub(5)..].join("\n");
+    let end = last_lines(&text, 5).join("\n");
     RemoteError::Command {
         command: command.argv.join(" "),
         how,

@@ -5,10 +5,7 @@ mod broken;
 mod database;
 mod lock;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,6 +15,7 @@ use model::{
     name::RunId,
     world::{self, Clock},
 };
+use parking_lot::Mutex;
 
 use crate::{
     broken::{At, DatabaseError},
@@ -86,7 +84,7 @@ impl Shared {
         work: impl FnOnce(&mut Database) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         // SQLite rolls back what a panic left half-done, so that the connection can be used again.
-        work(&mut self.database.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.database.lock())
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use model::name::RunId;
+use parking_lot::Mutex;
 
 use crate::broken::DatabaseError;
 
@@ -53,7 +53,7 @@ impl Locks {
 
     /// Takes the run's lock for as long as this process lives, unless another one has it.
     pub(crate) fn hold(&self, run: &RunId) -> Result<bool, DatabaseError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         if held.contains_key(run) {
             return Ok(true);
         }

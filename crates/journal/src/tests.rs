@@ -196,7 +196,7 @@ async fn each_write_is_synced_to_the_disk() {
     let folder = Folder::used().await;
     let journal = folder.open().unwrap();
     let pragma = |name: &str| -> String {
-        let database = journal.shared.database.lock().unwrap();
+        let database = journal.shared.database.lock();
         let query = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
         database
             .connection
@@ -249,7 +249,7 @@ async fn twenty_thousand_entries_fold() {
     let folder = Folder::new();
     let journal = folder.open().unwrap();
     {
-        let mut database = journal.shared.database.lock().unwrap();
+        let mut database = journal.shared.database.lock();
         let transaction = database.connection.transaction().unwrap();
         for n in 0..10_000 {
             let run_id = format!("r{n}");
@@ -423,7 +423,7 @@ async fn a_read_only_journal_stops_it() {
     let journal = folder.open().unwrap();
     let read_only =
         Connection::open_with_flags(folder.file(), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    journal.shared.database.lock().unwrap().connection = read_only;
+    journal.shared.database.lock().connection = read_only;
     check(
         journal.append(&run("r1"), began()).await,
         "write",
@@ -473,7 +473,7 @@ async fn a_full_disk_stops_it_and_what_was_written_stays() {
     let folder = Folder::used().await;
     let journal = folder.open().unwrap();
     let limit = |pages: i64| {
-        let database = journal.shared.database.lock().unwrap();
+        let database = journal.shared.database.lock();
         database
             .connection
             .pragma_update(None, "max_page_count", pages)

@@ -36,6 +36,7 @@ pub mod source;
 pub mod stage1;
 pub mod tag_line;
 pub mod tags;
+pub mod text;
 pub mod time;
 pub mod verdict;
 pub mod world;

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use model::text::error_chain;
 use reqwest::{Client, Url, redirect::Policy};
 
-use crate::http::{error_chain, is_here};
+use crate::http::is_here;
 
 /// The service that is asked where no other is named. It answers with the address alone.
 pub const SERVICE: &str = "https://checkip.amazonaws.com/";

@@ -1,9 +1,6 @@
 //! What every provider must do, as checks that its tests call. They panic with what does not hold.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use model::{
     error::ErrorKind,
@@ -14,6 +11,7 @@ use model::{
     tags::Tags,
     world::{Progress, Provider},
 };
+use parking_lot::Mutex;
 
 /// What a check must be able to do beside calling the provider.
 pub trait Hooks: Sync {
@@ -37,16 +35,13 @@ pub struct Reports(Mutex<Vec<String>>);
 impl Reports {
     /// Returns what was reported up to now.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
 impl Progress for Reports {
     fn report(&self, message: &str, _amount: Option<(u64, u64)>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message.to_owned());
+        self.0.lock().push(message.to_owned());
     }
 }
 

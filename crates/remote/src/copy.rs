@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use camino::Utf8Path;
-use model::{error::RemoteError, source::Synced, world::Progress};
+use model::{error::RemoteError, source::Synced, text::last_words, world::Progress};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -56,7 +56,7 @@ pub(crate) struct Copied {
 impl Copied {
     /// Takes it as done, or says what failed.
     pub(crate) fn done(self, what: &str) -> Result<Synced, RemoteError> {
-        let said = failure::last_lines(&self.stderr);
+        let said = last_words(&self.stderr);
         match self.code {
             Some(0) => Ok(self.synced),
             Some(code) if CONNECTION.contains(&code) => Err(RemoteError::Lost(format!("{what}: {said}"))),

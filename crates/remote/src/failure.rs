@@ -1,8 +1,8 @@
 //! What ssh's own words mean: the one table from its messages to `RemoteError`.
 
-use std::{error::Error as _, io};
+use std::io;
 
-use model::error::RemoteError;
+use model::{error::RemoteError, text::last_words};
 
 /// What ssh says when the host key is not the pinned one.
 const IMPOSTOR: [&str; 4] = [
@@ -30,7 +30,7 @@ const NO_MULTIPLEXING: [&str; 4] = [
 
 /// Says what ended an attempt to connect.
 pub(crate) fn of_connect(words: &str) -> RemoteError {
-    let said = last_lines(words);
+    let said = last_words(words);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     if says(&IMPOSTOR) {
         RemoteError::Impostor(said)
@@ -62,28 +62,6 @@ pub(crate) fn of_start(program: &str, error: &io::Error) -> RemoteError {
     } else {
         RemoteError::Here(format!("could not start `{program}`: {error}"))
     }
-}
-
-/// Returns what an openssh error says, with all its causes.
-pub(crate) fn words_of(error: &openssh::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        words = format!("{words}: {inner}");
-        cause = inner.source();
-    }
-    words
-}
-
-/// Returns the last few lines that are not empty, on one line, for a message.
-pub(crate) fn last_lines(text: &str) -> String {
-    let is_decoration = |line: &str| line.chars().all(|c| c == '@');
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !is_decoration(line))
-        .collect();
-    lines[lines.len().saturating_sub(4)..].join("; ")
 }
 
 #[cfg(test)]

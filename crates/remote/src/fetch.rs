@@ -7,13 +7,13 @@ use camino::Utf8Path;
 use model::{
     error::RemoteError,
     limits::Limits,
+    text::last_words,
     world::{Command, Fetched, Progress},
 };
 
 use crate::{
     bounds::{Bounds, SAID},
     copy::{self, Copied, Run},
-    failure,
     shell::{Shell, script},
 };
 
@@ -48,7 +48,7 @@ pub(crate) async fn fetch(
             how: output
                 .code
                 .map_or("a signal".to_owned(), |code| format!("exit code {code}")),
-            output: failure::last_lines(&String::from_utf8_lossy(&output.stderr)),
+            output: last_words(&String::from_utf8_lossy(&output.stderr)),
         });
     };
     let wanted: Vec<String> = from

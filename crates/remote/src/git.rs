@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use model::error::RemoteError;
+use model::{error::RemoteError, text::last_words};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::failure;
@@ -98,7 +98,7 @@ fn ls_files(dir: &Path, args: &[&str]) -> Result<Option<Vec<u8>>, RemoteError> {
     } else if said.contains("not a git repository") {
         Ok(None)
     } else {
-        let said = failure::last_lines(&said);
+        let said = last_words(&said);
         Err(RemoteError::Here(format!(
             "git could not list the files of {}: {said}",
             dir.display()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::{error::RemoteError, name::Label, world::Keys};
+use model::{error::RemoteError, name::Label, text::last_words, world::Keys};
 
 use crate::{environment, failure};
 
@@ -192,7 +192,7 @@ fn generate(file: &Utf8Path, label: &Label) -> Result<(), RemoteError> {
         .output()
         .map_err(|error| failure::of_start("ssh-keygen", &error))?;
     if !output.status.success() {
-        let said = failure::last_lines(&String::from_utf8_lossy(&output.stderr));
+        let said = last_words(&String::from_utf8_lossy(&output.stderr));
         return Err(RemoteError::Here(format!(
             "ssh-keygen could not make {file}: {said}"
         )));

@@ -1,10 +1,4 @@
-//! Quoting for the two languages that openssh does not quote for us: a script that rsync hands to the box's
-//! shell, and rsync's own `-e`.
-
-/// Quotes one word for a POSIX shell.
-pub(crate) fn for_shell(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
+//! Quoting for rsync, whose `-e` is no shell.
 
 /// Quotes one word for rsync's `-e`, which knows quotes but no backslashes.
 pub(crate) fn for_rsync(word: &str) -> String {
@@ -13,12 +7,14 @@ pub(crate) fn for_rsync(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::render::quote;
+
     use super::*;
 
     #[test]
     fn shell_reads_back_what_was_quoted() {
         for word in ["", "a b", "it's", "$HOME", "`id`", "a\nb", "\\", "!", "-n", "''"] {
-            let script = format!("printf %s {}", for_shell(word));
+            let script = format!("printf %s {}", quote(word));
             let output = std::process::Command::new("sh")
                 .args(["-c", &script])
                 .output()

@@ -7,7 +7,9 @@ use camino::Utf8Path;
 use model::{
     error::RemoteError,
     limits::Limits,
+    render::quote,
     source::{Source, Synced},
+    text::{error_chain, last_words},
     world::{Command, Fetched, Output, Progress, Session},
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -16,7 +18,6 @@ use crate::{
     answer::{self, Broken},
     copy, environment, failure, fetch,
     layout::Layout,
-    quote,
     shell::Shell,
     sync,
 };
@@ -147,13 +148,13 @@ impl SshSession {
             .await;
         match status {
             Ok(output) if output.status.success() => Ok(None),
-            _ => Err(RemoteError::Lost(failure::words_of(error))),
+            _ => Err(RemoteError::Lost(error_chain(error))),
         }
     }
 
     /// Runs a command over a connection of its own.
     pub(crate) async fn run_plain(&self, command: &Command) -> Result<Output, RemoteError> {
-        let quoted: Vec<String> = command.argv.iter().map(|word| quote::for_shell(word)).collect();
+        let quoted: Vec<String> = command.argv.iter().map(|word| quote(word)).collect();
         let mut ssh = tokio::process::Command::new(&self.ssh[0]);
         environment::clean(ssh.as_std_mut());
         let mut child = ssh
@@ -170,9 +171,7 @@ impl SshSession {
         let (status, stdout, stderr) = exchange(command, (input, stdout, stderr), child.wait()).await?;
         let status = status.map_err(|error| failure::of_start("ssh", &error))?;
         if status.code() == Some(SSH_FAILED) {
-            return Err(RemoteError::Lost(failure::last_lines(&String::from_utf8_lossy(
-                &stderr,
-            ))));
+            return Err(RemoteError::Lost(last_words(&String::from_utf8_lossy(&stderr))));
         }
         Ok(Output {
             code: status.code(),
@@ -183,7 +182,7 @@ impl SshSession {
 }
 
 fn failed_start(error: &openssh::Error) -> Failed {
-    let words = failure::words_of(error);
+    let words = error_chain(error);
     match error {
         openssh::Error::SshMux(_) if failure::is_refused_channel(&words) => Failed::NoChannel,
         openssh::Error::InvalidCommand => Failed::For(RemoteError::Here(words)),

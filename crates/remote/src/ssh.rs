@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
     name::Label,
+    text::error_chain,
     world::{Command, Keys, Remote, Session, Target},
 };
 
@@ -102,7 +103,7 @@ impl Ssh {
 struct NoSharing;
 
 fn failure_of_master(error: &openssh::Error) -> Result<RemoteError, NoSharing> {
-    let words = failure::words_of(error);
+    let words = error_chain(error);
     match error {
         openssh::Error::Connect(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             Ok(failure::of_start("ssh", cause))

@@ -3,17 +3,17 @@
 
 use model::{
     error::RemoteError,
+    render::quote,
     source::{Source, Synced},
+    text::last_words,
     world::{Command, Output, Progress},
 };
 
 use crate::{
     blocking::blocking,
     copy::{self, Copied, Run},
-    failure,
     layout::Layout,
     manifest::Manifest,
-    quote,
     selection::{COMPARISONS_MAX, Selection},
     shell::{Shell, script},
 };
@@ -192,17 +192,14 @@ impl<'a> Place<'a> {
             how: output
                 .code
                 .map_or("a signal".to_owned(), |code| format!("exit code {code}")),
-            output: failure::last_lines(&String::from_utf8_lossy(&output.stderr)),
+            output: last_words(&String::from_utf8_lossy(&output.stderr)),
         })
     }
 }
 
 /// Returns the guard as one command to which rsync adds its own arguments.
 fn guarded(args: &[&str]) -> String {
-    let words: Vec<String> = script(GUARD, args)
-        .iter()
-        .map(|word| quote::for_shell(word))
-        .collect();
+    let words: Vec<String> = script(GUARD, args).iter().map(|word| quote(word)).collect();
     words.join(" ")
 }
 

@@ -1,10 +1,6 @@
 //! The single calls of a simulated cloud, as its adapter gives them to the engine; and the bugs that an adapter can have.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use model::{
@@ -18,6 +14,7 @@ use model::{
     tags::{Tags, is_ours},
     time::Timestamp,
 };
+use parking_lot::Mutex;
 
 use crate::{
     cloud::{New, SimCloud, Thing},
@@ -145,10 +142,7 @@ impl SimApi {
     }
 
     fn believes_gone(&self, id: &str) -> bool {
-        self.believed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(id)
+        self.believed.lock().contains(id)
     }
 
     fn observed(&self, thing: &Thing) -> ObservedInstance {
@@ -235,7 +229,7 @@ impl CloudApi for SimApi {
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
         match self.cloud.delete(self.process, &listed.id).await {
             Ok(()) if self.has(Bug::TrustsTheFirstOk) => {
-                let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut believed = self.believed.lock();
                 believed.insert(listed.id.clone());
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use model::{
     name::{Label, ProviderName, RunId},
     tags::{self, Tags},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     boxes::{SimBox, SimCheck},
@@ -360,15 +361,15 @@ impl SimCloud {
     }
 
     fn insides(&self) -> MutexGuard<'_, BTreeMap<IpAddr, SimBox>> {
-        self.insides.lock().unwrap_or_else(PoisonError::into_inner)
+        self.insides.lock()
     }
 
     pub(crate) fn faults(&self) -> Arc<Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.faults.lock().clone()
     }
 
     fn things(&self) -> MutexGuard<'_, Vec<Thing>> {
-        self.things.lock().unwrap_or_else(PoisonError::into_inner)
+        self.things.lock()
     }
 }
 

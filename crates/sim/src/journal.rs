@@ -1,9 +1,6 @@
 //! A journal in memory, with the meaning of the real one: it survives its processes, and their locks do not.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use model::{
@@ -13,6 +10,7 @@ use model::{
     time::Deadline,
     world::{Clock, Journal},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::SimClock,
@@ -59,7 +57,7 @@ impl Disk {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

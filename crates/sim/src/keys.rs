@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use model::{name::Label, world::Keys};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The keys of all boxes of one operator. All copies are the same store.
 #[derive(Clone, Default)]
@@ -93,6 +94,6 @@ impl KeyStore {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }

@@ -1,10 +1,6 @@
 //! All that was seen in a simulation, in order: what the checkers read.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{
     check::Outcome,
@@ -16,6 +12,7 @@ use model::{
     verdict::Verdict,
     world::Events,
 };
+use parking_lot::Mutex;
 
 use crate::clock::{Elapsed, SimClock};
 
@@ -190,15 +187,12 @@ impl Record {
     /// Records what was seen.
     pub fn record(&self, seen: Observation) {
         let at = self.clock.elapsed();
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((at, seen));
+        self.seen.lock().push((at, seen));
     }
 
     /// Returns all that was seen, and begins anew.
     pub fn take(&self) -> Vec<(Elapsed, Observation)> {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.seen.lock())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use model::{
     name::ProviderName,
     world::{Files, Provider, Stop, World},
 };
+use parking_lot::Mutex;
 
 use crate::{
     api::SimApi,
@@ -84,12 +85,12 @@ impl Sim {
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.clock.set_wall_clock(faults.sleeps, faults.clock_steps);
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
+        *self.faults.lock() = Arc::new(faults);
     }
 
     /// Returns what goes wrong at present.
     pub fn faults(&self) -> Arc<Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.faults.lock().clone()
     }
 
     /// Puts boxes there that are not ours: with names like ours and no tag, with the tag switched off, and one of
@@ -220,7 +221,7 @@ struct SimFiles {
 impl Files for SimFiles {
     async fn write(&self, _: &Utf8Path, _: &[u8]) -> Result<(), String> {
         self.clock.call().await;
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let faults = self.faults.lock().clone();
         match faults.is_disk_full(self.clock.elapsed()) {
             true => Err("no space left on device".to_owned()),
             false => Ok(()),

@@ -35,7 +35,7 @@ fn values(arg: &Arg) -> Option<ArgValueCandidates> {
 }
 
 fn labels() -> Vec<CompletionCandidate> {
-    let Some(paths) = paths().filter(Paths::has_journal) else {
+    let Some(paths) = paths().filter(|paths| paths.has_journal().unwrap_or(false)) else {
         return Vec::new();
     };
     let entries = block_on(async { Ok(journal(&paths)?.entries().await?) });

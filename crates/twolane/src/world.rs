@@ -1,12 +1,6 @@
 //! The real world for the engine, and those who watch what happens in it.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,6 +13,7 @@ use model::{
     report::Report,
     world::{Events, Files, Provider, World},
 };
+use parking_lot::Mutex;
 
 use ::providers::{
     Environment,
@@ -193,16 +188,13 @@ pub(crate) struct Kept(Mutex<Report>);
 impl Kept {
     /// Returns the report so far.
     pub(crate) fn report(&self) -> Report {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
 impl Events for Kept {
     fn emit(&self, record: EventRecord) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(&record);
+        self.0.lock().take(&record);
     }
 }
 

@@ -1,10 +1,11 @@
 //! AWS's own chain of credentials, and the signature that it puts on a request.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_credential_types::{
@@ -52,7 +53,7 @@ impl Identity {
             format!("{error}{}", source.unwrap_or_default())
         })?;
         let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) =
+        *self.used.lock() =
             secrets.into_iter().flatten().map(str::to_owned).collect();
         Ok(credentials)
     }
@@ -106,7 +107,6 @@ impl Authorize for Signer {
         self.identity
             .used
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 }

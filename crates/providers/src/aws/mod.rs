@@ -12,10 +12,11 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use base64::Engine;
 use futures::future::{join_all, try_join4};
@@ -119,7 +120,7 @@ impl Aws {
     }
 
     fn client(&self, region: &str) -> Result<Arc<Client>, ProviderError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         if let Some(client) = clients.get(region) {
             return Ok(client.clone());
         }

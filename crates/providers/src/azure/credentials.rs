@@ -2,10 +2,11 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential};
 use azure_identity::{
@@ -99,7 +100,7 @@ impl Chain {
     }
 
     fn kept(&self) -> Option<AccessToken> {
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.token.lock();
         token.clone().filter(is_fresh)
     }
 
@@ -118,7 +119,7 @@ impl Chain {
             };
             match outcome {
                 Ok(token) => {
-                    *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+                    *self.token.lock() = Some(token.clone());
                     return Ok(token);
                 }
                 Err(error) => failures.push(format!("{}: {error}", source.word())),
@@ -145,7 +146,7 @@ impl Authorize for Chain {
     }
 
     fn secrets(&self) -> Vec<String> {
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.token.lock();
         let sent = token.iter().map(|token| token.token.secret().to_owned());
         let own = self.sources.iter().filter_map(|(source, _)| match source {
             Source::Secret { secret, .. } => Some(secret.clone()),

@@ -1,7 +1,8 @@
 //! Google's own chain of credentials: a file, the user's login, workload identity, the metadata server.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -39,7 +40,7 @@ impl Authorize for DefaultCredentials {
             let mut value: HeaderValue = value.clone();
             value.set_sensitive(true);
             if name == AUTHORIZATION {
-                *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = token_of(&value);
+                *self.sent.lock() = token_of(&value);
             }
             request.headers_mut().insert(name.clone(), value);
         }
@@ -47,7 +48,7 @@ impl Authorize for DefaultCredentials {
     }
 
     fn secrets(&self) -> Vec<String> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sent.lock().clone()
     }
 }
 

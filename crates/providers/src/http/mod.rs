@@ -8,15 +8,17 @@ mod redact;
 mod request;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use model::{
     error::{ErrorKind, ProviderError},
     name::ProviderName,
+    text::error_chain,
     time::Timestamp,
 };
+use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 
@@ -119,7 +121,7 @@ impl Client {
 
     /// Returns the moment by the provider's own clock, as its last answer reported it.
     pub fn now(&self) -> Option<Timestamp> {
-        *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shared.now.lock()
     }
 
     fn http(&self, request: &Request) -> Result<&reqwest::Client, ProviderError> {
@@ -231,7 +233,7 @@ impl Client {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let reported = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
         if let Some(reported) = reported {
-            *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(reported.timestamp());
+            *self.shared.now.lock() = Some(reported.timestamp());
         }
     }
 
@@ -344,17 +346,6 @@ pub(crate) fn is_here(endpoint: &Url) -> bool {
     endpoint
         .host_str()
         .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
-}
-
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Returns the beginning of an answer, on one line.

@@ -7,10 +7,9 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
-use super::{
-    error::{LocalError, end_of},
-    programs::Programs,
-};
+use model::text::last_lines;
+
+use super::{error::LocalError, programs::Programs};
 
 const PROBE: &str = include_str!("../../../../ops/ephemeral/kvm-gate.py");
 
@@ -227,7 +226,7 @@ async fn ask(python: &str) -> Result<Answer, LocalError> {
         .await
         .map_err(|e| LocalError::system(format!("probe /dev/kvm with {python}"), e))?;
     serde_json::from_slice(&output.stdout).map_err(|e| {
-        let said = end_of(&String::from_utf8_lossy(&output.stderr), 3);
+        let said = last_lines(&String::from_utf8_lossy(&output.stderr), 3).join("\n");
         LocalError::invalid(format!("the probe of /dev/kvm gave no answer ({e}): {said}"))
             .with_help("set the acceleration to `kvm` or `tcg` to go without the probe")
     })

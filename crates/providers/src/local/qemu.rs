@@ -10,20 +10,18 @@ use std::{
 };
 
 use camino::Utf8Path;
-use model::child::is_for_children;
-use model::order::Order;
+use model::{child::is_for_children, order::Order, text::last_lines};
 use tokio::process::{Child, Command};
 
 use super::{
     Programs,
     accel::Choice,
-    error::{LocalError, end_of},
+    error::LocalError,
     image::Base,
     instance_type::InstanceType,
     process::{self, PIDFILE},
     qmp, seed,
     store::{BoxDir, Lock},
-    template::Template,
 };
 
 /// The disk of a box, a template or a clone.
@@ -122,18 +120,17 @@ impl Vm<'_> {
     }
 
     /// Makes the disk of a clone.
-    pub(crate) async fn make_clone_disk(&self, lock: &Lock, template: &Template) -> Result<(), LocalError> {
+    pub(crate) async fn make_clone_disk(&self, lock: &Lock, template: &Utf8Path) -> Result<(), LocalError> {
         let directory = lock.directory().path();
         write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
         // Its console goes on after what the template's showed.
-        let console = template.directory().join("console.log");
+        let console = template.join("console.log");
         let console = fs::read(&console).map_err(|e| LocalError::system(format!("read {console}"), e))?;
         write(directory, "console.log", &console)?;
         let link = directory.join(TEMPLATE);
-        std::os::unix::fs::symlink(template.directory(), &link)
+        std::os::unix::fs::symlink(template, &link)
             .map_err(|e| LocalError::system(format!("make {link}"), e))?;
-        self.make_disk(directory, &template.directory().join(DISK), "qcow2")
-            .await
+        self.make_disk(directory, &template.join(DISK), "qcow2").await
     }
 
     /// Makes a disk that holds what differs from another.
@@ -150,7 +147,7 @@ impl Vm<'_> {
             .await
             .map_err(|e| LocalError::system(format!("run {}", self.programs.qemu_img), e))?;
         if !output.status.success() {
-            let said = end_of(&String::from_utf8_lossy(&output.stderr), 3);
+            let said = last_lines(&String::from_utf8_lossy(&output.stderr), 3).join("\n");
             return Err(LocalError::invalid(format!(
                 "qemu-img could not make the box's disk: {said}"
             )));
@@ -315,7 +312,7 @@ async fn wait_until_answering(directory: &Utf8Path, mut child: Child) -> Result<
             return Err(if log.contains(PORT_TAKEN) {
                 Failed::PortTaken
             } else {
-                LocalError::invalid(format!("QEMU ended at once: {}", end_of(&log, 5))).into()
+                LocalError::invalid(format!("QEMU ended at once: {}", last_lines(&log, 5).join("\n"))).into()
             });
         }
         if start.elapsed() >= START_PATIENCE {

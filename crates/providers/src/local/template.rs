@@ -22,6 +22,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     order::Parts,
     stage1::{Said, StatusLine},
+    text::last_lines,
     world::Progress,
 };
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    error::{LocalError, end_of},
+    error::LocalError,
     image::cache::{self, Found, Making},
     process, programs,
     qemu::{self, DISK, LOG, PORT, Role, Vm},
@@ -294,7 +295,7 @@ async fn follow(
             Ok(Ok(Some(line))) => line,
             Ok(Ok(None) | Err(_)) => {
                 let log = fs::read(part.join(LOG)).unwrap_or_default();
-                let said = end_of(&String::from_utf8_lossy(&log), 3);
+                let said = last_lines(&String::from_utf8_lossy(&log), 3).join("\n");
                 return Err(LocalError::invalid(format!("the template's QEMU ended: {said}")));
             }
             Err(_) => {

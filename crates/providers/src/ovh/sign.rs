@@ -1,10 +1,11 @@
 //! The signature that every request to OVHcloud carries, and the time that goes into it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use async_trait::async_trait;
 use reqwest::header::{HeaderName, HeaderValue};
 use sha1::{Digest, Sha1};
@@ -102,7 +103,7 @@ impl ServerClock {
 
     /// Takes the time that the API reported now.
     pub(super) fn set(&self, server: i64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reading {
+        *self.0.lock() = Some(Reading {
             server,
             here: SystemTime::now(),
             monotonic: Instant::now(),
@@ -110,7 +111,7 @@ impl ServerClock {
     }
 
     fn reading(&self) -> Option<Reading> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use model::{
     time::{Timestamp, after},
     world::Clock,
 };
+use parking_lot::Mutex;
 
 /// A clock that client and fake share.
 #[derive(Clone)]
@@ -56,14 +57,14 @@ impl Default for TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         match &self.0.now {
-            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            Some(now) => *now.lock(),
             None => Timestamp::now(),
         }
     }
 
     async fn sleep(&self, length: Duration) {
         if let Some(now) = &self.0.now {
-            let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut now = now.lock();
             *now = after(*now, length);
         }
         tokio::task::yield_now().await;

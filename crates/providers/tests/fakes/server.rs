@@ -4,7 +4,7 @@ use std::{
     io,
     net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 /// One request as the fake sees it.
@@ -167,7 +168,7 @@ struct Shared<A> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl<A: Api> Fake<A> {

@@ -1,12 +1,10 @@
 //! Holds requests and answers to a vendor's OpenAPI document. In requests an unknown field is a mistake too.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use camino::Utf8PathBuf;
 use jsonschema::{Draft, Validator};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::server::{Call, Reply};
@@ -26,7 +24,7 @@ pub(crate) struct Validators(Mutex<BTreeMap<String, Arc<Validator>>>);
 impl Validators {
     /// Says where a value is not as the schema of that place has it.
     pub(crate) fn errors(&self, place: String, schema: impl FnOnce() -> Value, value: &Value) -> Vec<String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let validator = known
             .entry(place)
             .or_insert_with(|| Arc::new(compiled(&schema())))
@@ -89,7 +87,7 @@ impl Spec {
                 validators: Validators::default(),
             }))
         };
-        let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = READ.lock();
         known.entry(name).or_insert_with(read).clone()
     }
 

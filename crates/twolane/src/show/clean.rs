@@ -1,5 +1,7 @@
 //! Text that a box wrote, made harmless for a terminal: only plain colours stay of its escape sequences.
 
+use anstyle_parse::{Params, Parser, Perform, Utf8Parser};
+
 /// Turns bytes into lines that are safe to print. Keeps what has not been ended yet, so that a line,
 /// a character or a sequence may be cut anywhere between two calls.
 #[derive(Default)]
@@ -51,62 +53,52 @@ pub(crate) fn clean(line: &[u8]) -> String {
     let line = line.trim_end_matches(['\n', '\r']);
     // What a program rewrote on the same line: the last state is the one that people would see.
     let line = line.rsplit('\r').next().unwrap_or(line);
-    let mut text = String::with_capacity(line.len());
-    let mut is_coloured = false;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\x1b' => match chars.next() {
-                Some('[') => is_coloured |= take_csi(&mut chars, &mut text),
-                Some(']' | 'P' | 'X' | '^' | '_') => skip_string(&mut chars),
-                Some('(' | ')' | '*' | '+' | '#' | '%' | ' ') => {
-                    chars.next();
-                }
-                _ => {}
-            },
-            '\u{9b}' => is_coloured |= take_csi(&mut chars, &mut text),
-            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
-            '\t' => text.push('\t'),
-            c if c.is_control() || is_reordering(c) => {}
-            c => text.push(c),
+    let mut cleaner = Cleaner::default();
+    let mut parser = Parser::<Utf8Parser>::new();
+    for c in line.chars() {
+        // The 8-bit form of a sequence's first two bytes.
+        if matches!(c, '\u{80}'..='\u{9f}') {
+            let short = [0x1b, c as u8 - 0x40];
+            short.iter().for_each(|byte| parser.advance(&mut cleaner, *byte));
+        } else {
+            let bytes = c.encode_utf8(&mut [0; 4]).as_bytes().to_vec();
+            bytes.iter().for_each(|byte| parser.advance(&mut cleaner, *byte));
         }
     }
-    if is_coloured {
-        text.push_str("\x1b[0m");
+    if cleaner.is_coloured {
+        cleaner.text.push_str("\x1b[0m");
     }
-    text
+    cleaner.text
 }
 
-/// Copies a control sequence when it is a plain colour; says whether it was.
-fn take_csi(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut String) -> bool {
-    let mut parameters = String::new();
-    while let Some(c) = chars.next_if(|c| ('\x20'..='\x7e').contains(c)) {
-        if ('\x40'..='\x7e').contains(&c) {
-            let is_colour = c == 'm'
-                && parameters
-                    .chars()
-                    .all(|c| c.is_ascii_digit() || c == ';' || c == ':');
-            if is_colour {
-                text.push_str(&format!("\x1b[{parameters}m"));
-            }
-            return is_colour;
-        }
-        parameters.push(c);
-    }
-    false
+/// Keeps text and plain colours of what a terminal would be sent.
+#[derive(Default)]
+struct Cleaner {
+    text: String,
+    is_coloured: bool,
 }
 
-/// Skips a string sequence, such as the one that sets a terminal's title, up to its end.
-fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    while let Some(c) = chars.next() {
-        match c {
-            '\x07' | '\u{9c}' => return,
-            '\x1b' => {
-                chars.next_if_eq(&'\\');
-                return;
-            }
-            _ => {}
+impl Perform for Cleaner {
+    fn print(&mut self, c: char) {
+        if !c.is_control() && !is_reordering(c) {
+            self.text.push(c);
         }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        if byte == b'\t' {
+            self.text.push('\t');
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], is_ignored: bool, action: u8) {
+        if action != b'm' || is_ignored || !intermediates.is_empty() {
+            return;
+        }
+        let numbers = |part: &[u16]| part.iter().map(u16::to_string).collect::<Vec<_>>().join(":");
+        let parameters: Vec<String> = params.iter().map(numbers).collect();
+        self.text += &format!("\x1b[{}m", parameters.join(";"));
+        self.is_coloured = true;
     }
 }
 
@@ -118,6 +110,16 @@ fn is_reordering(c: char) -> bool {
 /// Returns the text without its colours.
 pub(crate) fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
+}
+
+/// Returns the lines of a text, made harmless and without colours.
+pub(crate) fn plain_lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| plain(&clean(line.as_bytes()))).collect()
+}
+
+/// Returns a text made harmless and without colours, on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    plain_lines(text).join(" ")
 }
 
 #[cfg(test)]

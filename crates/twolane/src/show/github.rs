@@ -8,7 +8,7 @@ use model::{
     results::{Place, Severity},
 };
 
-use super::{clean::clean, clean::plain, markdown::markdown, stream::Style};
+use super::{clean::plain_lines, markdown::markdown, stream::Style};
 
 /// Annotations that are written; GitHub itself shows fewer.
 const ANNOTATIONS_MAX: usize = 50;
@@ -123,8 +123,10 @@ fn command(kind: &str, place: Option<&Place>, prefix: &Utf8Path, title: &str, me
 }
 
 fn data(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    let text = lines.join("\n").replace('%', "%25").replace('\n', "%0A");
+    let text = plain_lines(text)
+        .join("\n")
+        .replace('%', "%25")
+        .replace('\n', "%0A");
     text.replace("##[", "# #[")
 }
 

@@ -10,7 +10,7 @@ use model::{
 };
 
 use super::{
-    clean::{clean, plain},
+    clean::{one_line, plain_lines},
     text::show_seconds,
 };
 
@@ -258,16 +258,11 @@ fn html(text: &str) -> String {
     maud::Render::render(&one_line(text)).into_string()
 }
 
-fn one_line(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    lines.join(" ")
-}
-
 /// Returns text in a code block whose fence is longer than any in the text.
 fn block(text: &str) -> String {
     let cut = text.len().saturating_sub(OUTPUT_MAX);
     let text = &text[text.ceil_char_boundary(cut)..];
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
+    let lines = plain_lines(text);
     let mut fence = 3;
     for line in &lines {
         let run = line.split(|c| c != '`').map(str::len).max().unwrap_or(0);

@@ -5,8 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    sync::Mutex,
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,6 +16,7 @@ use model::{
     report::{LaneReport, PastReport, Report},
     world::Events,
 };
+use parking_lot::Mutex;
 
 use super::stream::Style;
 use crate::paths::Paths;
@@ -74,7 +74,7 @@ impl Record {
     }
 
     fn write(&self, record: &EventRecord) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut open = self.open.lock();
         match (&record.event, &record.lane) {
             (Event::CheckOutput { check, offset, bytes }, Some(lane)) => {
                 let key = (lane.clone(), check.clone());
@@ -100,7 +100,7 @@ impl Events for Record {
         let Err(error) = self.write(&record) else {
             return;
         };
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut open = self.open.lock();
         if !std::mem::replace(&mut open.is_broken, true) {
             self.style.message(&format!(
                 "warning: could not record all of the run in {}\n  because: {error}\n  help: the run goes on; \
@@ -192,11 +192,21 @@ pub(crate) fn read_event_records(run_dir: &Utf8Path) -> io::Result<Vec<EventReco
         .collect())
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all. Only this user can read it.
 pub(crate) fn write_whole(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    write_with_mode(path, bytes, 0o600)
+}
+
+/// Writes a file of the project, which everyone may read: whole or not at all.
+pub(crate) fn write_shared(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    write_with_mode(path, bytes, 0o644)
+}
+
+fn write_with_mode(path: &Utf8Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Utf8Path::new("."));
     fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

@@ -13,7 +13,7 @@ use model::{
 };
 
 use super::{
-    clean::{Lines, clean, plain},
+    clean::{Lines, one_line, plain, plain_lines},
     record::{find, log_path, past_reports, read_plan},
     skips,
 };
@@ -128,16 +128,7 @@ fn make_harmless(test: &mut TestResult) {
     if let Some(place) = &mut test.place {
         place.file = one_line(&place.file);
     }
-    let lines: Vec<String> = test
-        .output
-        .lines()
-        .map(|line| plain_line(clean(line.as_bytes())))
-        .collect();
-    test.output = lines.join("\n");
-}
-
-fn one_line(text: &str) -> String {
-    plain_line(clean(text.replace('\n', " ").as_bytes()))
+    test.output = plain_lines(&test.output).join("\n");
 }
 
 #[cfg(test)]

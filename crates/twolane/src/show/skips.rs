@@ -16,11 +16,7 @@ use model::{
     },
 };
 
-use super::{
-    clean::{clean, plain},
-    record::find,
-    table::table,
-};
+use super::{clean::one_line, record::find, table::table};
 
 /// The run's own copy of the baseline.
 const BASELINE: &str = "baseline.txt";
@@ -163,7 +159,13 @@ pub(crate) fn text(split: &Split) -> String {
     }
     let new: Vec<String> = split
         .new_skips()
-        .map(|skipped| format!("{}: {}", safe(&skipped.id.to_string()), safe(&skipped.why)))
+        .map(|skipped| {
+            format!(
+                "{}: {}",
+                one_line(&skipped.id.to_string()),
+                one_line(&skipped.why)
+            )
+        })
         .collect();
     if !new.is_empty() {
         text += &format!(
@@ -173,7 +175,7 @@ pub(crate) fn text(split: &Split) -> String {
         );
     }
     for why in &split.why_failed {
-        text += &format!("{BAD}error{BAD:#}: {}\n", safe(why));
+        text += &format!("{BAD}error{BAD:#}: {}\n", one_line(why));
     }
     if split.why_failed.iter().any(|why| why.starts_with("fail-on-skip")) {
         text += "  help: run them in a lane whose box has what they ask for; or take them into the baseline: twolane split --write-baseline\n";
@@ -185,7 +187,10 @@ pub(crate) fn text(split: &Split) -> String {
 pub(super) fn notes(split: &Split) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, lane) in &split.lanes {
-        let doubts = lane.doubts.iter().map(|doubt| format!("{name}: {}", safe(doubt)));
+        let doubts = lane
+            .doubts
+            .iter()
+            .map(|doubt| format!("{name}: {}", one_line(doubt)));
         notes.extend(doubts);
         if lane.has_kvm && !lane.need.is_needed() {
             notes.push(format!(
@@ -201,7 +206,7 @@ pub(super) fn notes(split: &Split) -> Vec<String> {
         ));
     }
     if !split.gone.is_empty() {
-        let gone: Vec<String> = split.gone.iter().map(|line| safe(line)).collect();
+        let gone: Vec<String> = split.gone.iter().map(|line| one_line(line)).collect();
         notes.push(format!(
             "take out of the baseline what is no skip any more: {}",
             gone.join(", ")
@@ -244,7 +249,7 @@ pub(crate) fn halves(split: &Split, proposal: &Proposal) -> String {
         }
         let lines: Vec<String> = of_half
             .iter()
-            .map(|test| format!("{}: {}", safe(&test.id.to_string()), safe(&test.words())))
+            .map(|test| format!("{}: {}", one_line(&test.id.to_string()), one_line(&test.words())))
             .collect();
         text += &format!("\n{BOLD}{title}: {}{BOLD:#}\n{}", lines.len(), listed(&lines));
     }
@@ -253,7 +258,7 @@ pub(crate) fn halves(split: &Split, proposal: &Proposal) -> String {
         text += &format!("\n{BOLD}proposal for twolane.toml{BOLD:#}\n{}", proposal.toml);
     }
     for hint in &proposal.hints {
-        text += &format!("  hint: {}\n", safe(hint));
+        text += &format!("  hint: {}\n", one_line(hint));
     }
     text
 }
@@ -282,12 +287,6 @@ fn listed(lines: &[String]) -> String {
 
 fn indented(table: &str) -> String {
     table.lines().map(|line| format!("  {line}\n")).collect()
-}
-
-/// Returns text as one line that a terminal can take.
-pub(super) fn safe(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    lines.join(" ")
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Tracks which boxes of this process may exist, for a user who interrupts twice and leaves at once.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
-};
+use std::collections::BTreeMap;
 
 use model::{
     event::{Event, EventRecord},
@@ -11,6 +8,7 @@ use model::{
     time::Deadline,
     world::Events,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use super::text;
 
@@ -58,7 +56,7 @@ impl Standing {
     }
 
     fn boxes(&self) -> MutexGuard<'_, Boxes> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, io, process::Stdio, time::Duration};
 
 use camino::Utf8Path;
-use model::world::Progress;
+use model::{text::last_lines, world::Progress};
 use sha2::{Digest, Sha256};
 use tokio::process::{Child, Command};
 
@@ -11,10 +11,7 @@ use super::{
     Base,
     cache::{self, Found},
 };
-use crate::local::{
-    error::{LocalError, end_of},
-    programs,
-};
+use crate::local::{error::LocalError, programs};
 
 /// How often a download that was cut off is resumed.
 const ATTEMPTS_MAX: u32 = 5;
@@ -123,7 +120,7 @@ async fn curl(
         .map_err(|e| LocalError::system("run curl", e))?;
     Ok((
         output.status.code(),
-        end_of(&String::from_utf8_lossy(&output.stderr), 2),
+        last_lines(&String::from_utf8_lossy(&output.stderr), 2).join("\n"),
     ))
 }
 

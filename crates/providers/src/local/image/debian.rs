@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::world::Progress;
+use model::{text::last_lines, world::Progress};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
@@ -13,11 +13,7 @@ use super::{
     Release,
     cache::{self, Found, Making},
 };
-use crate::local::{
-    LocalSettings,
-    error::{LocalError, end_of},
-    programs, space,
-};
+use crate::local::{LocalSettings, error::LocalError, programs, space};
 
 const RECIPE: &str = include_str!("../debian.sh");
 
@@ -156,7 +152,7 @@ async fn make(
     }
     Err(LocalError::invalid(format!(
         "mmdebstrap could not make the base image:\n{}",
-        end_of(&log, 12)
+        last_lines(&log, 12).join("\n")
     ))
     .with_help(help(&log)))
 }

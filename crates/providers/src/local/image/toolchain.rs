@@ -3,14 +3,11 @@
 use std::{fs, io, os::unix, process::Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use model::{order::OperatorToolchain, world::Progress};
+use model::{order::OperatorToolchain, text::last_lines, world::Progress};
 use tokio::process::Command;
 
 use super::cache::{self, Found, Making};
-use crate::local::{
-    error::{LocalError, end_of},
-    programs, space,
-};
+use crate::local::{error::LocalError, programs, space};
 
 /// What a toolchain needs of its directory; the rest is documentation.
 const PARTS: &[&str] = &["bin", "lib", "libexec"];
@@ -85,7 +82,7 @@ async fn make_disk(making: &Making, bytes: u64) -> Result<(), LocalError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = end_of(&String::from_utf8_lossy(&output.stderr), 5);
+    let said = last_lines(&String::from_utf8_lossy(&output.stderr), 5).join("\n");
     Err(LocalError::invalid(format!(
         "mke2fs could not make the toolchain's disk: {said}"
     )))

@@ -3,7 +3,7 @@
 use maud::{Markup, html as markup};
 use model::{check::Outcome, verdict::Verdict};
 
-use crate::show::clean::{clean, plain};
+pub(crate) use crate::show::clean::one_line as line;
 
 pub(super) fn more(number: usize, shown: usize, what: &str) -> Markup {
     markup! {
@@ -31,12 +31,6 @@ pub(super) fn outcome(outcome: &Outcome) -> Markup {
         span class=(class) { span aria-hidden="true" { (sign) " " } (outcome.word()) }
         @if let Some(reason) = outcome.reason() { ": " (text(reason)) }
     }
-}
-
-/// Returns text as one line that shows what it says.
-pub(crate) fn line(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| plain(&clean(line.as_bytes()))).collect();
-    lines.join(" ")
 }
 
 /// Returns text of any length, its lines kept apart.
