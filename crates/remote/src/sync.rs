@@ -21,9 +21,12 @@ use crate::{
 /// What the box says when its list is another one.
 const OTHER_LIST: &str = "twolane: another list of files";
 
-/// Becomes rsync on the box, if the list there has the hash `$2`.
+/// Becomes rsync on the box, if the list `$4` there has the hash `$2`.
 const GUARD: &str = r#"test "$(cat "$1" 2>/dev/null)" = "$2" || { echo "$3" >&2; exit 97; }
-shift 3; cd /; exec "$@""#;
+exec 3< "$4"; shift 4; cd /; exec "$@""#;
+
+/// Gives what rsync writes the time of the box.
+const MTIMES: &str = include_str!("mtimes.py");
 
 /// Takes the new list, deletes what was in the old one only, keeps the new one. The hash is written last, so
 /// that whatever breaks off on the way is done again. Prints how many were deleted.
@@ -139,12 +142,15 @@ impl<'a> Place<'a> {
         hash: &str,
         progress: &dyn Progress,
     ) -> Result<Copied, RemoteError> {
-        let hash_file = format!("{}/.hash/{}", self.layout.manifests, self.source.name);
+        let Layout { home, manifests, .. } = self.layout;
+        let name = &self.source.name;
+        let (hash_file, list) = (format!("{manifests}/.hash/{name}"), format!("{manifests}/{name}"));
+        let times = format!("{home}/.twolane/{name}.mtimes");
         let owner = self.as_owner();
         let args = [
-            &[hash_file.as_str(), hash, OTHER_LIST],
+            &[hash_file.as_str(), hash, OTHER_LIST, &list],
             owner.as_slice(),
-            &["rsync"],
+            &["python3", "-ISc", MTIMES, &self.base, &times, "rsync"],
         ]
         .concat();
         let guard = guarded(&args);

@@ -207,6 +207,52 @@ async fn sync_follows_git_and_leaves_what_was_built() {
     );
 }
 
+/// A branch switch, a stash and an archive bring back files with old times; cargo compares times.
+#[tokio::test]
+async fn sent_file_is_younger_than_what_was_built_before() {
+    let server = server!("");
+    let source = source(&server);
+    let session = server.ssh.connect(&server.target).await.unwrap();
+    sh(
+        &source.path,
+        "printf '[package]\\nname = \"x\"\\nversion = \"0.1.0\"\\nedition = \"2024\"\\n' > Cargo.toml; mkdir src
+         echo 'fn main() { print!(\"one\"); }' > src/main.rs; echo same > same; touch -d 2020-01-01 same src/main.rs",
+    );
+    let there = server.dir.join("home/mvm");
+    let built = || {
+        let mut cargo = process::Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+        cargo.args(["run", "--quiet", "--offline"]).current_dir(&there);
+        let output = cargo.env_remove("CARGO_TARGET_DIR").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let time = |path: &str| fs::metadata(there.join(path)).unwrap().modified().unwrap();
+    sync(&session, &source).await;
+    assert_eq!(built(), "one");
+    let same = time("same");
+
+    // As big as before, and older than the build.
+    sh(
+        &source.path,
+        "echo 'fn main() { print!(\"two\"); }' > src/main.rs; touch -d 2021-01-01 src/main.rs",
+    );
+    assert_eq!(sync(&session, &source).await.sent, 1);
+    assert_eq!(built(), "two");
+    assert_eq!(time("same"), same, "what did not change keeps its time");
+
+    // Nothing changes: nothing is sent again, and nothing becomes younger.
+    let two = time("src/main.rs");
+    assert_eq!(sync(&session, &source).await.sent, 0);
+    assert_eq!(time("src/main.rs"), two);
+
+    // What the box itself has changed is made equal again.
+    sh(&there, "echo 'fn main() { print!(\"box\"); }' > src/main.rs");
+    assert_eq!(built(), "box");
+    assert_eq!(sync(&session, &source).await.sent, 1);
+    assert_eq!(built(), "two");
+    assert!(time("src/main.rs") > two);
+}
+
 #[tokio::test]
 async fn sync_knows_the_list_of_an_earlier_client() {
     let server = server!("");
