@@ -57,6 +57,9 @@ pub struct Check {
     /// Whether it prepares the box for the lane's other checks: it runs once in a box's life.
     #[serde(default)]
     pub is_setup: bool,
+    /// Whether only some of its tests run: see [`crate::selection`].
+    #[serde(default)]
+    pub is_part: bool,
 }
 
 impl Check {
@@ -80,6 +83,7 @@ impl Check {
             after: None,
             always: false,
             is_setup: false,
+            is_part: false,
         }
     }
 

@@ -30,6 +30,7 @@ pub mod results;
 pub mod retry;
 pub mod revision;
 pub mod scope;
+pub mod selection;
 pub mod selector;
 pub mod skips;
 pub mod source;

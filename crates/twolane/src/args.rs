@@ -295,14 +295,21 @@ pub(crate) struct DeployArgs {
 /// `twolane test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Label of the box
-    pub(crate) label: Label,
+    /// Label of the box [default: the only one]
+    #[arg(value_name = "LABEL")]
+    pub(crate) first: Option<String>,
     /// Checks to run, by name [default: all of the lane]
     #[arg(value_name = "CHECK")]
     pub(crate) checks: Vec<String>,
+    /// Run only what did not pass last time
+    #[arg(long, conflicts_with = "filters")]
+    pub(crate) failed: bool,
     /// Continue after a failed check
     #[arg(long = "continue")]
     pub(crate) is_continued: bool,
+    /// Run only tests whose name contains one of these
+    #[arg(last = true, value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
 }
 
 /// A command about one box.

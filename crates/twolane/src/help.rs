@@ -117,6 +117,11 @@ const EXAMPLES: &[Example] = &[
         "Sync, then run all checks of the box's lane",
     ),
     ("twolane test mvm-live-1 'live kvm'", "Run one check"),
+    (
+        "twolane test -- seccomp",
+        "Run the tests whose name contains `seccomp`",
+    ),
+    ("twolane test --failed", "Run what did not pass last time"),
     ("twolane deploy mvm-live-1", "Build and restart what has changed"),
     (
         "twolane deploy mvm-live-1 --rotate-secret",

@@ -6,6 +6,7 @@ mod candidates;
 mod cost;
 mod make;
 mod owner;
+mod refresh;
 mod refuse;
 mod stage1;
 

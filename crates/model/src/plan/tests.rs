@@ -35,7 +35,7 @@ fn config(text: &str) -> Config {
     read(text, &Around::default()).unwrap()
 }
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     let providers = [
         ("aws", "c8i.xlarge", "us-east-1"),
         ("gcp", "n2-standard-4", "us-central1-a"),

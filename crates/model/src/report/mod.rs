@@ -408,7 +408,7 @@ impl LaneReport {
 }
 
 impl CheckReport {
-    fn not_run(check: &Check) -> Self {
+    pub(crate) fn not_run(check: &Check) -> Self {
         Self {
             name: check.name.clone(),
             slug: check.slug.clone(),

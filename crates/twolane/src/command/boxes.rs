@@ -36,18 +36,54 @@ pub(super) async fn holdings(journal: &dyn Journal) -> Result<Holdings> {
 /// Returns what the journal says of that box.
 pub(super) async fn held(journal: &dyn Journal, label: &Label) -> Result<Held> {
     let mut holdings = holdings(journal).await?;
-    holdings.boxes.remove(label).ok_or_else(|| {
-        let names: Vec<&str> = holdings.boxes.keys().map(Label::as_str).collect();
-        let problem = Problem::usage(format!("could not find a box `{label}`"));
-        if names.is_empty() {
-            return problem.because("there is no box").help("twolane up makes one");
+    holdings
+        .boxes
+        .remove(label)
+        .ok_or_else(|| no_such_box(&holdings, label.as_str()))
+}
+
+fn no_such_box(holdings: &Holdings, label: &str) -> Problem {
+    let names: Vec<&str> = holdings.boxes.keys().map(Label::as_str).collect();
+    let problem = Problem::usage(format!("could not find a box `{label}`"));
+    if names.is_empty() {
+        return problem.because("there is no box").help("twolane up makes one");
+    }
+    let problem = problem.because(format!("the boxes are: {}", names.join(", ")));
+    match config::nearest(label, names.iter().copied()) {
+        Some(name) => problem.help(format!("did you mean `{name}`?")),
+        None => problem,
+    }
+}
+
+/// Returns the label of the box that is meant where one may be left out, and the words that are no label. What the first
+/// word does not name is the only box that is up.
+pub(super) async fn label_and_rest(
+    journal: &dyn Journal,
+    first: Option<&str>,
+    rest: &[String],
+) -> Result<(Label, Vec<String>)> {
+    let holdings = holdings(journal).await?;
+    if let Some(label) = first.and_then(|first| holdings.boxes.keys().find(|label| label.as_str() == first)) {
+        return Ok((label.clone(), rest.to_vec()));
+    }
+    let up = holdings.boxes.iter().filter(|(_, held)| held.machine.is_some());
+    let up: Vec<&Label> = up.map(|(label, _)| label).collect();
+    match (&up[..], first) {
+        ([label], first) => {
+            let words = first.into_iter().map(str::to_owned);
+            Ok(((*label).clone(), words.chain(rest.iter().cloned()).collect()))
         }
-        let problem = problem.because(format!("the boxes are: {}", names.join(", ")));
-        match config::nearest(label.as_str(), names.iter().copied()) {
-            Some(name) => problem.help(format!("did you mean `{name}`?")),
-            None => problem,
+        (_, Some(first)) => Err(no_such_box(&holdings, first)),
+        ([], None) => Err(Problem::usage("could not find a box")
+            .because("there is no box that is up")
+            .help("twolane up makes one")),
+        (several, None) => {
+            let names: Vec<&str> = several.iter().map(|label| label.as_str()).collect();
+            Err(Problem::usage("could not decide which box is meant")
+                .because(format!("the boxes are: {}", names.join(", ")))
+                .help(format!("name one: twolane test {}", names[0])))
         }
-    })
+    }
 }
 
 /// Returns the machine of a box that is up.

@@ -247,8 +247,15 @@ fn a_box_stays_for_who_wants_it_and_is_tested_again_and_again() {
     let (code, text) = bench.output(&["up", "--label", "e2e-stays"]);
     assert_eq!(code, 2, "a label that is taken:\n{text}");
 
-    let (code, text) = bench.output(&["test", "e2e-stays"]);
-    assert_eq!(code, 0, "{text}");
+    let (code, text) = bench.output(&["test", "--failed"]);
+    assert_eq!(code, 2, "no earlier run:\n{text}");
+    let (code, text) = bench.output(&["test", "read"]);
+    assert_eq!(code, 0, "the only box is meant:\n{text}");
+    let (code, text) = bench.output(&["test", "--failed"]);
+    assert!(
+        code == 0 && text.contains("everything passed last time"),
+        "{text}"
+    );
     let (code, text) = bench.output(&["ssh", "e2e-stays", "cat", "/home/mvm/e2e/hello.txt"]);
     assert_eq!((code, text.as_str()), (0, "hello from here\n"));
     let (code, text) = bench.output(&["extend", "e2e-stays", "--by", "10m"]);

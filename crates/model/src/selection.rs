@@ -1,0 +1,309 @@
+//! Which tests of a lane are run again: those that a filter names, or those that did not pass last time.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    check::{Check, Outcome},
+    render::quote,
+    report::CheckReport,
+    results::{TestOutcome, TestResult},
+};
+
+/// Tests that are named on a command line at most; a check with more that failed is repeated as a whole.
+const NAMES_MAX: usize = 500;
+
+/// Names that are proposed in place of a filter that matches nothing.
+const NEAREST_MAX: usize = 3;
+
+/// Which tests of a check are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Those whose name holds one of these.
+    Matching(Vec<String>),
+    /// Those that are called one of these.
+    Named(Vec<String>),
+}
+
+impl Check {
+    /// Returns the check with these of its tests alone; none where its command runs no tests, or takes no filter.
+    pub fn select(&self, selection: &Selection) -> Option<Self> {
+        let (exact, names) = match selection {
+            Selection::Matching(names) => (None, names),
+            Selection::Named(names) => (Some("--exact"), names),
+        };
+        let words: Vec<String> = exact
+            .map(str::to_owned)
+            .into_iter()
+            .chain(names.iter().map(|name| quote(name)))
+            .collect();
+        Some(Self {
+            run: with_words(&self.run, &words.join(" "))?,
+            expect: None,
+            is_part: true,
+            ..self.clone()
+        })
+    }
+}
+
+/// Returns a command that runs a suite of tests, and nothing after that, with more words for the tests. None: it is not
+/// such a command.
+fn with_words(command: &str, more: &str) -> Option<String> {
+    let command = command.trim();
+    // The words of the last command, each with where it begins.
+    let mut words: Vec<(usize, String)> = Vec::new();
+    let (mut quoted, mut last) = (None, ' ');
+    for (at, char) in command.char_indices() {
+        match (quoted, char) {
+            (None, ';' | '|' | '<' | '>' | '(' | ')' | '{' | '}' | '`' | '#' | '\n' | '\\') => return None,
+            (None, '&') if last == '&' => words.clear(),
+            (None, '&') => {}
+            (None, _) if last == '&' && !command[..at].ends_with("&&") => return None,
+            (None, ' ' | '\t') => {}
+            (None, _) => {
+                if matches!(last, ' ' | '\t' | '&') {
+                    words.push((at, String::new()));
+                }
+                let (_, word) = words.last_mut()?;
+                match char {
+                    '\'' | '"' => quoted = Some(char),
+                    _ => word.push(char),
+                }
+            }
+            (Some(open), _) if open == char => quoted = None,
+            (Some(_), _) => words.last_mut()?.1.push(char),
+        }
+        // What is quoted separates nothing.
+        last = if quoted.is_some() { '_' } else { char };
+    }
+    let is_setting = |(_, word): &&(usize, String)| {
+        word.split_once('=')
+            .is_some_and(|(name, _)| !name.starts_with('-'))
+    };
+    let mut own = words.iter().skip_while(is_setting).peekable();
+    let is_cargo = own.next()?.1 == "cargo" && quoted.is_none();
+    let own: Vec<&str> = own
+        .map(|(_, word)| word.as_str())
+        .skip_while(|word| word.starts_with('+'))
+        .collect();
+    let is_nextest = match own[..] {
+        ["test" | "t", ..] => false,
+        ["nextest", "run", ..] => true,
+        _ => return None,
+    };
+    // With a filter, a check without a test for it is no failure: another one may have it.
+    let own = if is_nextest { " --no-tests=pass" } else { "" };
+    let end = words.iter().find(|(_, word)| word == "--").map(|(at, _)| *at);
+    is_cargo.then(|| match end {
+        Some(at) => format!("{}{own} {} {more}", command[..at].trim_end(), &command[at..]),
+        None => format!("{command}{own} -- {more}"),
+    })
+}
+
+/// What of a check did not pass last time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unpassed {
+    /// Nothing.
+    Nothing,
+    /// These tests.
+    Tests(Vec<String>),
+    /// The check as a whole.
+    Whole,
+}
+
+/// How nextest ends where no test is called as its filter says.
+const NO_TESTS: &str = "exit code 4";
+
+/// Returns what of a check did not pass, by what earlier runs say of it, the newest first; each with whether only some of
+/// its tests were to run. What such a run left out counts as an older one saw it.
+pub fn unpassed<'a>(runs: impl IntoIterator<Item = (&'a CheckReport, bool)>) -> Unpassed {
+    let mut latest = BTreeMap::new();
+    let mut has_ended = false;
+    for (report, is_part) in runs {
+        let found_none = is_part && report.found_no_tests();
+        if report.outcome != Outcome::Passed && report.results.bad_tests().next().is_none() && !found_none {
+            // It did not come to its tests, or has none.
+            return Unpassed::Whole;
+        }
+        let mut own = BTreeMap::new();
+        for test in report
+            .results
+            .tests
+            .iter()
+            .filter(|test| test.outcome != TestOutcome::Ignored)
+        {
+            *own.entry(test.name.as_str()).or_insert(false) |= test.outcome.is_bad();
+        }
+        for (name, is_bad) in own {
+            latest.entry(name).or_insert(is_bad);
+        }
+        has_ended = !is_part;
+        if has_ended {
+            break;
+        }
+    }
+    let bad = latest.iter().filter(|(_, is_bad)| **is_bad);
+    let bad: Vec<String> = bad.map(|(name, _)| (*name).to_owned()).collect();
+    match bad.len() {
+        0 if has_ended => Unpassed::Nothing,
+        1..=NAMES_MAX => Unpassed::Tests(bad),
+        _ => Unpassed::Whole,
+    }
+}
+
+impl CheckReport {
+    /// Returns whether the check came to its end without a single test.
+    pub fn found_no_tests(&self) -> bool {
+        let has_ended = match &self.outcome {
+            Outcome::Passed => true,
+            Outcome::Failed { how } => how == NO_TESTS,
+            _ => false,
+        };
+        let has_run = |test: &TestResult| test.outcome != TestOutcome::Ignored;
+        let unnamed = &self.results.unnamed;
+        has_ended
+            && unnamed.passed + unnamed.failed + unnamed.unfinished == 0
+            && !self.results.tests.iter().any(has_run)
+    }
+}
+
+/// Returns the names that are nearest to a filter that matches none, the nearest first.
+pub fn nearest_tests<'a>(filter: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let distance = |name: &str| {
+        let tails = name.match_indices("::").map(|(at, _)| &name[at + 2..]);
+        let all = tails.chain([name]);
+        all.map(|tail| strsim::damerau_levenshtein(filter, tail)).min()
+    };
+    let mut near: Vec<(usize, &str)> = names
+        .into_iter()
+        .filter_map(|name| Some((distance(name)?, name)))
+        // What shares less than half is no misspelling.
+        .filter(|(distance, _)| *distance * 2 <= filter.chars().count())
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.truncate(NEAREST_MAX);
+    near.into_iter().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::CheckResults;
+
+    #[track_caller]
+    fn check(command: &str, selected: Option<&str>) {
+        let filter = Selection::Matching(vec!["boots".to_owned(), "it's".to_owned()]);
+        let check = Check::new("x", command).select(&filter);
+        assert_eq!(check.map(|check| check.run).as_deref(), selected, "{command}");
+    }
+
+    #[test]
+    fn filter_goes_where_the_tool_takes_it() {
+        check("cargo test", Some("cargo test -- 'boots' 'it'\\''s'"));
+        check(
+            "A=b cargo +stable nextest run --profile live",
+            Some("A=b cargo +stable nextest run --profile live --no-tests=pass -- 'boots' 'it'\\''s'"),
+        );
+        check(
+            "cd 'a b' && cargo test -p x -- --ignored ",
+            Some("cd 'a b' && cargo test -p x -- --ignored 'boots' 'it'\\''s'"),
+        );
+        check(
+            "cargo nextest run -E 'test(/a|b/) & !test(c;d)'",
+            Some("cargo nextest run -E 'test(/a|b/) & !test(c;d)' --no-tests=pass -- 'boots' 'it'\\''s'"),
+        );
+    }
+
+    #[test]
+    fn command_that_takes_no_filter_is_left_out() {
+        for command in [
+            "cargo clippy",
+            "smoke",
+            "cargo test | tee log",
+            "cargo test; echo done",
+            "cargo test > log",
+            "cargo nextest list",
+            "cargo test & wait",
+            "cargo test 'a",
+            "(cargo test)",
+        ] {
+            check(command, None);
+        }
+    }
+
+    #[test]
+    fn names_are_meant_exactly_and_expectations_wait_for_the_whole() {
+        let whole = Check {
+            expect: Some(crate::check::Expect::Min(3)),
+            ..Check::new("x", "cargo test")
+        };
+        let part = whole.select(&Selection::Named(vec!["a::b".to_owned()])).unwrap();
+        assert_eq!(part.run, "cargo test -- --exact 'a::b'");
+        assert!(part.is_part && part.expect.is_none());
+    }
+
+    fn report(outcome: Outcome, tests: &[(&str, TestOutcome)]) -> CheckReport {
+        let one = |(name, outcome): &(&str, TestOutcome)| TestResult {
+            suite: "s".to_owned(),
+            name: (*name).to_owned(),
+            outcome: *outcome,
+            seconds: None,
+            message: None,
+            output: String::new(),
+            place: None,
+        };
+        CheckReport {
+            results: CheckResults {
+                tests: tests.iter().map(one).collect(),
+                ..CheckResults::default()
+            },
+            outcome,
+            ..CheckReport::not_run(&Check::new("x", "cargo test"))
+        }
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed {
+            how: "exit code 101".to_owned(),
+        }
+    }
+
+    #[test]
+    fn part_that_passes_leaves_the_other_failures() {
+        use TestOutcome::{Failed, Passed};
+        let whole = report(failed(), &[("a", Failed), ("b", Failed), ("c", Passed)]);
+        let part = report(Outcome::Passed, &[("a", Passed)]);
+        let names = |names: &[&str]| Unpassed::Tests(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(unpassed([(&whole, false)]), names(&["a", "b"]));
+        assert_eq!(unpassed([(&part, true), (&whole, false)]), names(&["b"]));
+        let rest = report(Outcome::Passed, &[("b", Passed)]);
+        let runs = [(&rest, true), (&part, true), (&whole, false)];
+        assert_eq!(unpassed(runs), Unpassed::Nothing);
+        assert_eq!(unpassed([(&part, false), (&whole, false)]), Unpassed::Nothing);
+    }
+
+    #[test]
+    fn check_that_came_to_no_test_is_repeated_whole() {
+        let broken = report(failed(), &[]);
+        assert_eq!(unpassed([(&broken, false)]), Unpassed::Whole);
+        assert_eq!(
+            unpassed([(&report(Outcome::NotRun, &[]), false)]),
+            Unpassed::Whole
+        );
+        assert_eq!(unpassed([]), Unpassed::Whole);
+        let none = report(Outcome::Passed, &[]);
+        let bad = report(failed(), &[("a", TestOutcome::Failed)]);
+        let expected = Unpassed::Tests(vec!["a".to_owned()]);
+        assert_eq!(unpassed([(&none, true), (&bad, false)]), expected);
+    }
+
+    #[test]
+    fn nearest_names_are_proposed() {
+        let names = ["live::guest_boots", "seccomp::applies", "live::guest_reboots"];
+        assert_eq!(
+            nearest_tests("guest_bots", names),
+            ["live::guest_boots", "live::guest_reboots"]
+        );
+        assert!(nearest_tests("unrelated_thing", names).is_empty());
+    }
+}
