@@ -10,9 +10,7 @@ use model::{
 };
 use reqwest::header::HeaderMap;
 
-use super::{
-    wire::{Action, Failure, Server, Thing},
-};
+use super::wire::{Action, Datacenter, Failure, Named, Server, Thing};
 use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
 
 /// Where its credentials come from.
@@ -89,13 +87,31 @@ fn kind(code: &str) -> Option<ErrorKind> {
     })
 }
 
-pub(super) fn observed(server: &Server, action: Option<&Action>) -> ObservedInstance {
-    let failure = action.filter(|action| action.status == "error").map(failed);
+/// Returns a server as it stands. `actions` are those of its create call: they create it, switched off, and start it.
+pub(super) fn observed(server: &Server, actions: &[Action]) -> ObservedInstance {
+    let ids: Vec<_> = actions.iter().map(|action| action.id.to_string()).collect();
     ObservedInstance {
         listed: listed_server(server),
-        state: failure.unwrap_or_else(|| state(&server.status)),
+        state: state(&server.status, actions),
         host_key: None,
-        operation: action.map(|action| action.id.to_string()),
+        operation: (!ids.is_empty()).then(|| ids.join(" ")),
+    }
+}
+
+fn state(status: &str, actions: &[Action]) -> InstanceState {
+    if let Some(action) = actions.iter().find(|action| action.status == "error") {
+        return failed(action);
+    }
+    match status {
+        "running" => InstanceState::Running,
+        "deleting" => InstanceState::Terminating,
+        // Every new server is off between its two actions.
+        "off" | "stopping" if actions.iter().any(|action| action.status == "running") => {
+            InstanceState::Pending
+        }
+        "off" | "stopping" => InstanceState::Stopped,
+        // Those on their way, and states that we do not know: it is ours, and not there yet.
+        _ => InstanceState::Pending,
     }
 }
 
@@ -112,35 +128,23 @@ fn failed(action: &Action) -> InstanceState {
     }
 }
 
-fn state(status: &str) -> InstanceState {
-    match status {
-        "running" => InstanceState::Running,
-        "deleting" => InstanceState::Terminating,
-        "off" | "stopping" => InstanceState::Failed {
-            kind: ErrorKind::Invalid,
-            why: format!("a box of that label exists and is {status}"),
-        },
-        // Those on their way, and states that we do not know: it is ours, and not there yet.
-        _ => InstanceState::Pending,
-    }
-}
-
 /// Returns a server. Everything of ours is listed with `tags` none when they are damaged.
 pub(super) fn listed_server(server: &Server) -> Listed {
     let ip = server.public_net.ipv4.as_ref();
     Listed {
         kind: ResourceKind::Machine,
         id: server.id.to_string(),
-        region: server
-            .location
-            .as_ref()
-            .map(|location| location.name.clone())
-            .unwrap_or_default(),
+        region: place(server.location.as_ref(), server.datacenter.as_ref()),
         tags: Tags::parse(&server.labels),
         state: server.status.clone(),
         address: ip.and_then(|ip| ip.ip.parse().ok()),
         instance_type: Some(server.server_type.name.clone()),
     }
+}
+
+fn place(location: Option<&Named>, datacenter: Option<&Datacenter>) -> String {
+    let location = location.or(datacenter.and_then(|it| it.location.as_ref()));
+    location.map(|it| it.name.clone()).unwrap_or_default()
 }
 
 /// Returns a server of ours, and the address that its create call made: that one has no labels of its own.
@@ -168,11 +172,7 @@ pub(super) fn listed_thing(kind: ResourceKind, thing: &Thing) -> Vec<Listed> {
     vec![Listed {
         kind,
         id: thing.id.to_string(),
-        region: thing
-            .location
-            .as_ref()
-            .map(|location| location.name.clone())
-            .unwrap_or_default(),
+        region: place(thing.location.as_ref(), thing.datacenter.as_ref()),
         tags: Tags::parse(&thing.labels),
         state: "there".to_owned(),
         address: thing.ip.as_ref().and_then(|ip| ip.parse().ok()),
@@ -281,8 +281,21 @@ mod tests {
 
     #[test]
     fn a_state_of_the_future_is_still_ours() {
-        assert_eq!(state("defragmenting"), InstanceState::Pending);
-        assert_eq!(state("running"), InstanceState::Running);
-        assert_eq!(state("deleting"), InstanceState::Terminating);
+        assert_eq!(state("defragmenting", &[]), InstanceState::Pending);
+        assert_eq!(state("running", &[]), InstanceState::Running);
+        assert_eq!(state("deleting", &[]), InstanceState::Terminating);
+    }
+
+    #[test]
+    fn off_is_pending_as_long_as_an_action_runs() {
+        let action = |status: &str| Action {
+            id: 1,
+            status: status.to_owned(),
+            error: None,
+        };
+        let (through, runs) = (action("success"), action("running"));
+        assert_eq!(state("off", &[through, runs]), InstanceState::Pending);
+        assert_eq!(state("off", &[action("success")]), InstanceState::Stopped);
+        assert_eq!(state("stopping", &[]), InstanceState::Stopped);
     }
 }

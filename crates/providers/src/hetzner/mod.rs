@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use self::environment::ENTRY;
 use self::wire::{
-    CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneAction, OneFirewall,
+    Action, CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneFirewall,
     OneServer, Page, PublicNetRequest, Relabel, Rule, Server, SshKey, Thing,
 };
 use crate::http::{Bearer, Client, Request, RequestLog, Settings};
@@ -232,6 +232,14 @@ impl Hetzner {
         })
     }
 
+    /// Returns how the actions of a create call go.
+    async fn actions(&self, ids: &str) -> Result<Vec<Action>, ProviderError> {
+        const LOOK: &str = "look at how a create goes";
+        let request = Request::get("/actions", LOOK);
+        let request = ids.split(' ').fold(request, |request, id| request.query("id", id));
+        self.rows("actions", self.client.json(&request).await?, LOOK)
+    }
+
     async fn things(&self, kind: ResourceKind, selector: &str) -> Result<Vec<Listed>, ProviderError> {
         let things: Vec<Thing> = self.all(list_of(kind), selector).await?;
         Ok(things
@@ -287,7 +295,8 @@ impl Hetzner {
             .json(&body)
             .creates();
         let created: CreatedServer = self.client.json(&request).await?;
-        Ok(convert::observed(&created.server, Some(&created.action)))
+        let actions: Vec<_> = [created.action].into_iter().chain(created.next_actions).collect();
+        Ok(convert::observed(&created.server, &actions))
     }
 }
 
@@ -320,20 +329,15 @@ impl CloudApi for Hetzner {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let seen = convert::observed(&server, None);
-        let Some(id) = observed
-            .operation
-            .as_ref()
-            .filter(|_| seen.state == model::cloud::InstanceState::Pending)
-        else {
-            return Ok(Some(ObservedInstance {
-                operation: observed.operation.clone(),
-                ..seen
-            }));
+        let actions = match &observed.operation {
+            Some(ids) if server.status != "running" => self.actions(ids).await?,
+            _ => Vec::new(),
         };
-        let request = Request::get(format!("/actions/{id}"), "look at how a create goes");
-        let action = self.client.json::<OneAction>(&request).await?.action;
-        Ok(Some(convert::observed(&server, Some(&action))))
+        let operation = observed.operation.clone();
+        Ok(Some(ObservedInstance {
+            operation,
+            ..convert::observed(&server, &actions)
+        }))
     }
 
     async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
@@ -343,7 +347,7 @@ impl CloudApi for Hetzner {
         let same = found
             .iter()
             .find(|server| server.name == order.tags.label.as_str());
-        Ok(same.map(|server| convert::observed(server, None)))
+        Ok(same.map(|server| convert::observed(server, &[])))
     }
 
     async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {

@@ -61,17 +61,16 @@ pub(super) struct Relabel {
 #[derive(Debug, Deserialize)]
 pub(super) struct CreatedServer {
     pub(super) server: Server,
+    /// Creates the server, which is off then.
     pub(super) action: Action,
+    /// Start it.
+    #[serde(default)]
+    pub(super) next_actions: Vec<Action>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct OneServer {
     pub(super) server: Server,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct OneAction {
-    pub(super) action: Action,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +88,13 @@ pub(super) struct Server {
     #[serde(default)]
     pub(super) public_net: PublicNet,
     pub(super) server_type: Named,
-    /// Missing from answers of before 2026.
+    /// Missing from answers of before July 2026, which have it in `datacenter`.
+    pub(super) location: Option<Named>,
+    pub(super) datacenter: Option<Datacenter>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Datacenter {
     pub(super) location: Option<Named>,
 }
 
@@ -124,6 +129,7 @@ pub(super) struct Thing {
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     pub(super) location: Option<Named>,
+    pub(super) datacenter: Option<Datacenter>,
     pub(super) ip: Option<String>,
 }
 

@@ -288,6 +288,41 @@ async fn a_box_that_never_runs_is_given_up() {
 }
 
 #[tokio::test]
+async fn server_that_is_off_between_its_two_actions_is_pending() {
+    let bench = Bench::new().await;
+    // Longer than any young box may be off: its actions decide.
+    bench.fake.api().behaviour.boot = Duration::from_secs(590);
+    bench.up("box-1").await.unwrap();
+    bench.assert_one();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn server_that_stays_off_is_refused() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.stays_off = true;
+    let refusal = bench.refused().await;
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(refusal.cause.contains("exists and is off"), "{refusal}");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn location_is_read_where_older_answers_have_it() {
+    let bench = Bench::new().await;
+    let mut api = bench.fake.api();
+    // The description of today has no such answers.
+    (api.behaviour.is_dated, api.spec) = (true, None);
+    drop(api);
+    assert_eq!(bench.up("box-1").await.unwrap().region, "nbg1");
+    let listed = bench.cloud.listing().unwrap().list().await.unwrap();
+    let of_box = listed.iter().find(|it| it.kind == ResourceKind::Machine);
+    assert_eq!(of_box.unwrap().region, "nbg1");
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
 async fn the_accounts_limit_is_a_quota() {
     let bench = Bench::new().await;
     bench.fake.api().behaviour.servers_max = 0;

@@ -37,8 +37,12 @@ const LISTS: [(&str, &str); 5] = [
 pub(crate) struct Behaviour {
     /// How long a new server is missing from lists.
     pub(crate) list_lag: Duration,
-    /// How long a server takes to run.
+    /// How long a server takes to run. It passes through `initializing`, `off` and `starting`, as the real ones do.
     pub(crate) boot: Duration,
+    /// Servers end up switched off instead of running.
+    pub(crate) stays_off: bool,
+    /// Answers name the location inside `datacenter`, as those of before July 2026 do.
+    pub(crate) is_dated: bool,
     /// How long a server takes to go.
     pub(crate) leave: Duration,
     /// How long an address that goes with its server outlives it; none: it stays for good.
@@ -67,7 +71,7 @@ pub(crate) struct Hetzner {
     pub(crate) behind: Behind,
     next_id: u64,
     lists: BTreeMap<&'static str, BTreeMap<u64, Thing>>,
-    actions: BTreeMap<u64, Value>,
+    actions: BTreeMap<u64, ActionOf>,
     tokens: f64,
     counted: Timestamp,
     /// The highest number of servers that there ever were at once, by name.
@@ -80,6 +84,12 @@ struct Thing {
     gone: Option<Timestamp>,
 }
 
+struct ActionOf {
+    value: Value,
+    /// When it is through.
+    end: Timestamp,
+}
+
 impl Hetzner {
     pub(crate) fn new(clock: &TestClock) -> Self {
         Self {
@@ -88,6 +98,8 @@ impl Hetzner {
             behaviour: Behaviour {
                 list_lag: Duration::from_secs(2),
                 boot: Duration::from_secs(15),
+                stays_off: false,
+                is_dated: false,
                 leave: Duration::from_secs(5),
                 address_outlives: Some(Duration::from_secs(2)),
                 sold_out: BTreeSet::new(),
@@ -147,14 +159,13 @@ impl Hetzner {
         }
         let servers = self.lists.get_mut("servers").expect("a list");
         for thing in servers.values_mut() {
-            let status = match thing.gone {
-                Some(_) => "deleting",
-                None if between(thing.made, now) >= self.behaviour.boot
-                    && self.behaviour.fails_later.is_none() =>
-                {
-                    "running"
-                }
-                None => "initializing",
+            let (age, boot) = (between(thing.made, now), self.behaviour.boot);
+            let status = match () {
+                () if thing.gone.is_some() => "deleting",
+                () if age < boot / 3 || self.behaviour.fails_later.is_some() => "initializing",
+                () if age < boot * 2 / 3 || self.behaviour.stays_off => "off",
+                () if age < boot => "starting",
+                () => "running",
             };
             thing.value["status"] = json!(status);
         }
@@ -196,10 +207,7 @@ impl Hetzner {
             ("POST", ["servers"]) => self.create_server(&call.json()),
             ("POST", [list @ ("ssh_keys" | "firewalls")]) => self.create_thing(list, &call.json()),
             ("GET", ["server_types"]) => server_types(call),
-            ("GET", ["actions", id]) => match id.parse().ok().and_then(|id: u64| self.action(id)) {
-                Some(action) => Reply::json(200, &json!({"action": action})),
-                None => not_found(),
-            },
+            ("GET", ["actions"]) => self.actions(call),
             ("GET", [list]) if self.lists.contains_key(list) => self.list(list, call),
             (method, [list, id]) if self.lists.contains_key(list) => match id.parse() {
                 Ok(id) => self.one(method, list, id, call),
@@ -209,14 +217,24 @@ impl Hetzner {
         }
     }
 
-    fn action(&mut self, id: u64) -> Option<Value> {
-        let fails = self.behaviour.fails_later;
-        let action = self.actions.get_mut(&id)?;
-        if let Some(code) = fails {
-            action["status"] = json!("error");
-            action["error"] = json!({"code": code, "message": "error during placement"});
-        }
-        Some(action.clone())
+    /// Lists the actions that are asked for by their ids, which is the only way to see any.
+    fn actions(&self, call: &Call) -> Reply {
+        let now = self.clock.now();
+        let ids = call.query.iter().filter(|(key, _)| key == "id");
+        let known = ids.filter_map(|(_, id)| self.actions.get(&id.parse().ok()?));
+        let shown = known.map(|action| {
+            let mut shown = action.value.clone();
+            if let Some(code) = self.behaviour.fails_later {
+                shown["status"] = json!("error");
+                shown["error"] = json!({"code": code, "message": "error during placement"});
+            } else if now >= action.end {
+                shown["status"] = json!("success");
+                shown["progress"] = json!(100);
+                shown["finished"] = json!(action.end.to_string());
+            }
+            shown
+        });
+        page("actions", call, shown.collect(), self.behaviour.page_max)
     }
 
     fn one(&mut self, method: &str, list: &str, id: u64, call: &Call) -> Reply {
@@ -225,7 +243,7 @@ impl Hetzner {
             return not_found();
         };
         match method {
-            "GET" => Reply::json(200, &json!({ singular: thing.value })),
+            "GET" => Reply::json(200, &json!({ singular: shown(&thing.value, self.behaviour.is_dated) })),
             "PUT" => {
                 thing.value["labels"] = call.json()["labels"].clone();
                 Reply::json(200, &json!({ singular: thing.value }))
@@ -250,7 +268,7 @@ impl Hetzner {
                 }
                 thing.gone = Some(gone);
                 self.behind.destroy(&id.to_string());
-                let action = self.new_action("delete_server", id);
+                let action = self.new_action("delete_server", id, gone);
                 return Reply::json(200, &json!({ "action": action }));
             }
             "firewalls" if self.is_applied(id) => {
@@ -273,13 +291,14 @@ impl Hetzner {
         self.lists["servers"].values().any(has)
     }
 
-    fn new_action(&mut self, command: &str, server: u64) -> Value {
+    fn new_action(&mut self, command: &str, server: u64, end: Timestamp) -> Value {
         let id = self.id();
         let action = json!({
             "id": id, "command": command, "status": "running", "progress": 0, "error": null, "finished": null,
             "started": self.clock.now().to_string(), "resources": [{"id": server, "type": "server"}],
         });
-        self.actions.insert(id, action.clone());
+        let value = action.clone();
+        self.actions.insert(id, ActionOf { value, end });
         action
     }
 
@@ -401,8 +420,13 @@ impl Hetzner {
             .count();
         let most = self.most_of_a_name.entry(text("name")).or_default();
         *most = of_name.max(*most);
-        let action = self.new_action("create_server", id);
-        let body = json!({"server": server, "action": action, "next_actions": [], "root_password": null});
+        let boot = self.behaviour.boot;
+        let create = self.new_action("create_server", id, after(made, boot / 3));
+        let start = self.new_action("start_server", id, after(made, boot));
+        let body = json!({
+            "server": shown(&server, self.behaviour.is_dated), "action": create, "next_actions": [start],
+            "root_password": null,
+        });
         Reply::json(201, &body)
     }
 
@@ -428,10 +452,19 @@ impl Hetzner {
         page(
             list,
             call,
-            rows.map(|thing| thing.value.clone()).collect(),
+            rows.map(|thing| shown(&thing.value, self.behaviour.is_dated)).collect(),
             self.behaviour.page_max,
         )
     }
+}
+
+/// Returns a thing as it is answered.
+fn shown(thing: &Value, is_dated: bool) -> Value {
+    let mut shown = thing.clone();
+    if is_dated && let Some(location) = shown.as_object_mut().and_then(|it| it.remove("location")) {
+        shown["datacenter"] = json!({"id": 3, "name": "nbg1-dc3", "description": "Nuremberg 1 DC 3", "location": location});
+    }
+    shown
 }
 
 fn page(list: &str, call: &Call, rows: Vec<Value>, page_max: usize) -> Reply {
