@@ -243,7 +243,10 @@ impl Hetzner {
             return not_found();
         };
         match method {
-            "GET" => Reply::json(200, &json!({ singular: shown(&thing.value, self.behaviour.is_dated) })),
+            "GET" => Reply::json(
+                200,
+                &json!({ singular: shown(&thing.value, self.behaviour.is_dated) }),
+            ),
             "PUT" => {
                 thing.value["labels"] = call.json()["labels"].clone();
                 Reply::json(200, &json!({ singular: thing.value }))
@@ -452,7 +455,8 @@ impl Hetzner {
         page(
             list,
             call,
-            rows.map(|thing| shown(&thing.value, self.behaviour.is_dated)).collect(),
+            rows.map(|thing| shown(&thing.value, self.behaviour.is_dated))
+                .collect(),
             self.behaviour.page_max,
         )
     }
@@ -462,7 +466,8 @@ impl Hetzner {
 fn shown(thing: &Value, is_dated: bool) -> Value {
     let mut shown = thing.clone();
     if is_dated && let Some(location) = shown.as_object_mut().and_then(|it| it.remove("location")) {
-        shown["datacenter"] = json!({"id": 3, "name": "nbg1-dc3", "description": "Nuremberg 1 DC 3", "location": location});
+        shown["datacenter"] =
+            json!({"id": 3, "name": "nbg1-dc3", "description": "Nuremberg 1 DC 3", "location": location});
     }
     shown
 }
