@@ -31,7 +31,7 @@ use self::wire::{
     Action, CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneFirewall,
     OneServer, Page, PublicNetRequest, Relabel, Rule, Server, SshKey, Thing,
 };
-use crate::http::{Bearer, Client, Request, RequestLog, Settings};
+use crate::http::{Bearer, Client, PAGES_MAX, Request, RequestLog, Settings, rows};
 
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://api.hetzner.cloud/v1";
@@ -41,9 +41,6 @@ const IMAGE: &str = "ubuntu-24.04";
 
 /// The longest user-data that the API takes, in bytes.
 const USER_DATA_MAX: usize = 32 * 1024;
-
-/// The most pages of a list that are read: nobody has so many boxes of `twolane`'s.
-const PAGES_MAX: u32 = 200;
 
 /// The longest page that the API gives.
 const PAGE: u32 = 50;
@@ -225,9 +222,10 @@ impl Hetzner {
         mut page: Page,
         operation: &str,
     ) -> Result<Vec<T>, ProviderError> {
-        let rows = page.lists.remove(list).unwrap_or_default();
-        serde_json::from_value(rows).map_err(|error| {
-            let cause = format!("the list of {list} is not what the API describes: {error}");
+        let found = page.lists.remove(list).unwrap_or_default();
+        let found = found.as_array().ok_or("it is no list".to_owned());
+        found.and_then(|found| rows(found)).map_err(|why| {
+            let cause = format!("the list of {list} is not what the API describes: {why}");
             self.error(ErrorKind::Unavailable, operation, cause).with_help("try again later; if it stays, report it")
         })
     }

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod dialect;
+mod lenient;
 mod log;
 mod redact;
 mod request;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::lenient::{PAGES_MAX, or_default, or_unknown, rows, unknown};
 pub use self::{
     authorize::{Authorize, Bearer},
     dialect::{ApiError, Dialect, Effect, by_status, seconds},

@@ -29,6 +29,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const CREDENTIALS_HELP: &str =
     "set LATITUDESH_AUTH_TOKEN to an API key of the team (Latitude.sh dashboard, Settings, API keys)";
 
+/// The state of a server whose deletion is ignored, whatever else it does.
+pub(super) const LOCKED: &str = "locked";
+
+/// What helps against that.
+pub(super) const UNLOCK: &str = "somebody locked that server: unlock it in the Latitude.sh dashboard";
+
 /// How Latitude.sh reports what went wrong.
 pub(super) struct Words;
 
@@ -64,9 +70,7 @@ impl Dialect for Words {
             ErrorKind::QuotaReached => {
                 "ask Latitude.sh for a higher limit or see to the team's billing, or add another provider to `boxes`"
             }
-            ErrorKind::Invalid if error.message.to_lowercase().contains("locked") => {
-                "somebody locked that server: unlock it in the Latitude.sh dashboard"
-            }
+            ErrorKind::Invalid if error.message.to_lowercase().contains("locked") => UNLOCK,
             _ => return None,
         };
         Some(help.to_owned())
@@ -158,14 +162,13 @@ fn state(server: &Server, before: Option<&str>, now: Option<Timestamp>) -> Insta
             why: format!("it is billed {billing}, not by the hour"),
         };
     }
+    let was_another = before.is_some_and(|before| before != "on" && before != LOCKED);
     match server.status.as_str() {
         // It may say so before it is installed: believed after another state, or when it has stood a while.
-        "on" if before.is_some_and(|before| before != "on") || has_settled(server, now) => {
-            InstanceState::Running
-        }
-        "failed_deployment" | "failed_disk_erasing" => InstanceState::Failed {
+        "on" if was_another || has_settled(server, now) => InstanceState::Running,
+        status @ ("failed_deployment" | "failed_disk_erasing") => InstanceState::Failed {
             kind: ErrorKind::NoCapacity,
-            why: format!("it could not be installed (status {})", server.status),
+            why: format!("it could not be installed (status {status})"),
         },
         // Those on their way, and states that we do not know: it is ours, and not there yet.
         _ => InstanceState::Pending,
@@ -191,7 +194,10 @@ pub(super) fn listed_server(server: &Resource<Server>, tags: Option<Tags>) -> Li
         id: server.id.clone(),
         region: of_region().or_else(|| it.site.clone()).unwrap_or_default(),
         tags,
-        state: it.status.clone(),
+        state: match it.locked {
+            Some(true) => LOCKED.to_owned(),
+            Some(false) | None => it.status.clone(),
+        },
         address: it.primary_ipv4.as_ref().and_then(|address| address.parse().ok()),
         instance_type: it.plan.as_ref().and_then(|plan| plan.slug.clone()),
     }

@@ -6,7 +6,7 @@ mod preflight;
 mod stock;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -39,7 +39,7 @@ use self::{
     },
 };
 use crate::{
-    http::{Bearer, Client, Request, RequestLog, Settings},
+    http::{Bearer, Client, PAGES_MAX, Request, RequestLog, Settings, rows},
     kvm,
 };
 
@@ -94,6 +94,8 @@ impl Latitude {
             up_max: |_| Duration::from_secs(30 * 60),
             // A minute allows 60 requests that read, and a look at all that is ours takes three.
             look_max: Duration::from_secs(10),
+            // Bare metal is wiped before it is gone, which took the vendor's own teardown 20 minutes.
+            gone_max: Duration::from_secs(30 * 60),
             ..Profile::new(NAME, &[(CHEAPEST, ANY)], DEAD_MANS_SWITCH)
         };
         let client = Client::new(Settings {
@@ -118,21 +120,31 @@ impl Latitude {
         list: &str,
         operation: &'static str,
     ) -> Result<Vec<Resource<T>>, ProviderError> {
-        let mut rows = Vec::new();
-        for number in 1.. {
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+        for number in 1..=PAGES_MAX {
             let request = Request::get(list, operation)
                 .query("page[size]", PAGE)
                 .query("page[number]", number)
                 .query("stats[total]", "count");
-            let page: Many<T> = self.client.json(&request).await?;
+            let mut page: Many = self.client.json(&request).await?;
             let total = page.meta.stats.total.count;
-            let is_last = page.data.is_empty();
-            rows.extend(page.data);
-            if is_last || total.is_some_and(|total| rows.len() >= total) {
-                break;
+            // A page past the end of a list may repeat rows.
+            page.data.retain(|row| seen.insert(row["id"].to_string()));
+            let is_last = page.data.is_empty() || total.is_some_and(|total| seen.len() >= total);
+            all.extend(self.read::<T>(&request, &page)?);
+            if is_last {
+                return Ok(all);
             }
         }
-        Ok(rows)
+        let cause = format!("its list {list} has more than {PAGES_MAX} pages");
+        Err(self.error(ErrorKind::Unavailable, operation, cause).with_help("report it"))
+    }
+
+    fn read<T: DeserializeOwned>(&self, request: &Request, page: &Many) -> Result<Vec<Resource<T>>, ProviderError> {
+        rows(&page.data).map_err(|why| {
+            let cause = format!("a row of {} is not what the API describes: {why}", request.path);
+            self.client.garbled(request, cause)
+        })
     }
 
     /// Returns the project: the one that was named, or the only one.
@@ -187,8 +199,9 @@ impl Latitude {
             named => plans.query("filter[slug]", named),
         };
         let systems = self.all::<System>("/plans/operating_systems", LOOK);
-        let (plans, systems) = try_join(self.client.json::<Many<Plan>>(&plans), systems).await?;
-        let plans: Vec<Plan> = plans.data.into_iter().map(|it| it.attributes).collect();
+        let (listed, systems) = try_join(self.client.json::<Many>(&plans), systems).await?;
+        let plans: Vec<Resource<Plan>> = self.read(&plans, &listed)?;
+        let plans: Vec<Plan> = plans.into_iter().map(|it| it.attributes).collect();
         let systems: Vec<System> = systems.into_iter().map(|it| it.attributes).collect();
         let found = stock::choices(&plans, &systems, wanted);
         if found.is_empty() {
@@ -427,6 +440,10 @@ impl CloudApi for Latitude {
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        if listed.state == convert::LOCKED {
+            let cause = format!("server {} is locked, and Latitude.sh ignores its deletion", listed.id);
+            return Err(self.error(ErrorKind::Invalid, "destroy", cause).with_help(convert::UNLOCK));
+        }
         let list = match listed.kind {
             ResourceKind::UserData => "user_data",
             ResourceKind::Key => "ssh_keys",

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{or_default, or_unknown, unknown};
+
 /// What every request is wrapped in.
 #[derive(Debug, Serialize)]
 pub(super) struct Envelope<'a, A> {
@@ -56,9 +58,10 @@ pub(super) struct One<T> {
     pub(super) data: Resource<T>,
 }
 
+/// A list, whose rows are read one by one.
 #[derive(Debug, Deserialize)]
-pub(super) struct Many<T> {
-    pub(super) data: Vec<Resource<T>>,
+pub(super) struct Many {
+    pub(super) data: Vec<serde_json::Value>,
     #[serde(default)]
     pub(super) meta: Meta,
 }
@@ -89,8 +92,12 @@ pub(super) struct Total {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Server {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) hostname: String,
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
+    /// Whether its deletion is ignored.
+    pub(super) locked: Option<bool>,
     pub(super) site: Option<String>,
     pub(super) region: Option<Region>,
     pub(super) primary_ipv4: Option<String>,

@@ -134,10 +134,7 @@ fn state(instance: &Instance) -> InstanceState {
             "it could not be built (status ERROR)".to_owned(),
         ),
         "SHUTOFF" | "STOPPED" | "PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED" | "RESCUE" => {
-            failed(
-                ErrorKind::Invalid,
-                format!("a box of that label exists and is {status}"),
-            )
+            InstanceState::Stopped
         }
         // Those on their way, and states that we do not know: it is ours, and not there yet.
         _ => InstanceState::Pending,

@@ -35,7 +35,7 @@ use self::{
     wire::{CreateInstance, CreateKey, Flavor, Image, Instance, Key, RenameInstance},
 };
 use crate::{
-    http::{Answer, Authorize, Client, Request, RequestLog, Settings},
+    http::{Answer, Authorize, Client, Request, RequestLog, Settings, rows},
     kvm,
 };
 
@@ -171,6 +171,15 @@ impl Ovh {
         self.client.json(request).await
     }
 
+    /// Reads a list, which the API does not part into pages.
+    async fn all<T: DeserializeOwned>(&self, request: &Request) -> Result<Vec<T>, ProviderError> {
+        let found: Vec<serde_json::Value> = self.json(request).await?;
+        rows(&found).map_err(|why| {
+            let cause = format!("a row of {} is not what the API describes: {why}", request.path);
+            self.client.garbled(request, cause)
+        })
+    }
+
     /// Asks for the time at the API, where that is not known. Nothing that is made depends on the answer.
     async fn set_clock(&self) -> Result<(), ProviderError> {
         if self.clock.is_stale() {
@@ -199,7 +208,7 @@ impl Ovh {
             Some(region) => request.query("region", region),
             None => request,
         };
-        self.json(&request).await
+        self.all(&request).await
     }
 
     /// Returns the type as its region sells it now.
@@ -252,7 +261,7 @@ impl Ovh {
             .query("region", &flavor.region)
             .query("osType", &flavor.os_type)
             .query("flavorType", &flavor.kind);
-        let images: Vec<Image> = self.json(&request).await?;
+        let images: Vec<Image> = self.all(&request).await?;
         let asked = order.candidate.image.as_deref().unwrap_or(IMAGE);
         let metal = format!("{METAL_IMAGE}{asked}");
         let is_wanted =
@@ -272,7 +281,7 @@ impl Ovh {
 
     async fn keys(&self) -> Result<Vec<Key>, ProviderError> {
         let request = Request::get(self.path("sshkey"), "look for the login key");
-        self.json(&request).await
+        self.all(&request).await
     }
 
     /// Makes the login key, or finds that an earlier try made it. Returns its id.
@@ -406,7 +415,7 @@ impl CloudApi for Ovh {
 
     async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
         let request = Request::get(self.path("instance"), "look for a box");
-        let instances: Vec<Instance> = self.json(&request).await?;
+        let instances: Vec<Instance> = self.all(&request).await?;
         let selector = Selector::Label(order.tags.label.clone());
         let is_meant = |instance: &&Instance| {
             instance.status != "DELETED"
@@ -422,7 +431,7 @@ impl CloudApi for Ovh {
 
     async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
         let request = Request::get(self.path("instance"), "list what is ours");
-        let (instances, keys) = try_join(self.json::<Vec<Instance>>(&request), self.keys()).await?;
+        let (instances, keys) = try_join(self.all::<Instance>(&request), self.keys()).await?;
         let meant = |name: &str| tag_line::read(name).filter(|pairs| tags::is_meant(pairs, selector));
         let instances = instances
             .iter()

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{or_default, or_unknown, unknown};
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreateInstance<'a> {
@@ -35,9 +37,11 @@ pub(super) struct CreateKey<'a> {
 pub(super) struct Instance {
     pub(super) id: String,
     pub(super) name: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) region: String,
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) ip_addresses: Vec<IpAddress>,
     /// Missing or null in lists.
     pub(super) flavor: Option<Named>,
@@ -91,7 +95,7 @@ pub(super) struct Key {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) public_key: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) regions: Vec<String>,
 }
 

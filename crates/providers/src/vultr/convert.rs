@@ -155,13 +155,8 @@ pub(super) fn observed(server: &Server) -> ObservedInstance {
 }
 
 fn state(server: &Server) -> InstanceState {
-    let is_off = server.power_status.as_deref() == Some("stopped");
-    let is_installed = server.server_status.as_deref() == Some("ok");
     match server.status.as_str() {
-        "active" if is_off && is_installed => InstanceState::Failed {
-            kind: ErrorKind::Invalid,
-            why: "a box of that label exists and is switched off".to_owned(),
-        },
+        "active" if is_off(server) => InstanceState::Stopped,
         "active" => InstanceState::Running,
         "suspended" => InstanceState::Failed {
             kind: ErrorKind::QuotaReached,
@@ -172,6 +167,11 @@ fn state(server: &Server) -> InstanceState {
     }
 }
 
+fn is_off(server: &Server) -> bool {
+    let is_installed = server.server_status.as_deref() == Some("ok");
+    is_installed && server.power_status.as_deref() == Some("stopped")
+}
+
 /// Returns a server. Everything of ours is listed with `tags` none when they are damaged.
 pub(super) fn listed_server(server: &Server) -> Listed {
     let address: Option<Ipv4Addr> = server.main_ip.parse().ok();
@@ -180,7 +180,10 @@ pub(super) fn listed_server(server: &Server) -> Listed {
         id: server.id.clone(),
         region: server.region.clone(),
         tags: Tags::parse(&server_pairs(server)),
-        state: server.status.clone(),
+        state: match is_off(server) {
+            true => "stopped".to_owned(),
+            false => server.status.clone(),
+        },
         address: address
             .filter(|address| !address.is_unspecified())
             .map(Into::into),
@@ -329,10 +332,7 @@ mod tests {
             InstanceState::Running
         );
         assert_eq!(server("active", "stopped", "locked"), InstanceState::Running);
-        assert!(matches!(
-            server("active", "stopped", "ok"),
-            InstanceState::Failed { .. }
-        ));
+        assert_eq!(server("active", "stopped", "ok"), InstanceState::Stopped);
         assert!(matches!(
             server("suspended", "running", "ok"),
             InstanceState::Failed { .. }

@@ -35,7 +35,7 @@ use self::wire::{
     CreateGroup, CreateKey, CreateRule, CreateServer, Group, Key, OneGroup, OneKey, OneServer, Os, Page,
     Plan, Redescribe, Rename, Rule, Server, VirtualOnly,
 };
-use crate::http::{Bearer, Client, Request, RequestLog, Settings};
+use crate::http::{Bearer, Client, PAGES_MAX, Request, RequestLog, Settings, rows};
 
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://api.vultr.com/v2";
@@ -185,11 +185,17 @@ impl Vultr {
         selector: &Selector,
         operation: &'static str,
     ) -> Result<Vec<Server>, ProviderError> {
-        let (mut servers, metal) = try_join(
+        let (mut servers, mut metal) = try_join(
             self.all::<Server>("instances", "instances", operation),
             self.all::<Server>("bare-metals", "bare_metals", operation),
         )
         .await?;
+        for server in &mut metal {
+            if server.plan.is_empty() {
+                // Which list it is in decides where it is looked at and destroyed.
+                server.plan = plans::METAL.to_owned();
+            }
+        }
         servers.extend(metal);
         servers.retain(|server| tags::is_meant(&convert::server_pairs(server), selector));
         Ok(servers)
@@ -202,28 +208,29 @@ impl Vultr {
         list: &str,
         operation: &'static str,
     ) -> Result<Vec<T>, ProviderError> {
-        let mut rows = Vec::new();
+        let mut all = Vec::new();
         let mut cursor = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let request = Request::get(format!("/{path}"), operation).query("per_page", PAGE);
             let request = match &cursor {
                 Some(cursor) => request.query("cursor", cursor),
                 None => request,
             };
-            let mut page: Page = self.client.json(&request).await?;
-            let found = page.lists.remove(list).ok_or_else(|| "it is missing".to_owned());
-            let found = found
-                .and_then(|found| serde_json::from_value::<Vec<T>>(found).map_err(|error| error.to_string()));
-            rows.extend(found.map_err(|why| {
+            let page: Page = self.client.json(&request).await?;
+            let found = page.lists.get(list).and_then(|found| found.as_array());
+            let found = found.ok_or("it is missing".to_owned()).and_then(|found| rows(found));
+            all.extend(found.map_err(|why| {
                 let cause = format!("the list `{list}` is not what the API describes: {why}");
                 self.client.garbled(&request, cause)
             })?);
             let next = page.meta.and_then(|meta| meta.links).and_then(|links| links.next);
             cursor = next.filter(|next| !next.is_empty());
             if cursor.is_none() {
-                return Ok(rows);
+                return Ok(all);
             }
         }
+        let cause = format!("its list `{list}` has more than {PAGES_MAX} pages");
+        Err(self.error(ErrorKind::Unavailable, operation, cause).with_help("report it"))
     }
 
     /// Looks up a plan of either kind.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{or_default, or_unknown, unknown};
+
 /// A virtual machine, or bare metal without what only virtual machines have.
 #[derive(Debug, Serialize)]
 pub(super) struct CreateServer<'a> {
@@ -76,13 +78,14 @@ pub(super) struct OneServer {
 #[derive(Debug, Deserialize)]
 pub(super) struct Server {
     pub(super) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) region: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) plan: String,
-    #[serde(default)]
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
     /// Empty or `0.0.0.0` while there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) main_ip: String,
     /// Bare metal does not say.
     pub(super) power_status: Option<String>,

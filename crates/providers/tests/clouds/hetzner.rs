@@ -311,10 +311,9 @@ async fn server_that_stays_off_is_refused() {
 #[tokio::test]
 async fn location_is_read_where_older_answers_have_it() {
     let bench = Bench::new().await;
-    let mut api = bench.fake.api();
+    bench.fake.api().behaviour.is_dated = true;
     // The description of today has no such answers.
-    (api.behaviour.is_dated, api.spec) = (true, None);
-    drop(api);
+    bench.fake.api().spec = None;
     assert_eq!(bench.up("box-1").await.unwrap().region, "nbg1");
     let listed = bench.cloud.listing().unwrap().list().await.unwrap();
     let of_box = listed.iter().find(|it| it.kind == ResourceKind::Machine);

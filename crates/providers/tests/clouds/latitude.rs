@@ -273,6 +273,39 @@ async fn a_delete_that_did_not_stick_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn delete_that_takes_twenty_minutes_is_waited_for() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.leave = Duration::from_secs(20 * 60);
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pages_past_the_end_that_repeat_rows_end_the_list() {
+    let bench = Bench::new().await;
+    let behaviour = |total, page| {
+        let mut api = bench.fake.api();
+        (api.behaviour.tells_totals, api.behaviour.page_max) = (total, page);
+    };
+    behaviour(false, 2);
+    for name in ["box-1", "box-2", "box-3"] {
+        bench.up(name).await.unwrap();
+    }
+    assert_eq!(bench.down_all().await.len(), 9);
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn foreign_server_without_name_or_plan_hides_nobody() {
+    let bench = Bench::new().await;
+    bench.fake.api().plant_odd();
+    bench.up("box-1").await.unwrap();
+    assert_eq!(bench.down("box-1").await.unwrap().len(), 3);
+    assert_eq!(bench.names().len(), 3, "what is not ours stays");
+}
+
+#[tokio::test]
 async fn a_server_that_somebody_locked_is_named_and_left() {
     let bench = Bench::new().await;
     bench.up("box-1").await.unwrap();
@@ -282,6 +315,7 @@ async fn a_server_that_somebody_locked_is_named_and_left() {
         refusal.cause.contains("locked") && refusal.cause.contains("sv_"),
         "{refusal}"
     );
+    assert_eq!(bench.fake.count("DELETE /servers"), 0, "it would be ignored");
     bench.fake.api().behaviour.is_locked = false;
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());

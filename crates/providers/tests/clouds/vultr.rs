@@ -163,7 +163,7 @@ async fn bare_metal_has_a_firewall_of_its_own() {
         user_data.contains("ip saddr 203.0.113.7/32 tcp dport 22 accept"),
         "{user_data}"
     );
-    assert!(user_data.contains("\n#cloud-config\n"), "{user_data}");
+    assert!(user_data.starts_with("#cloud-config\nbootcmd:\n"), "{user_data}");
     assert!(asked["firewall_group_id"].is_null(), "{asked}");
     assert_eq!(bench.names().len(), 2, "box and key: {:?}", bench.names());
     bench.down("box-1").await.unwrap();

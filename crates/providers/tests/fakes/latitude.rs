@@ -36,7 +36,7 @@ pub(crate) struct Behaviour {
     pub(crate) boasts: bool,
     /// Whether a delete during the installation is forgotten, once.
     pub(crate) forgets_delete: bool,
-    /// Whether a server is locked against deleting.
+    /// Whether servers are locked: the API takes an order to delete one, and ignores it.
     pub(crate) is_locked: bool,
     /// The installation fails.
     pub(crate) fails_later: bool,
@@ -54,6 +54,8 @@ pub(crate) struct Behaviour {
     pub(crate) has_expired: bool,
     /// How many requests that read, and that write, a minute allows.
     pub(crate) limits: (usize, usize),
+    /// Whether lists say how long they are. Where they do not, a page past the end repeats the last one.
+    pub(crate) tells_totals: bool,
     /// Longest page, whatever is asked for.
     pub(crate) page_max: usize,
 }
@@ -104,6 +106,7 @@ impl Latitude {
                 projects: vec![("proj_ci", "ci", "on_demand")],
                 has_expired: false,
                 limits: (60, 20),
+                tells_totals: true,
                 page_max: 100,
             },
             behind: Behind::default(),
@@ -149,6 +152,7 @@ impl Latitude {
                 () => "deploying",
             };
             it.value["attributes"]["status"] = json!(status);
+            it.value["attributes"]["locked"] = json!(behaviour.is_locked);
         }
     }
 
@@ -183,7 +187,7 @@ impl Latitude {
                         "attributes": {"name": slug.to_uppercase(), "slug": slug, "provisioning_type": kind}})
                 };
                 let rows = self.behaviour.projects.iter().map(row).collect();
-                page(call, rows, self.behaviour.page_max)
+                self.page(call, rows)
             }
             ("GET", ["plans"]) => self.plans(call),
             ("GET", ["plans", "operating_systems"]) => {
@@ -193,9 +197,12 @@ impl Latitude {
                         "provisionable_on": ["c2.small.x86", "m4.metal.small"]}})
                 };
                 let rows = ["ubuntu_24_04_x64_lts", "debian_12"].map(row).to_vec();
-                page(call, rows, self.behaviour.page_max)
+                self.page(call, rows)
             }
             ("POST", ["servers"]) => self.create(call),
+            ("POST", ["user_data"]) if !is_yaml_hash(&call.json()["data"]["attributes"]["content"]) => {
+                failure(422, Value::Null, "content must be a YAML hash")
+            }
             ("POST", [list @ ("user_data" | "ssh_keys")]) => {
                 let made = self.insert(list, &call.json()["data"]["attributes"]);
                 Reply::json(201, &json!({ "data": made }))
@@ -214,7 +221,7 @@ impl Latitude {
         };
         let listed = self.lists[list].iter().filter(|it| between(it.made, now) >= lag);
         let rows = listed.map(|it| it.value.clone()).collect();
-        page(call, rows, self.behaviour.page_max)
+        self.page(call, rows)
     }
 
     fn one(&mut self, method: &str, list: &str, id: &str, call: &Call) -> Reply {
@@ -232,14 +239,11 @@ impl Latitude {
                 Reply::json(200, &json!({"data": thing.value}))
             }
             ("DELETE", "servers") => {
-                if self.behaviour.is_locked {
-                    return failure(423, Value::Null, "Server is locked");
-                }
                 let is_forgotten =
                     self.behaviour.forgets_delete && thing.value["attributes"]["status"] != "on";
                 if is_forgotten {
                     self.behaviour.forgets_delete = false;
-                } else {
+                } else if !self.behaviour.is_locked {
                     self.behind.destroy(id);
                     thing.gone.get_or_insert(after(now, self.behaviour.leave));
                 }
@@ -349,6 +353,38 @@ impl Latitude {
         value
     }
 
+    fn page(&self, call: &Call, rows: Vec<Value>) -> Reply {
+        let number = |key: &str, default: usize| {
+            call.query(key)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default)
+        };
+        let size = number("page[size]", 20).min(self.behaviour.page_max);
+        let total = rows.len();
+        let page = match number("page[number]", 1).max(1) {
+            page if self.behaviour.tells_totals => page,
+            page => page.min(total.div_ceil(size).max(1)),
+        };
+        let shown: Vec<_> = rows.into_iter().skip((page - 1) * size).take(size).collect();
+        let meta = match call.query("stats[total]") {
+            Some(_) if self.behaviour.tells_totals => json!({"stats": {"total": {"count": total}}}),
+            _ => json!({}),
+        };
+        Reply::json(200, &json!({"data": shown, "meta": meta}))
+    }
+
+    /// Adds a server of somebody else's without a name, a state or a plan.
+    pub(crate) fn plant_odd(&mut self) {
+        // The description has no such server, and the real API does.
+        self.spec = None;
+        self.plant("odd", "odd");
+        let odd = self.lists.get_mut("servers").and_then(|it| it.last_mut());
+        let odd = &mut odd.expect("it was planted").value["attributes"];
+        for field in ["hostname", "plan", "region"] {
+            odd[field] = Value::Null;
+        }
+    }
+
     fn plans(&self, call: &Call) -> Reply {
         let row = |slug: &str, name: &str, hour: f64| {
             let sites = self.behaviour.stock.iter().filter(|(plan, _)| *plan == slug);
@@ -374,23 +410,11 @@ impl Latitude {
     }
 }
 
-fn page(call: &Call, rows: Vec<Value>, page_max: usize) -> Reply {
-    let number = |key: &str, default: usize| {
-        call.query(key)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
-    };
-    let (page, size) = (
-        number("page[number]", 1).max(1),
-        number("page[size]", 20).min(page_max),
-    );
-    let total = rows.len();
-    let shown: Vec<_> = rows.into_iter().skip((page - 1) * size).take(size).collect();
-    let meta = match call.query("stats[total]") {
-        Some(_) => json!({"stats": {"total": {"count": total}}}),
-        None => json!({}),
-    };
-    Reply::json(200, &json!({"data": shown, "meta": meta}))
+/// Returns whether user-data is one YAML document that is a hash; what else cloud-init takes is refused.
+fn is_yaml_hash(content: &Value) -> bool {
+    let text = decoded(content).and_then(|bytes| String::from_utf8(bytes).ok());
+    let read = text.map(|text| serde_saphyr::from_str::<Value>(&text));
+    matches!(read, Some(Ok(Value::Object(_))))
 }
 
 fn failure(status: u16, code: Value, detail: &str) -> Reply {
