@@ -14,7 +14,7 @@ use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine},
+    machine::{Gone, Health, Listed, Machine},
     name::{Label, RunId},
     order::Order,
     profile::{Profile, Ranges},
@@ -514,6 +514,11 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         self.api.refuse(instance_type, need)
+    }
+
+    async fn health(&self, machine: &Machine) -> Result<Health, ProviderError> {
+        let seen = self.api.look(&ObservedInstance::of(machine)).await?;
+        Ok(seen.map_or(Health::Missing, ObservedInstance::health))
     }
 
     fn unlisted_for(&self, selector: &Selector) -> Duration {

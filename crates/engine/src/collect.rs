@@ -8,7 +8,7 @@ use model::{
     render::{GATE_ANSWER_PATH, STAGE1_LOG_PATH},
 };
 
-use crate::{lane::Lane, link::Link, time::within};
+use crate::{alive::while_alive, lane::Lane, link::Link, time::within};
 
 /// How long bringing back may take.
 pub const COLLECT_MAX: Duration = Duration::from_secs(90);
@@ -34,11 +34,13 @@ pub async fn collect(lane: &Lane<'_>, link: &Link) {
         Some(Err(why)) => missing.push(format!("console: {why}")),
         None => missing.push(format!("console: not there after {} s", CONSOLE_MAX.as_secs())),
     }
-    match within(lane.world, COLLECT_MAX, fetch(lane, link)).await {
-        Some((found, why)) => {
+    let fetching = while_alive(lane, link, async { Ok(fetch(lane, link).await) });
+    match within(lane.world, COLLECT_MAX, fetching).await {
+        Some(Ok((found, why))) => {
             files.extend(found);
             missing.extend(why);
         }
+        Some(Err(refusal)) => missing.push(refusal.why),
         None => missing.push(format!(
             "files from the box: not there after {} s",
             COLLECT_MAX.as_secs()

@@ -1,6 +1,7 @@
 //! Carries out a plan. Sees the world only through `model::world`, and awaits nothing else.
 //! Read `run.rs` first.
 
+mod alive;
 mod checks;
 pub mod cloud;
 pub mod collect;

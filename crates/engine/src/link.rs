@@ -4,9 +4,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use model::{
     error::RemoteError,
+    machine::Machine,
     retry::pause,
     text::last_lines,
-    world::{Command, Output, Session, Target, World},
+    world::{Clock, Command, Output, Session, Target, World},
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -30,7 +31,11 @@ pub struct Link {
 #[derive(Default)]
 struct State {
     target: Option<Target>,
+    /// The box, where its provider can be asked about it.
+    machine: Option<Machine>,
     session: Option<Arc<dyn Session>>,
+    /// When the box last answered, by the monotonic clock.
+    answered: Option<Duration>,
 }
 
 impl Link {
@@ -39,17 +44,34 @@ impl Link {
         Self {
             state: Mutex::new(State {
                 target: Some(target),
-                session: None,
+                ..State::default()
             }),
         }
     }
 
     /// Turns the link to another box, or to another address of the same one.
-    pub fn aim(&self, target: Target) {
+    pub(crate) fn aim(&self, machine: &Machine) {
         *self.state() = State {
-            target: Some(target),
-            session: None,
+            target: Some(Target::root_of(machine)),
+            machine: Some(machine.clone()),
+            ..State::default()
         };
+    }
+
+    /// Lets it lead nowhere: the box is dead.
+    pub(crate) fn cut(&self) {
+        *self.state() = State::default();
+    }
+
+    /// Returns the box that it leads to.
+    pub(crate) fn machine(&self) -> Option<Machine> {
+        self.state().machine.clone()
+    }
+
+    /// Returns whether the box has answered that recently.
+    pub(crate) fn has_answered_within(&self, clock: &dyn Clock, length: Duration) -> bool {
+        let answered = self.state().answered;
+        answered.is_some_and(|at| clock.monotonic().saturating_sub(at) < length)
     }
 
     /// Returns the present session, if there is one.
@@ -125,7 +147,10 @@ impl Link {
                     }
                     world.clock.sleep(pause(attempt)).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.state().answered = outcome.is_ok().then(|| world.clock.monotonic());
+                    return outcome;
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use model::{
     machine::Machine,
     plan::{Keep, Plan},
     verdict::Verdict,
-    world::{Target, World},
+    world::World,
 };
 
 pub use self::scope::CannotRun;
@@ -22,6 +22,7 @@ use self::{
     scope::{End, Flow, Work, in_lane, in_run},
 };
 use crate::{
+    alive::while_alive,
     checks::{checks, have_begun},
     collect::collect,
     deploy::{deploy as stage2, hand_over},
@@ -49,11 +50,11 @@ pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
 /// here: `twolane test`. The box stays.
 pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdict, CannotRun> {
     let work = async |lane: &Lane<'_>, link: &Link| {
-        let outcome = async {
+        let outcome = while_alive(lane, link, async {
             reach(lane, link, machine).await?;
             lane.step(Step::Sync, sync(lane, link)).await?;
             checks(lane, link).await
-        };
+        });
         collected(lane, link, outcome).await
     };
     on_box(plan, machine, world, Flow::new(work, end_checks)).await
@@ -62,8 +63,11 @@ pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdi
 /// Runs the checks of the plan's lane on a box that exists, as it is there: `twolane smoke`. The box stays.
 pub async fn smoke(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdict, CannotRun> {
     let work = async |lane: &Lane<'_>, link: &Link| {
-        reach(lane, link, machine).await?;
-        checks(lane, link).await
+        while_alive(lane, link, async {
+            reach(lane, link, machine).await?;
+            checks(lane, link).await
+        })
+        .await
     };
     on_box(plan, machine, world, Flow::new(work, end_checks)).await
 }
@@ -77,10 +81,13 @@ pub async fn deploy(
     world: &World,
 ) -> Result<Verdict, CannotRun> {
     let work = async |lane: &Lane<'_>, link: &Link| {
-        reach(lane, link, machine).await?;
-        lane.step(Step::Sync, sync(lane, link)).await?;
-        stage2(lane, link, has_new_secret).await?;
-        Ok(Verdict::Passed)
+        while_alive(lane, link, async {
+            reach(lane, link, machine).await?;
+            lane.step(Step::Sync, sync(lane, link)).await?;
+            stage2(lane, link, has_new_secret).await?;
+            Ok(Verdict::Passed)
+        })
+        .await
     };
     on_box(plan, machine, world, Flow::new(work, end_deploy).without_checks()).await
 }
@@ -102,7 +109,8 @@ async fn on_box(
     flow: Flow<impl Work, impl End>,
 ) -> Result<Verdict, CannotRun> {
     let lanes = plan.lanes.iter().map(async |lane| {
-        let (lane, link) = (Lane { plan, lane, world }, Link::to(Target::root_of(machine)));
+        let (lane, link) = (Lane { plan, lane, world }, Link::default());
+        link.aim(machine);
         in_lane(&lane, &link, &flow).await
     });
     in_run(plan, world, async { worst(join_all(lanes).await) }).await
@@ -117,10 +125,13 @@ async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     let outcome = async {
         claim(lane).await?;
         up(lane, link).await?;
-        if lane.lane.has_deploy && !have_begun(lane, link).await {
-            stage2(lane, link, false).await?;
-        }
-        checks(lane, link).await
+        while_alive(lane, link, async {
+            if lane.lane.has_deploy && !have_begun(lane, link).await {
+                stage2(lane, link, false).await?;
+            }
+            checks(lane, link).await
+        })
+        .await
     };
     collected(lane, link, outcome).await
 }
@@ -130,10 +141,13 @@ async fn bring_up(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     let outcome = async {
         claim(lane).await?;
         up(lane, link).await?;
-        match lane.lane.has_deploy {
-            true => stage2(lane, link, false).await,
-            false => hand_over(lane, link).await,
-        }
+        while_alive(lane, link, async {
+            match lane.lane.has_deploy {
+                true => stage2(lane, link, false).await,
+                false => hand_over(lane, link).await,
+            }
+        })
+        .await
     };
     match outcome.await {
         Ok(()) => Ok(Verdict::Passed),

@@ -16,10 +16,11 @@ use model::{
     retry::{Next, after},
     tags::Tags,
     time::Deadline,
-    world::{Provider, Target},
+    world::Provider,
 };
 
 use crate::{
+    alive::{while_alive, while_booting},
     checks::have_begun,
     deploy,
     down::{DestroyOutcome, down_own},
@@ -97,9 +98,11 @@ async fn attempt(
     lane.emit(Event::MachineUp {
         machine: machine.clone(),
     });
-    link.aim(Target::root_of(&machine));
-    lane.step(Step::Connect, connect(lane, &machine, link)).await?;
-    prepare(lane, link).await?;
+    link.aim(&machine);
+    let connected = connect(lane, &machine, link);
+    lane.step(Step::Connect, while_booting(lane, link, Step::Connect, connected))
+        .await?;
+    while_alive(lane, link, prepare(lane, link)).await?;
     Ok(machine)
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, Machine},
+    machine::{Health, Listed, Machine, ResourceKind},
     name::ProviderName,
     order::Order,
     profile::Profile,
@@ -164,6 +164,38 @@ pub enum InstanceState {
 }
 
 impl ObservedInstance {
+    /// Returns a box as it was when it came up.
+    pub fn of(machine: &Machine) -> Self {
+        Self {
+            listed: Listed {
+                kind: ResourceKind::Machine,
+                id: machine.id.clone(),
+                region: machine.region.clone(),
+                tags: None,
+                state: "up".to_owned(),
+                address: Some(machine.address),
+                instance_type: Some(machine.instance_type.clone()),
+            },
+            state: InstanceState::Running,
+            host_key: machine.host_key.clone(),
+            operation: None,
+        }
+    }
+
+    /// Says how a box is that was up before.
+    pub fn health(self) -> Health {
+        let standing = format!("box {} is {}", self.listed.id, self.listed.state);
+        match self.state {
+            InstanceState::Pending | InstanceState::Running | InstanceState::Unknown => {
+                Health::Running(standing)
+            }
+            InstanceState::Stopped | InstanceState::Terminating | InstanceState::Terminated => {
+                Health::Dead(standing)
+            }
+            InstanceState::Failed { why, .. } => Health::Dead(format!("{standing}: {why}")),
+        }
+    }
+
     /// Returns the machine once it runs and has an address, with `tags` its own.
     pub fn machine(&self, provider: &ProviderName, tags: &Tags) -> Option<Machine> {
         if self.state != InstanceState::Running {

@@ -52,6 +52,19 @@ pub struct Listed {
     pub instance_type: Option<String>,
 }
 
+/// What a provider says of one of its boxes, whether that answers or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// This provider cannot say.
+    Unknown,
+    /// It runs. What that looks like from outside, such as the last line of its console.
+    Running(String),
+    /// It is listed, and will not answer again. Why, in the provider's word.
+    Dead(String),
+    /// It is not listed, or not yet.
+    Missing,
+}
+
 /// A kind of thing that costs money or gives access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

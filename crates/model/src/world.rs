@@ -13,7 +13,7 @@ use crate::{
     journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
     limits::Limits,
-    machine::{Gone, Listed, Machine},
+    machine::{Gone, Health, Listed, Machine},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
@@ -94,6 +94,11 @@ pub trait Provider: Send + Sync {
     /// Refuses, with the reason, an order that can never succeed. Makes no call that costs anything.
     fn refuse(&self, _instance_type: &str, _need: KvmNeed) -> Option<ProviderError> {
         None
+    }
+
+    /// Looks once at a box that was up, and says how it is. Asks the provider and never the box.
+    async fn health(&self, _machine: &Machine) -> Result<Health, ProviderError> {
+        Ok(Health::Unknown)
     }
 
     /// Returns for how long from now on what was made of this may be missing from lists. Of what this process did not

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cloud::{New, SimCloud, Thing},
-    faults::{Bug, LISTING_LAG_MAX},
+    faults::{BoxEnd, Bug, LISTING_LAG_MAX},
     keys::KeyStore,
     record::Observation,
 };
@@ -148,10 +148,13 @@ impl SimApi {
     fn observed(&self, thing: &Thing) -> ObservedInstance {
         let now = self.cloud.clock.elapsed();
         let address = thing.address(now);
-        let state = match (thing.until, address) {
-            (Some(_), _) => InstanceState::Terminating,
-            (None, Some(_)) => InstanceState::Running,
-            (None, None) => InstanceState::Pending,
+        let ended = thing.ended(now).filter(|_| !self.has(Bug::SaysThatTheDeadRun));
+        let state = match (thing.until, ended, address) {
+            (Some(_), _, _) => InstanceState::Terminating,
+            (None, Some((_, BoxEnd::Stopped)), _) => InstanceState::Stopped,
+            (None, Some((_, BoxEnd::Terminated | BoxEnd::Gone)), _) => InstanceState::Terminated,
+            (None, None, Some(_)) => InstanceState::Running,
+            (None, None, None) => InstanceState::Pending,
         };
         ObservedInstance {
             listed: self.listing(thing),
@@ -193,8 +196,9 @@ impl CloudApi for SimApi {
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
-        let listed = self.listed(|thing| *thing.id == *observed.listed.id).await?;
-        Ok(listed.first().map(|thing| self.observed(thing)))
+        let seen = self.cloud.look(&observed.listed.id).await;
+        let seen = seen.map_err(|kind| self.error(kind, "look at a box"))?;
+        Ok(seen.map(|thing| self.observed(&thing)))
     }
 
     async fn find(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {

@@ -53,6 +53,9 @@ struct Inner {
     calls: u64,
     kill_at: Option<u64>,
     is_killed: bool,
+    /// The call at which something else happens, and when that was.
+    mark_at: Option<u64>,
+    marked: Option<Elapsed>,
     /// How often the operator's machine goes to sleep at a call, in a million times.
     sleeps: u64,
     /// How long it has slept in all.
@@ -80,6 +83,8 @@ impl SimClock {
             calls: 0,
             kill_at: None,
             is_killed: false,
+            mark_at: None,
+            marked: None,
             sleeps: 0,
             slept: Duration::ZERO,
             steps: 0,
@@ -136,6 +141,10 @@ impl SimClock {
             let mut inner = self.inner();
             inner.calls += 1;
             inner.is_killed |= inner.kill_at == Some(inner.calls);
+            if inner.mark_at == Some(inner.calls) {
+                inner.mark_at = None;
+                inner.marked = Some(inner.now);
+            }
             (inner.is_killed, inner.sleeps, inner.steps)
         };
         if sleeps > 0 && self.below(1_000_000) < sleeps {
@@ -149,6 +158,16 @@ impl SimClock {
         if is_killed {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Marks the moment of a call to come, counted from 1 within its process.
+    pub fn mark_at(&self, call: Option<u64>) {
+        self.inner().mark_at = call;
+    }
+
+    /// Returns the moment that was marked.
+    pub fn marked(&self) -> Option<Elapsed> {
+        self.inner().marked
     }
 
     /// Lets the operator's machine go to sleep, and its clock be set, at a call, each so often in a million times.
@@ -258,8 +277,8 @@ impl world::Clock for SimClock {
         inner.now - inner.slept
     }
 
+    /// Not a call: whoever is killed here might as well be killed at the call that comes next.
     async fn sleep(&self, length: Duration) {
-        self.call().await;
         self.pass(length).await;
     }
 
@@ -347,7 +366,7 @@ mod tests {
             let mut done = 0;
             let ending = clock.drive(Some(kill_at), async {
                 for _ in 0..3 {
-                    clock.sleep(Duration::from_secs(1)).await;
+                    clock.call().await;
                     done += 1;
                 }
             });
@@ -355,10 +374,7 @@ mod tests {
             assert_eq!(done, kill_at - 1);
         }
         let clock = SimClock::new(1);
-        assert_eq!(
-            clock.drive(Some(2), clock.sleep(Duration::from_secs(1))),
-            Ending::Returned(())
-        );
+        assert_eq!(clock.drive(Some(2), clock.call()), Ending::Returned(()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     boxes::{SimBox, SimCheck},
     clock::{Elapsed, SimClock},
-    faults::Faults,
+    faults::{BoxEnd, Faults},
     record::{Observation, Record, TagPairs},
 };
 
@@ -27,6 +27,9 @@ const BOOT: Duration = Duration::from_secs(20);
 
 /// How long a thing that is being deleted is still listed.
 const DELETING: Duration = Duration::from_secs(8);
+
+/// How long a box runs at most that ends by itself, as its provider shows.
+const BOX_END_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// The address of the first box.
 const FIRST_ADDRESS: u32 = 0x0a00_0000;
@@ -58,6 +61,8 @@ pub struct Thing {
     pub listed_from: Elapsed,
     /// When it ceases to be.
     pub until: Option<Elapsed>,
+    /// When it ends by itself, and how.
+    pub(crate) end: Option<(Elapsed, BoxEnd)>,
     address: IpAddr,
 }
 
@@ -74,7 +79,13 @@ impl Thing {
     }
 
     fn is_there(&self, now: Elapsed) -> bool {
-        self.from <= now && self.until.is_none_or(|until| now < until)
+        self.from <= now && self.remains(now)
+    }
+
+    /// Returns how it has ended by itself, if it has, and for how long.
+    pub(crate) fn ended(&self, now: Elapsed) -> Option<(Duration, BoxEnd)> {
+        let (at, how) = self.end?;
+        (at <= now).then(|| (now - at, how))
     }
 
     /// Returns whether a list names it.
@@ -84,7 +95,8 @@ impl Thing {
 
     /// Returns whether it exists or is going to.
     pub fn remains(&self, now: Elapsed) -> bool {
-        self.until.is_none_or(|until| now < until)
+        let is_gone = matches!(self.ended(now), Some((_, BoxEnd::Gone)));
+        !is_gone && self.until.is_none_or(|until| now < until)
     }
 
     /// Returns where its SSH server answers, once it has an address.
@@ -117,6 +129,8 @@ pub struct SimCloud {
     things: Arc<Mutex<Vec<Thing>>>,
     /// What goes on in each box, by its address.
     insides: Arc<Mutex<BTreeMap<IpAddr, SimBox>>>,
+    /// How all boxes end at the moment that the clock has marked.
+    box_end: Option<BoxEnd>,
     /// Whether a create call with a token that was used before is answered with what it made then.
     pub(crate) has_tokens: bool,
 }
@@ -126,15 +140,16 @@ impl SimCloud {
     pub fn new(
         name: ProviderName,
         has_tokens: bool,
+        box_end: Option<BoxEnd>,
         faults: Arc<Mutex<Arc<Faults>>>,
         record: Record,
-        clock: SimClock,
     ) -> Self {
         Self {
             name,
-            clock,
+            clock: record.clock.clone(),
             record,
             faults,
+            box_end,
             things: Arc::default(),
             insides: Arc::default(),
             has_tokens,
@@ -181,6 +196,10 @@ impl SimCloud {
         }
         let from = now + late;
         let listed_from = from + self.clock.length(Duration::ZERO, faults.listing_lag);
+        let end = (new.host_key.is_some() && self.clock.happens(faults.box_ends)).then(|| {
+            let how = BoxEnd::ALL[self.clock.below(3) as usize];
+            (from + BOOT + self.clock.length(Duration::ZERO, BOX_END_MAX), how)
+        });
         let inside = new
             .host_key
             .map(|host_key| SimBox::new(&self.clock, faults, from + BOOT, host_key));
@@ -199,6 +218,7 @@ impl SimCloud {
             from,
             listed_from,
             until: None,
+            end,
             address,
         };
         things.push(thing.clone());
@@ -228,6 +248,14 @@ impl SimCloud {
             .collect();
         self.clock.call().await;
         Ok(listed)
+    }
+
+    /// One call that looks at a box. No call at which a process can be killed: it changes nothing.
+    pub async fn look(&self, id: &str) -> Result<Option<Thing>, ErrorKind> {
+        self.front_door().await?;
+        let now = self.clock.elapsed();
+        let is_it = |thing: &&Thing| &*thing.id == id && thing.is_listed(now);
+        Ok(self.things().iter().find(is_it).cloned())
     }
 
     /// One delete call.
@@ -279,6 +307,10 @@ impl SimCloud {
     /// What every call begins with: the way there, and what the provider's front door may answer.
     async fn begin(&self) -> Result<(), ErrorKind> {
         self.clock.call().await;
+        self.front_door().await
+    }
+
+    async fn front_door(&self) -> Result<(), ErrorKind> {
         self.clock
             .pass(
                 self.clock
@@ -342,13 +374,25 @@ impl SimCloud {
         let IpAddr::V4(bits) = address else { return None };
         // As `make` gave them out.
         let index = bits.to_bits().checked_sub(FIRST_ADDRESS)? / 2;
-        let is_it = |thing: &Thing| thing.is_there(now) && thing.address(now) == Some(address);
+        let is_it = |thing: &Thing| {
+            thing.is_there(now) && thing.ended(now).is_none() && thing.address(now) == Some(address)
+        };
         if !self.things().get(index as usize).is_some_and(is_it) {
             return None;
         }
         let mut insides = self.insides();
         let inside = insides.get_mut(&address).filter(|inside| inside.is_alive(now))?;
         Some(work(inside))
+    }
+
+    /// Returns for how long the box at an address has been dead, if its provider shows that and nobody destroys it.
+    pub(crate) fn dead_for(&self, address: IpAddr) -> Option<Duration> {
+        let now = self.clock.elapsed();
+        let things = self.things();
+        let mut there = things
+            .iter()
+            .filter(|thing| thing.address == address && thing.until.is_none());
+        there.find_map(|thing| Some(thing.ended(now)?.0))
     }
 
     /// Returns what became of every check that was started on any box.
@@ -369,7 +413,13 @@ impl SimCloud {
     }
 
     fn things(&self) -> MutexGuard<'_, Vec<Thing>> {
-        self.things.lock()
+        let mut things = self.things.lock();
+        if let Some((at, how)) = self.clock.marked().zip(self.box_end) {
+            let is_box = |thing: &&mut Thing| thing.kind == ResourceKind::Machine && !thing.is_foreign;
+            let there = things.iter_mut().filter(is_box).filter(|thing| thing.from <= at);
+            there.for_each(|thing| thing.end = thing.end.or(Some((at, how))));
+        }
+        things
     }
 }
 

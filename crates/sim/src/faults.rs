@@ -32,6 +32,8 @@ pub struct Faults {
     pub listing_lag: Duration,
     /// A box dies by itself, within its first hour.
     pub box_dies: u64,
+    /// A box ends within its first twenty minutes, and its provider shows that.
+    pub box_ends: u64,
     /// A connection is lost, before or after what it carried was done.
     pub connection_lost: u64,
     /// The journal cannot be written.
@@ -77,6 +79,7 @@ impl Faults {
             deletes_fail_for: long(1800),
             listing_lag: long(LISTING_LAG_MAX.as_secs()),
             box_dies: often(300),
+            box_ends: often(600),
             connection_lost: often(100),
             journal_fails: often(60),
             disk_full: (long(3600), long(3600)),
@@ -95,11 +98,32 @@ impl Faults {
         self.clock_jumps == 0 && self.clock_steps == 0 && self.sleeps == 0
     }
 
+    /// Returns whether a provider answers each call at once.
+    pub fn is_api_reliable(&self) -> bool {
+        self.rate_limited == 0 && self.unavailable == 0 && self.times_out == 0 && self.sleeps == 0
+    }
+
     /// Returns whether nothing can be written on the operators' disks, so long after the simulation began.
     pub fn is_disk_full(&self, now: Elapsed) -> bool {
         let (begin, length) = self.disk_full;
         begin <= now && now < begin + length
     }
+}
+
+/// How a box ends so that its provider shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoxEnd {
+    /// It is off.
+    Stopped,
+    /// The provider has taken it back, and lists it for a while.
+    Terminated,
+    /// It is not listed any more.
+    Gone,
+}
+
+impl BoxEnd {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stopped, Self::Terminated, Self::Gone];
 }
 
 /// A bug that is put in on purpose, in what stands for an adapter or for the journal.
@@ -133,13 +157,15 @@ pub enum Bug {
     LosesWhatIsKept,
     /// The journal lets two processes have the same lock.
     GivesALockTwice,
+    /// The adapter says of a box that has ended that it runs.
+    SaysThatTheDeadRun,
     /// The box starts once more what it has started already, such as a deploy.
     StartsTwice,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -154,6 +180,7 @@ impl Bug {
         Self::TakesSilenceForPassed,
         Self::LosesWhatIsKept,
         Self::GivesALockTwice,
+        Self::SaysThatTheDeadRun,
         Self::StartsTwice,
     ];
 }

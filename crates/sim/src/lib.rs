@@ -14,5 +14,5 @@ pub mod remote;
 pub mod scenario;
 pub mod world;
 
-pub use faults::{Bug, Faults};
+pub use faults::{BoxEnd, Bug, Faults};
 pub use scenario::{Action, Next, Outcome, Scenario};

@@ -84,6 +84,15 @@ pub enum Observation {
         /// For how long.
         late: Duration,
     },
+    /// A process called a box that is dead, as its provider shows.
+    CalledDead {
+        /// Which process.
+        process: u32,
+        /// Which box.
+        label: Label,
+        /// For how long it has been dead.
+        dead: Duration,
+    },
     /// A run returned its verdict.
     Ended {
         /// Which run.
@@ -171,7 +180,7 @@ pub enum Observation {
 /// The record of one simulation. All copies are the same record.
 #[derive(Clone)]
 pub struct Record {
-    clock: SimClock,
+    pub(crate) clock: SimClock,
     seen: Arc<Mutex<Vec<(Elapsed, Observation)>>>,
 }
 
@@ -224,6 +233,9 @@ impl Observation {
             Self::BroughtUp { run, labels } => format!("run {run} says that {labels:?} stay"),
             Self::CalledLate { process, label, late } => {
                 format!("process {process} called {label} {} s late", late.as_secs())
+            }
+            Self::CalledDead { process, label, dead } => {
+                format!("process {process} called {label}, dead for {} s", dead.as_secs())
             }
             Self::Disturbed { what } => format!("DISTURBED: {what}"),
             Self::Ended {

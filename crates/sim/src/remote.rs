@@ -56,6 +56,30 @@ impl SimRemote {
         }
     }
 
+    /// Records that the process calls a box that is dead, if so. Whoever calls one is not answered for a while.
+    async fn call_if_dead(&self, label: &Label, address: IpAddr) {
+        let Some(cloud) = self
+            .clouds
+            .values()
+            .find(|cloud| cloud.dead_for(address).is_some())
+        else {
+            return;
+        };
+        let note = || {
+            let Some(dead) = cloud.dead_for(address) else {
+                return;
+            };
+            cloud.record.record(Observation::CalledDead {
+                process: self.process,
+                label: label.clone(),
+                dead,
+            });
+        };
+        note();
+        self.clock.pass(TIME_OUT).await;
+        note();
+    }
+
     /// Records that the process calls a box whose deadline is over, if so.
     fn called(&self, label: &Label) {
         let Some(deadline) = self.disk.deadline(label) else {
@@ -104,6 +128,7 @@ impl Remote for SimRemote {
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError> {
         self.clock.call().await;
         self.called(&target.label);
+        self.call_if_dead(&target.label, target.address).await;
         self.clock
             .pass(
                 self.clock
@@ -161,6 +186,7 @@ impl SimSession {
     async fn carry<T>(&self, work: impl FnOnce(&mut SimBox, &Faults) -> T) -> Result<T, RemoteError> {
         self.clock.call().await;
         self.way.called(&self.label);
+        self.way.call_if_dead(&self.label, self.address).await;
         self.clock
             .pass(
                 self.clock

@@ -17,7 +17,7 @@ use crate::{
     checkers::{self, Case},
     clock::{Elapsed, Ending},
     cloud::Thing,
-    faults::{Bug, Faults},
+    faults::{BoxEnd, Bug, Faults},
     record::Observation,
     world::Sim,
 };
@@ -39,6 +39,8 @@ pub struct Scenario {
     pub faults: Option<Faults>,
     /// At which call of the world a process is killed; drawn when none is given and nothing is calm.
     pub kill_at: Option<u64>,
+    /// At which call of the first process all boxes end, and how.
+    pub box_end: Option<(u64, BoxEnd)>,
     /// What the process does that is killed at `kill_at`, where that alone goes wrong; a run when nothing is said.
     pub action: Option<Action>,
     /// What begins after a first process of which nothing but `kill_at` went wrong.
@@ -81,11 +83,12 @@ impl Outcome {
 impl Scenario {
     /// Reports the scenario.
     pub fn outcome(&self) -> Outcome {
-        let sim = Sim::new(self.seed, self.bug);
+        let sim = Sim::new(self.seed, self.bug, self.box_end.map(|(_, how)| how));
         if !self.is_calm {
             let faults = self.faults.clone();
             sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
         }
+        let is_api_reliable = sim.faults().is_api_reliable();
         let is_clock_right = sim.faults().is_clock_right();
         let mut plan = plan(&sim, "first", self.is_calm);
         if self.is_calm && !matches!(self.action, None | Some(Action::Run)) {
@@ -103,8 +106,9 @@ impl Scenario {
         wrong.extend(checkers::all(&Case {
             seen: &seen,
             sim: &sim,
-            is_calm: self.is_calm,
+            is_calm: self.is_calm && self.box_end.is_none(),
             is_clock_right,
+            is_api_reliable,
         }));
         Outcome { wrong, calls, seen }
     }
@@ -112,9 +116,10 @@ impl Scenario {
     /// The first part: lives that are cut short. Returns how many calls the first one made.
     fn live(&self, sim: &Sim, plan: &Plan, wrong: &mut Vec<String>) -> u64 {
         if let Some(act @ (Action::Test | Action::Smoke | Action::Deploy)) = self.action {
-            return on_a_box(sim, plan, act, self.kill_at, wrong);
+            return self.on_a_box(sim, plan, act, wrong);
         }
         let (kill_at, stop) = (self.first_kill(sim), self.stop(sim));
+        sim.clock.mark_at(self.box_end.map(|(call, _)| call));
         let calls = one_life(sim, plan, Action::Run, kill_at, stop, wrong);
         if self.is_calm {
             if let Some(next) = self.next {
@@ -134,6 +139,16 @@ impl Scenario {
         calls
     }
 
+    /// Brings boxes up, and lets a process work on one of them that is killed, or whose box ends; then another one, which
+    /// finds the box as if there had been none. Returns how many calls the first of both makes.
+    fn on_a_box(&self, sim: &Sim, plan: &Plan, act: Action, wrong: &mut Vec<String>) -> u64 {
+        one_life(sim, plan, Action::Run, None, None, wrong);
+        sim.clock.mark_at(self.box_end.map(|(call, _)| call));
+        let calls = one_life(sim, plan, act, self.kill_at, None, wrong);
+        one_life(sim, plan, act, None, None, wrong);
+        calls
+    }
+
     fn first_kill(&self, sim: &Sim) -> Option<u64> {
         match self.is_calm {
             true => self.kill_at,
@@ -145,15 +160,6 @@ impl Scenario {
         (!self.is_calm && sim.clock.happens(250))
             .then(|| sim.clock.length(Duration::ZERO, Duration::from_secs(900)))
     }
-}
-
-/// Brings boxes up, and lets a process work on one of them that is killed; then another one, which finds the box as if
-/// there had been none. Returns how many calls the one that is killed makes.
-fn on_a_box(sim: &Sim, plan: &Plan, act: Action, kill_at: Option<u64>, wrong: &mut Vec<String>) -> u64 {
-    one_life(sim, plan, Action::Run, None, None, wrong);
-    let calls = one_life(sim, plan, act, kill_at, None, wrong);
-    one_life(sim, plan, act, None, None, wrong);
-    calls
 }
 
 /// Lets a new run live to its end, after one that was cut short.

@@ -20,7 +20,7 @@ use crate::{
     api::SimApi,
     clock::{Elapsed, SimClock},
     cloud::{Clouds, SimCloud},
-    faults::{Bug, Faults},
+    faults::{BoxEnd, Bug, Faults},
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
     record::{Observation, Record, TagPairs},
@@ -53,8 +53,9 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Makes a world with two providers, `alpha` that knows tokens and `beta` that does not.
-    pub fn new(seed: u64, bug: Option<Bug>) -> Self {
+    /// Makes a world with two providers, `alpha` that knows tokens and `beta` that does not. `box_end` is how all boxes end
+    /// at the moment that the clock marks.
+    pub fn new(seed: u64, bug: Option<Bug>, box_end: Option<BoxEnd>) -> Self {
         let clock = SimClock::new(seed);
         let record = Record::new(clock.clone());
         let faults = Arc::new(Mutex::new(Arc::new(Faults::default())));
@@ -63,9 +64,9 @@ impl Sim {
             let cloud = SimCloud::new(
                 name.clone(),
                 has_tokens,
+                box_end,
                 Arc::clone(&faults),
                 record.clone(),
-                clock.clone(),
             );
             (name, cloud)
         };

@@ -1,6 +1,6 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
-use sim::{Action, Bug, Scenario};
+use sim::{Action, BoxEnd, Bug, Scenario};
 
 /// Kills what a process does at each of its calls of the world.
 #[track_caller]
@@ -52,6 +52,47 @@ fn deploy_can_be_killed_at_every_call() {
 #[test]
 fn smoke_can_be_killed_at_every_call() {
     kill_at_every_call(Action::Smoke, 15);
+}
+
+/// Ends the boxes at some of the calls that a process makes, in each way.
+#[track_caller]
+fn end_boxes_at_calls(action: Action) {
+    let calm = Scenario {
+        seed: 11,
+        is_calm: true,
+        action: Some(action),
+        ..Scenario::default()
+    };
+    let calls = calm.outcome().calls;
+    for (index, call) in (1..=calls).step_by(calls as usize / 90 + 1).enumerate() {
+        let box_end = Some((call, BoxEnd::ALL[index % 3]));
+        let outcome = Scenario {
+            box_end,
+            ..calm.clone()
+        }
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "boxes end: {box_end:?}");
+    }
+}
+
+#[test]
+fn box_that_ends_at_any_call_of_a_run_is_noticed() {
+    end_boxes_at_calls(Action::Run);
+}
+
+#[test]
+fn box_that_ends_at_any_call_of_up_is_noticed() {
+    end_boxes_at_calls(Action::Up);
+}
+
+#[test]
+fn box_that_ends_at_any_call_of_test_is_noticed() {
+    end_boxes_at_calls(Action::Test);
+}
+
+#[test]
+fn box_that_ends_at_any_call_of_deploy_is_noticed() {
+    end_boxes_at_calls(Action::Deploy);
 }
 
 #[test]

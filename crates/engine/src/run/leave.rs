@@ -7,11 +7,12 @@ use model::{error::RemoteError, plan::Keep, verdict::Verdict};
 
 use super::scope::Ended;
 use crate::{
+    alive::while_alive,
     collect::collect,
     deploy,
     down::{DestroyOutcome, down_own, keep},
     extend::extend,
-    lane::Lane,
+    lane::{Lane, Refusal},
     link::Link,
     open::tool,
     time::{Stopped, within},
@@ -81,7 +82,7 @@ pub(super) async fn end_checks(lane: &Lane<'_>, link: &Link, ended: Ended) -> Ve
             }
             Ok(())
         };
-        end(lane, "the checks", stop).await;
+        end(lane, link, "the checks", stop).await;
     }
     ended.verdict
 }
@@ -89,15 +90,16 @@ pub(super) async fn end_checks(lane: &Lane<'_>, link: &Link, ended: Ended) -> Ve
 /// Ends a deploy that nobody follows any more.
 pub(super) async fn end_deploy(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict {
     if ended.stopped == Some(Stopped::ByUser) {
-        end(lane, "the deploy", deploy::stop(lane, link)).await;
+        end(lane, link, "the deploy", deploy::stop(lane, link)).await;
     }
     ended.verdict
 }
 
-async fn end(lane: &Lane<'_>, what: &str, stop: impl Future<Output = Result<(), RemoteError>>) {
-    let why = match within(lane.world, END_MAX, stop).await {
+async fn end(lane: &Lane<'_>, link: &Link, what: &str, stop: impl Future<Output = Result<(), RemoteError>>) {
+    let stopping = while_alive(lane, link, async { stop.await.map_err(Refusal::new) });
+    let why = match within(lane.world, END_MAX, stopping).await {
         Some(Ok(())) => return,
-        Some(Err(error)) => error.to_string(),
+        Some(Err(refusal)) => refusal.why,
         None => format!("no answer within {} s", END_MAX.as_secs()),
     };
     lane.notice(format!("{what} could not be ended, and may go on: {why}"));

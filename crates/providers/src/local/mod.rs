@@ -2,6 +2,7 @@
 
 mod accel;
 mod error;
+mod health;
 mod image;
 mod instance_type;
 mod preflight;
@@ -22,7 +23,7 @@ use camino::Utf8PathBuf;
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Gone, Listed, Machine, ResourceKind},
+    machine::{Gone, Health, Listed, Machine, ResourceKind},
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
@@ -255,6 +256,13 @@ impl Provider for Local {
             Ok(_) => return None,
         };
         Some(refusal.during("create a box"))
+    }
+
+    async fn health(&self, machine: &Machine) -> Result<Health, ProviderError> {
+        Ok(health::of(
+            &machine.label,
+            &BoxDir::of(&self.state_dir, &machine.label),
+        ))
     }
 
     fn listing(&self) -> Option<&dyn Listing> {

@@ -66,7 +66,11 @@ if with_maker:
 qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_us)
 while True:
     try:
-        sys.exit(qemu.wait(timeout=1))
+        code = qemu.wait(timeout=1)
+        if is_ours():
+            with open("qemu.ended", "w", encoding="utf-8") as file:
+                print(f"by signal {-code}" if code < 0 else f"with exit code {code}", file=file)
+        sys.exit(code)
     except subprocess.TimeoutExpired:
         if not is_ours() or is_over():
             qemu.kill()

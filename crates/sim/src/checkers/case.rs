@@ -12,4 +12,6 @@ pub struct Case<'a> {
     pub is_calm: bool,
     /// Whether the operator's clock was right all the time.
     pub is_clock_right: bool,
+    /// Whether each provider answered every call at once.
+    pub is_api_reliable: bool,
 }

@@ -10,6 +10,7 @@ mod kept_stays;
 mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
+mod nobody_waits_for_the_dead;
 mod nobody_waits_late;
 mod nothing_is_left;
 mod older_goes_first;
@@ -22,7 +23,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 14] = [
+pub const ALL: [(&str, Checker); 15] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -31,6 +32,7 @@ pub const ALL: [(&str, Checker); 14] = [
     ("a label is one run's", label_is_one_runs::check),
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
+    ("nobody waits for the dead", nobody_waits_for_the_dead::check),
     ("nobody waits late", nobody_waits_late::check),
     ("nothing is left", nothing_is_left::check),
     ("older goes first", older_goes_first::check),
