@@ -39,6 +39,9 @@ pub struct BoxReceipt {
     pub deadline: Deadline,
     /// Every create call that may have left.
     pub asked: Vec<Asked>,
+    /// What its provider said of it: how it runs, and what it reaches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Every resource that is known to have been made.
     pub resources: Vec<Resource>,
     /// When it was confirmed that nothing of this label is there, nor can turn up any more.
@@ -138,6 +141,7 @@ impl BoxReceipt {
             label,
             deadline,
             asked: Vec::new(),
+            note: None,
             resources: Vec::new(),
             settled: None,
             left: None,
@@ -148,6 +152,7 @@ impl BoxReceipt {
         match fact {
             Fact::Up { machine } => {
                 self.answer(Answer::Created);
+                self.note.clone_from(&machine.note);
                 self.record(ResourceKind::Machine, &machine.id, None);
             }
             Fact::Refused { why, .. } => self.answer(Answer::Refused(why.clone())),

@@ -30,6 +30,7 @@ for option in ("-smp", "-m", "-pidfile", "-qmp", "-netdev", "-accel"):
 for disk in re.findall(r"file=([^,]+),if=virtio", " ".join(arguments)):
     os.stat(disk)
 
+version = tuple(int(part) for part in faults.get("version", "7.2.22").split(".")[:2])
 if faults.get("dies"):
     sys.exit("qemu-system-x86_64: " + faults["dies"])
 forward = re.search(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-", value("-netdev"))
@@ -67,12 +68,17 @@ def speak_as_clone(port):
 
 runs = threading.Event()
 is_clone = "-incoming" in arguments
-if "-object" in arguments:
-    path = re.search(r"mem-path=([^,]+)", value("-object")).group(1)
-    open(path, "rb" if is_clone else "wb").close()
+if memory := re.search(r"mem-path=([^,]+)", " ".join(arguments)):
+    open(memory.group(1), "rb" if is_clone else "wb").close()
     port = listen("identity.sock")
     speak = speak_as_clone if is_clone else speak_as_template
     threading.Thread(target=speak, args=(port,), daemon=True).start()
+
+# QEMU is given nothing of the operator's environment, and may start no program unless it has to.
+if set(os.environ) - {"LC_CTYPE", "PWD", "_", "SHLVL", "OLDPWD"}:
+    sys.exit(f"an environment: {sorted(os.environ)}")
+if ("spawn=deny" in value("-sandbox")) != (version >= (8, 2)):
+    sys.exit("the wrong sandbox")
 
 ssh = socket.create_server(("127.0.0.1", int(forward.group(1)))) if forward else None
 with open("console.log", "a", encoding="utf-8") as file:
@@ -87,9 +93,9 @@ moved = None
 
 
 def move(uri):
-    """Writes or reads the state as the shell command in the address does."""
-    kind, path = re.fullmatch(r"exec:cat (>?)(.*)", uri).groups()
-    if kind:
+    """Writes or reads the state as the address says: by a shell before QEMU 8.2."""
+    kind, path = re.fullmatch(r"file:()(.*)" if version >= (8, 2) else r"exec:cat (>?)(.*)", uri).groups()
+    if command["execute"] == "migrate":
         with open(path, "w", encoding="utf-8") as file:
             file.write("a state")
         return "completed"

@@ -70,6 +70,8 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
         },
         programs: programs(local.qemu.as_deref()),
         is_cold: local.is_cold,
+        network: local.network,
+        allow: local.allow.clone(),
         ..LocalSettings::default()
     };
     let local_boxes = Local::new(paths.state.clone(), paths.cache.clone(), settings);

@@ -17,6 +17,25 @@ pub struct Local {
     /// Whether each box boots by itself, instead of going on where a template was frozen.
     #[serde(default)]
     pub is_cold: bool,
+    /// What boxes reach.
+    #[serde(default)]
+    pub network: Network,
+    /// What they reach beside that: `ADDRESS[/BITS][:PORT]`.
+    #[serde(default)]
+    pub allow: Vec<String>,
+}
+
+/// What a box on this machine reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// The internet, and nothing of this machine or its networks.
+    #[default]
+    Internet,
+    /// Nothing.
+    None,
+    /// All that this machine reaches, its loopback too.
+    Host,
 }
 
 /// How guests are accelerated.

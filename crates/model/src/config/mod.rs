@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     deploy::{Binary, Deploy},
     lane::{BoxChoice, Boxes, Lane},
-    local::{Acceleration, Local},
+    local::{Acceleration, Local, Network},
     mistake::{Mistake, nearest},
     pins::rustup,
     preset::{Found, Nextest, Preset},

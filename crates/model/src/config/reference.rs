@@ -146,6 +146,8 @@ const KEYS: &[Key] = &[
     key("local.acceleration", Kind::Word(&["auto", "kvm", "tcg"]), "\"auto\"", "\"tcg\"", "KVM if it works, KVM or no box, or emulation"),
     key("local.qemu", Kind::Text, "found in PATH", "\"/opt/qemu/bin/qemu-system-x86_64\"", "The QEMU program"),
     key("local.template", Kind::Flag, "true", "false", "Clone boxes from a template that is frozen after stage 1"),
+    key("local.network", Kind::Word(&["internet", "none", "host"]), "\"internet\"", "\"none\"", "What boxes reach: the internet and nothing of this machine, nothing, or all that this machine reaches"),
+    key("local.allow", Kind::Texts, "[]", "[\"127.0.0.1:3142\"]", "What boxes reach beside that: `ADDRESS[/BITS][:PORT]`; this machine's loopback is 10.0.2.2 there"),
 
     key("limits", Kind::Table, "", "", "How much twolane takes from a box"),
     key("limits.log", Kind::Size, "\"1 GiB\"", "\"100 MiB\"", "Output of one check, and of stage 2"),

@@ -188,15 +188,17 @@ async fn version(qemu: &str) -> String {
 /// Returns how a QEMU emulates several CPUs without harm, by what it says of its version, such as `QEMU emulator version
 /// 7.2.22 (Debian …)`. What says none is taken for an old one: slower, and never wrong.
 fn emulation(version: &str) -> How {
-    let numbers = || {
-        let (_, rest) = version.split_once("version ")?;
-        let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    };
-    match numbers() {
+    match version_of(version) {
         Some(numbers) if numbers >= TCG_IS_SOUND => How::Tcg,
         _ => How::TcgInTurns,
     }
+}
+
+/// Reads the numbers out of what a QEMU says of its version.
+pub(crate) fn version_of(text: &str) -> Option<(u32, u32)> {
+    let (_, rest) = text.split_once("version ")?;
+    let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn reason(answer: &Answer) -> String {

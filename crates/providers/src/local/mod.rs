@@ -5,6 +5,7 @@ mod error;
 mod health;
 mod image;
 mod instance_type;
+mod network;
 mod preflight;
 mod process;
 mod programs;
@@ -40,6 +41,7 @@ pub use programs::Programs;
 pub use settings::LocalSettings;
 
 use instance_type::InstanceType;
+use network::Reach;
 use qemu::Role;
 use store::Record;
 use template::{NoClone, Template};
@@ -123,6 +125,7 @@ impl Local {
             base: &base,
             clone_patience: self.settings.clone_patience.unwrap_or(template::CLONE_PATIENCE),
             qemu_version: self.probe.qemu_version(&self.settings.programs).await,
+            reach: Reach::of(&self.settings),
         };
         let template = self.template(&vm, progress).await;
 
@@ -421,7 +424,7 @@ async fn begin(vm: &qemu::Vm<'_>, lock: &Lock, is_waking: bool) -> Result<Record
         tags: vm.order.tags.pairs(),
         instance_type: vm.size.to_string(),
         port: 0,
-        note: vm.acceleration.to_string(),
+        note: format!("{}; {}", vm.acceleration, vm.reach),
         is_waking,
     };
     lock.write(&record)?;

@@ -11,6 +11,7 @@ use super::{
     error::LocalError,
     image::{self, Image},
     instance_type::InstanceType,
+    network::Reach,
     programs, space,
 };
 
@@ -22,6 +23,7 @@ impl Preflight for Local {
         findings.push(self.disk());
         findings.push(self.kvm(need).await);
         findings.push(self.image());
+        findings.push(good("network", format!("a box {}", Reach::of(&self.settings))));
         findings
     }
 }

@@ -19,8 +19,9 @@ use super::{
     error::LocalError,
     image::Base,
     instance_type::InstanceType,
+    network::{self, Reach},
     process::{self, PIDFILE},
-    qmp, seed,
+    programs, qmp, seed,
     store::{BoxDir, Lock},
 };
 
@@ -72,6 +73,7 @@ pub(crate) struct Vm<'a> {
     /// What QEMU says of its version.
     pub(crate) qemu_version: &'a str,
     pub(crate) clone_patience: Duration,
+    pub(crate) reach: Reach<'a>,
 }
 
 /// How a start failed.
@@ -102,7 +104,7 @@ impl Vm<'_> {
         let tags = &self.order.tags;
         let seed = seed::image(tags.token.as_str(), tags.label.as_str(), &self.order.user_data)?;
         write(directory, "seed.iso", &seed)?;
-        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        write_programs(directory)?;
         self.make_disk(directory, &self.base.disk(), self.base.format())
             .await
     }
@@ -114,7 +116,7 @@ impl Vm<'_> {
         seed: &[u8],
     ) -> Result<(), LocalError> {
         write(directory, "seed.iso", seed)?;
-        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        write_programs(directory)?;
         self.make_disk(directory, &self.base.disk(), self.base.format())
             .await
     }
@@ -122,7 +124,7 @@ impl Vm<'_> {
     /// Makes the disk of a clone.
     pub(crate) async fn make_clone_disk(&self, lock: &Lock, template: &Utf8Path) -> Result<(), LocalError> {
         let directory = lock.directory().path();
-        write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+        write_programs(directory)?;
         // Its console goes on after what the template's showed.
         let console = template.join("console.log");
         let console = fs::read(&console).map_err(|e| LocalError::system(format!("read {console}"), e))?;
@@ -162,10 +164,7 @@ impl Vm<'_> {
             .and_then(|log| Ok((log.try_clone()?, log)))
             .map_err(|e| LocalError::system(format!("write {log}"), e))?;
         let child = self
-            .watched(directory.path())
-            .arg(directory.path())
-            .arg(&self.programs.qemu)
-            .args(self.arguments(role, directory.path(), Some(port)))
+            .watched(directory.path(), role, Some(port))?
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(both)
@@ -184,11 +183,7 @@ impl Vm<'_> {
         let log = directory.join(LOG);
         let log = fs::File::create(&log).map_err(|e| LocalError::system(format!("write {log}"), e))?;
         let child = self
-            .watched(directory)
-            .arg("--with-maker")
-            .arg(directory)
-            .arg(&self.programs.qemu)
-            .args(self.arguments(Role::Template, directory, None))
+            .watched(directory, Role::Template, None)?
             .stdin(Stdio::piped())
             .stdout(lock)
             .stderr(log)
@@ -201,16 +196,25 @@ impl Vm<'_> {
         }
     }
 
-    fn watched(&self, directory: &Utf8Path) -> Command {
+    /// Returns the command of the watchdog that runs QEMU. It has no use for the operator's tokens; it gives QEMU no
+    /// environment at all, so no PATH to look for it either.
+    fn watched(&self, directory: &Utf8Path, role: Role, port: Option<u16>) -> Result<Command, LocalError> {
+        let qemu = programs::path_of(&self.programs.qemu)
+            .ok_or_else(|| LocalError::invalid(format!("`{}` is not installed", self.programs.qemu)))?;
         let mut command = Command::new(&self.programs.python3);
-        // Neither the watchdog nor QEMU has any use for the operator's tokens.
         let given = std::env::vars_os().filter(|(name, _)| is_for_children(&name.to_string_lossy()));
         command
             .env_clear()
             .envs(given)
             .arg("-I")
-            .arg(directory.join("watchdog.py"));
-        command
+            .arg(directory.join("watchdog.py"))
+            .args((role == Role::Template).then_some("--with-maker"))
+            .args(self.reach.watchdog_arguments())
+            .arg(directory)
+            .arg(qemu)
+            .args(self.arguments(role, directory, port))
+            .args(self.reach.qemu_arguments(self.qemu_version));
+        Ok(command)
     }
 
     /// Returns QEMU's arguments. Those of a clone differ from its template's in nothing that the guest sees.
@@ -257,6 +261,22 @@ impl Vm<'_> {
         }
         arguments.extend(self.base.arguments(self.acceleration.kernel_arguments()));
         arguments
+    }
+}
+
+/// Returns where a guest's state is written to.
+pub(crate) fn state_written(qemu_version: &str, file: &str) -> String {
+    match network::moves_files(qemu_version) {
+        true => format!("file:{file}"),
+        false => format!("exec:cat >{file}"),
+    }
+}
+
+/// Returns where a guest's state is read from.
+pub(crate) fn state_read(qemu_version: &str, file: &str) -> String {
+    match network::moves_files(qemu_version) {
+        true => format!("file:{file}"),
+        false => format!("exec:cat {file}"),
     }
 }
 
@@ -321,6 +341,12 @@ async fn wait_until_answering(directory: &Utf8Path, mut child: Child) -> Result<
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Writes what runs beside QEMU.
+fn write_programs(directory: &Utf8Path) -> Result<(), LocalError> {
+    write(directory, "watchdog.py", WATCHDOG.as_bytes())?;
+    write(directory, "filter.py", network::FILTER.as_bytes())
 }
 
 /// Writes a file that only its owner may read.

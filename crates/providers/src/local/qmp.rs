@@ -32,16 +32,16 @@ pub(crate) async fn quit(directory: &Utf8Path) -> io::Result<()> {
     run(directory, qmp::quit {}).await.map(drop)
 }
 
-/// Stops the guest, writes the state of its devices into a file of the directory, and ends QEMU. The guest's memory is a
+/// Stops the guest, writes the state of its devices, and ends QEMU. The guest's memory is a
 /// file already.
-pub(crate) async fn freeze(directory: &Utf8Path, file: &str) -> io::Result<()> {
+pub(crate) async fn freeze(directory: &Utf8Path, uri: String) -> io::Result<()> {
     ignore_shared(directory).await?;
     work(directory, qmp::stop {}).await?;
     let migrate = qmp::migrate {
         channels: None,
         detach: None,
         resume: None,
-        uri: Some(format!("exec:cat >{file}")),
+        uri: Some(uri),
     };
     work(directory, migrate).await?;
     until_moved(directory).await?;
@@ -49,13 +49,13 @@ pub(crate) async fn freeze(directory: &Utf8Path, file: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the state of the devices from a file, and lets the guest run. QEMU waits for that.
-pub(crate) async fn thaw(directory: &Utf8Path, file: &str) -> io::Result<()> {
+/// Reads the state of the devices, and lets the guest run. QEMU waits for that.
+pub(crate) async fn thaw(directory: &Utf8Path, uri: String) -> io::Result<()> {
     ignore_shared(directory).await?;
     let incoming = qmp::migrate_incoming {
         channels: None,
         exit_on_error: None,
-        uri: Some(format!("exec:cat {file}")),
+        uri: Some(uri),
     };
     work(directory, incoming).await?;
     until_moved(directory).await?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::config::Network;
+
 use super::{Acceleration, Image, Programs};
 
 /// What the operator chose.
@@ -19,4 +21,8 @@ pub struct LocalSettings {
     pub is_cold: bool,
     /// How long a clone may take to become itself; a minute when not given.
     pub clone_patience: Option<Duration>,
+    /// What boxes reach.
+    pub network: Network,
+    /// What they reach beside that: `ADDRESS[/BITS][:PORT]`.
+    pub allow: Vec<String>,
 }

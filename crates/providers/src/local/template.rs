@@ -254,7 +254,7 @@ async fn make(
     )
     .await?;
     let vm_process = vm.start_template(&part, making.share()?).await?;
-    let frozen = freeze(&part, progress).await;
+    let frozen = freeze(&part, vm, progress).await;
     if frozen.is_err() {
         process::kill(&part).await?;
     }
@@ -267,13 +267,13 @@ async fn make(
 }
 
 /// Follows the template until it waits, and freezes it.
-async fn freeze(part: &Utf8Path, progress: &dyn Progress) -> Result<(), LocalError> {
+async fn freeze(part: &Utf8Path, vm: &Vm<'_>, progress: &dyn Progress) -> Result<(), LocalError> {
     let port = qmp::connect(part, PORT)
         .await
         .map_err(|e| LocalError::system("reach the template's port", e))?;
     follow(BufReader::new(port).lines(), part, progress).await?;
     let began = Instant::now();
-    qmp::freeze(part, STATE)
+    qmp::freeze(part, qemu::state_written(vm.qemu_version, STATE))
         .await
         .map_err(|e| LocalError::system("freeze the template", e))?;
     if !process::wait_until_gone(part, QUIT_PATIENCE).await {
@@ -366,7 +366,8 @@ pub(crate) async fn clone(vm: &Vm<'_>, lock: &Lock, template: &Template, port: u
     }
     let parts = vm.order.parts.as_ref();
     let identity = parts.map_or("{}", |parts| parts.identity.as_str());
-    let woken = timeout(vm.clone_patience, wake(directory.path(), identity)).await;
+    let state = qemu::state_read(vm.qemu_version, &format!("{}/{STATE}", qemu::TEMPLATE));
+    let woken = timeout(vm.clone_patience, wake(directory.path(), identity, state)).await;
     woken
         .unwrap_or_else(|_| {
             Err(LocalError::invalid(format!(
@@ -378,13 +379,13 @@ pub(crate) async fn clone(vm: &Vm<'_>, lock: &Lock, template: &Template, port: u
         .map_err(NoClone::Template)
 }
 
-async fn wake(directory: &Utf8Path, identity: &str) -> Result<(), LocalError> {
+async fn wake(directory: &Utf8Path, identity: &str, state: String) -> Result<(), LocalError> {
     let error = |what: &'static str| move |e: std::io::Error| LocalError::system(what, e);
     // The guest sees the port open from its first moment on.
     let mut port = qmp::connect(directory, PORT)
         .await
         .map_err(error("reach the clone's port"))?;
-    qmp::thaw(directory, &format!("{}/{STATE}", qemu::TEMPLATE))
+    qmp::thaw(directory, state)
         .await
         .map_err(error("wake the clone"))?;
     let line = identity_now(identity)? + "\n";

@@ -1,25 +1,31 @@
 """Runs a box's QEMU, and ends it when the box's deadline has passed or its directory is gone.
 
-    watchdog.py DIRECTORY QEMU [ARGUMENT…]
-    watchdog.py --with-maker DIRECTORY QEMU [ARGUMENT…]
+    watchdog.py [--with-maker] [--filter RULES] DIRECTORY QEMU [ARGUMENT…]
 
-It needs nobody: neither the program that started it nor the guest. It exits with QEMU. In the second form QEMU makes a
-template, which is nobody's: it ends with the program that makes it, which holds the other end of standard input.
+It needs nobody: neither the program that started it nor the guest. It exits with QEMU. With a maker QEMU makes a
+template, which is nobody's: it ends with the program that makes it, which holds the other end of standard input. What the
+guest sends passes filter.py, which gets RULES: QEMU finds the two ends as descriptors 100 and 101.
 """
 
+import ctypes
 import fcntl
 import json
 import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 arguments = sys.argv[1:]
 with_maker = arguments[0] == "--with-maker"
-directory, *command = arguments[with_maker:]
+arguments = arguments[with_maker:]
+rules = None
+if arguments[0] == "--filter":
+    rules, arguments = arguments[1].split(), arguments[2:]
+directory, *command = arguments
 os.setsid()
 os.chdir(directory)
 here = os.open(".", os.O_RDONLY)
@@ -56,14 +62,36 @@ def remove():
             pass  # The box's keys are there; they are not ours.
 
 
-end_with_us = None
-if with_maker:
-    import ctypes
+def filter_network():
+    """Starts the filter, and returns the descriptors that QEMU writes frames to and reads them from."""
+    (sent, to_filter), (passed, from_filter) = socket.socketpair(), socket.socketpair()
+    subprocess.Popen(
+        [sys.executable, "-I", "filter.py", *rules], stdin=to_filter, stdout=from_filter, env={}, preexec_fn=confine
+    )
+    for number, end in ((100, sent), (101, passed)):
+        os.dup2(end.fileno(), number)
+    for end in (sent, to_filter, passed, from_filter):
+        end.close()
+    return (100, 101)
 
-    prctl = ctypes.CDLL(None).prctl
-    end_with_us = lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
-qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_us)
+prctl = ctypes.CDLL(None).prctl
+
+
+def confine():
+    prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    if with_maker:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+ends = filter_network() if rules else ()
+program, command[0] = command[0], os.path.basename(command[0])
+qemu = subprocess.Popen(
+    command, executable=program, stdin=subprocess.DEVNULL, pass_fds=ends, env={}, preexec_fn=confine
+)
+# The filter ends with QEMU, and QEMU sends nothing more without the filter, once nobody else holds their ends.
+for end in ends:
+    os.close(end)
 while True:
     try:
         code = qemu.wait(timeout=1)

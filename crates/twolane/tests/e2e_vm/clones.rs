@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::PathBuf,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
@@ -29,6 +30,26 @@ fn on(bench: &Bench, label: &str, command: &str) -> String {
     text.trim().to_owned()
 }
 
+/// Returns the ports at which this machine's loopback listens.
+fn listening_ports() -> Vec<u16> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (_, port) = words[1].split_once(':').filter(|_| words[3] == "0A")?;
+        u16::from_str_radix(port, 16).ok()
+    };
+    table.lines().skip(1).filter_map(port).collect()
+}
+
+/// Returns which of these ports a box's root can connect to on this machine, one a line.
+fn found_open(bench: &Bench, label: &str, ports: &[u16]) -> String {
+    let program = format!(
+        "import socket\nfor port in {ports:?}:\n s = socket.socket()\n s.settimeout(30)\n \
+         if s.connect_ex((\"10.0.2.2\", port)) == 0: print(port)"
+    );
+    on(bench, label, &format!("python3 -c '{program}'"))
+}
+
 fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -43,7 +64,12 @@ fn reports(events: &[Value]) -> String {
 
 #[test]
 fn two_clones_of_one_template_share_nothing_that_is_theirs() {
-    let bench = Bench::new(LANE);
+    let [closed, allowed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let bench = Bench::new(&format!(
+        "{LANE}\n[local]\nallow = [\"127.0.0.1:{}\"]\n",
+        port(&allowed)
+    ));
     let labels = ["e2e-one", "e2e-two"];
     // The second waits while the first makes the template, should it not be there.
     let runs = labels.map(|label| bench.start(&["up", "--label", label]));
@@ -70,6 +96,15 @@ fn two_clones_of_one_template_share_nothing_that_is_theirs() {
             "{label} has {theirs} between {before} and {after}"
         );
     }
+
+    // Nothing of this machine is open to them but what was allowed: not even the other's SSH server.
+    let ports = listening_ports();
+    assert!(ports.contains(&port(&closed)) && ports.len() >= 4, "{ports:?}");
+    assert_eq!(
+        found_open(&bench, labels[0], &ports),
+        port(&allowed).to_string(),
+        "of {ports:?}"
+    );
 
     on(&bench, labels[0], "echo mine >/root/mine; sync");
     assert_eq!(on(&bench, labels[1], "ls /root"), "", "it sees the other's disk");

@@ -20,7 +20,7 @@ pub(crate) use self::rules::ttl;
 pub use self::rules::{TTL_MAX, provider_word};
 use self::walk::{Mistakes, Table};
 use super::{
-    Acceleration, Around, Binary, BoxChoice, Config, Deploy, Local, SourceDir, System,
+    Acceleration, Around, Binary, BoxChoice, Config, Deploy, Local, Network, SourceDir, System,
     mistake::{Mistake, suggest},
     preset,
 };
@@ -221,6 +221,11 @@ fn local(mut table: Table<'_>) -> Local {
         ("kvm", Acceleration::Kvm),
         ("tcg", Acceleration::Tcg),
     ];
+    let networks = [
+        ("internet", Network::Internet),
+        ("none", Network::None),
+        ("host", Network::Host),
+    ];
     let local = Local {
         image: table
             .take("image")
@@ -234,6 +239,14 @@ fn local(mut table: Table<'_>) -> Local {
             .take("qemu")
             .and_then(|value| value.read(&rules::ABSOLUTE_PATH)),
         is_cold: table.take("template").and_then(|value| value.flag()) == Some(false),
+        network: table
+            .take("network")
+            .and_then(|value| value.word(&networks))
+            .unwrap_or_default(),
+        allow: table
+            .take("allow")
+            .map(|value| value.list_of("addresses", &rules::PEER))
+            .unwrap_or_default(),
     };
     table.finish();
     local

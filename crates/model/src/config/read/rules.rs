@@ -1,6 +1,6 @@
 //! What a value must look like. Whatever ends up in a script, a path or a name on a box passes one of these first.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use camino::Utf8PathBuf;
 
@@ -249,6 +249,27 @@ pub(super) const PROVIDER_WORD: Rule<String> = Rule {
 pub(super) const HOST_ADDRESS: Rule<String> = Rule {
     example: "user@machine:22",
     read: |text| text.parse::<Address>().map(|address| address.to_string()),
+};
+pub(super) const PEER: Rule<String> = Rule {
+    example: "127.0.0.1:3142",
+    read: |text| {
+        let (network, port) = match text.split_once(':') {
+            Some((network, port)) => (network, Some(port)),
+            None => (text, None),
+        };
+        let (address, bits) = match network.split_once('/') {
+            Some((address, bits)) => (address, bits.parse().ok()),
+            None => (network, Some(32)),
+        };
+        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+        if address.parse::<Ipv4Addr>().is_ok() && bits.is_some_and(|bits: u8| bits <= 32) && is_port {
+            return Ok(text.to_owned());
+        }
+        Err(format!(
+            "`{}` is no IPv4 address, as 127.0.0.1:3142 or 10.1.0.0/16 is",
+            text.escape_debug()
+        ))
+    },
 };
 
 /// Reads how long a box may live.
