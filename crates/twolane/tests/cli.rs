@@ -249,7 +249,6 @@ fn wrong_usage_ends_with_2_and_makes_nothing() {
         &["run", "--ttl", "yesterday"],
         &["run", "--disk", "none"],
         &["up"],
-        &["test"],
         &["test", "-x"],
         &["test", "--failed", "--", "boots"],
         &["down"],
