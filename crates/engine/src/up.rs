@@ -57,7 +57,11 @@ pub(crate) async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal>
             why: refusal.why.clone(),
         });
         rejected.push(format!("{candidate}: {}", refusal.why));
-        if !is_last && let DestroyOutcome::Left { why } = down_own(lane).await {
+        if is_last {
+            break;
+        }
+        link.cut();
+        if let DestroyOutcome::Left { why } = down_own(lane).await {
             return Err(Refusal::new(format!(
                 "{candidate} was rejected, and its box could not be destroyed: {why}"
             )));
@@ -216,11 +220,15 @@ async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
 /// Makes the tags of a new attempt, and has them on the disk before any create call leaves.
 async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal> {
     let label = &lane.lane.label;
+    let holdings = lane.world.journal.holdings().await.map_err(Refusal::new)?;
+    // What an earlier attempt made may have been extended since, and is adopted with the deadline that it has then.
+    let extended = holdings.boxes.get(label).map(|held| held.tags.deadline);
+    let deadline = Deadline::after(lane.world.clock.now(), lane.lane.ttl);
     let tags = Tags {
         label: label.clone(),
         run: lane.plan.run.clone(),
         token: Token::generate(label, lane.world.clock.random()),
-        deadline: Deadline::after(lane.world.clock.now(), lane.lane.ttl),
+        deadline: extended.map_or(deadline, |extended| extended.max(deadline)),
         owner: lane.plan.owner.clone(),
     };
     record(
