@@ -3,7 +3,7 @@
 use model::{
     journal::Fact,
     name::Label,
-    time::Deadline,
+    time::{Deadline, between},
     world::{Target, World},
 };
 
@@ -61,12 +61,19 @@ pub async fn extend(label: &Label, deadline: Deadline, world: &World) -> Result<
 
     let link = Link::to(Target::root_of(&machine));
     let order = tool(["set-deadline".to_owned(), deadline.unix().to_string()]);
-    moved.push(Moved {
-        place: "the timer on the box",
-        failure: match within(world, CALL_MAX, link.run(world, &order)).await {
+    // The provider may have taken longer than the box has left.
+    let left = between(world.clock.now(), deadline.moment());
+    let failure = if left.is_zero() {
+        Some("the deadline came first".to_owned())
+    } else {
+        match within(world, CALL_MAX.min(left), link.run(world, &order)).await {
             Some(outcome) => outcome.err().map(|error| error.to_string()),
             None => Some("the box does not answer".to_owned()),
-        },
+        }
+    };
+    moved.push(Moved {
+        place: "the timer on the box",
+        failure,
     });
     Ok(moved)
 }
