@@ -98,9 +98,14 @@ impl Faults {
         self.clock_jumps == 0 && self.clock_steps == 0 && self.sleeps == 0
     }
 
-    /// Returns whether a provider answers each call at once.
-    pub fn is_api_reliable(&self) -> bool {
-        self.rate_limited == 0 && self.unavailable == 0 && self.times_out == 0 && self.sleeps == 0
+    /// Returns how long it may take to notice that a box is dead, when its provider is asked every few seconds; none when
+    /// a call may take minutes.
+    pub fn death_noticed_within(&self) -> Option<Duration> {
+        let answers_at_once = self.times_out == 0 && self.sleeps == 0;
+        answers_at_once.then(|| match self.rate_limited + self.unavailable {
+            0 => Duration::from_secs(15),
+            _ => Duration::from_secs(90),
+        })
     }
 
     /// Returns whether nothing can be written on the operators' disks, so long after the simulation began.

@@ -88,7 +88,7 @@ impl Scenario {
             let faults = self.faults.clone();
             sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
         }
-        let is_api_reliable = sim.faults().is_api_reliable();
+        let death_noticed_within = sim.faults().death_noticed_within();
         let is_clock_right = sim.faults().is_clock_right();
         let mut plan = plan(&sim, "first", self.is_calm);
         if self.is_calm && !matches!(self.action, None | Some(Action::Run)) {
@@ -108,7 +108,7 @@ impl Scenario {
             sim: &sim,
             is_calm: self.is_calm && self.box_end.is_none(),
             is_clock_right,
-            is_api_reliable,
+            death_noticed_within,
         }));
         Outcome { wrong, calls, seen }
     }

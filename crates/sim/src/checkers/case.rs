@@ -1,5 +1,7 @@
 //! What a checker reads.
 
+use std::time::Duration;
+
 use crate::{clock::Elapsed, record::Observation, world::Sim};
 
 /// What a checker is given: all that was seen, and the world as it is in the end.
@@ -12,6 +14,6 @@ pub struct Case<'a> {
     pub is_calm: bool,
     /// Whether the operator's clock was right all the time.
     pub is_clock_right: bool,
-    /// Whether each provider answered every call at once.
-    pub is_api_reliable: bool,
+    /// How long it may take to notice that a box is dead, where that can be said.
+    pub death_noticed_within: Option<Duration>,
 }

@@ -1,17 +1,14 @@
-//! No process that works on a box goes on calling it when it is dead and its provider says so at once when it is asked.
+//! No process that works on a box goes on calling it when it is dead and its provider says so when it is asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::Case;
 use crate::record::Observation;
 
-/// How long it may take to notice: a pause, and two or three looks.
-const NOTICED: Duration = Duration::from_secs(15);
-
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
-    if !case.is_api_reliable {
+    let Some(noticed) = case.death_noticed_within else {
         return Vec::new();
-    }
+    };
     let mut workers = BTreeMap::new();
     let mut wrong = Vec::new();
     for (at, seen) in case.seen {
@@ -22,7 +19,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Observation::CalledDead { process, label, dead }
                 if workers
                     .get(process)
-                    .is_some_and(|began| (*dead).min(at.saturating_sub(*began)) > NOTICED) =>
+                    .is_some_and(|began| (*dead).min(at.saturating_sub(*began)) > noticed) =>
             {
                 wrong.push(format!(
                     "process {process} called {label}, which had been dead for {} s",
