@@ -19,7 +19,7 @@ use model::{
     order::Order,
     profile::{Profile, Ranges},
     retry::{Next, after, pause},
-    scope::{Destroyed, Gap, Inventory, Scope},
+    scope::{Destroyed, Gap, Inventory, Lists, Scope},
     selector::Selector,
     tags::Tags,
     time::{Deadline, Timestamp},
@@ -27,9 +27,10 @@ use model::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
+mod lists;
 mod teardown;
 
-use self::teardown::Teardown;
+use self::{lists::Shared, teardown::Teardown};
 use crate::{
     retry::{Patience, retry, sleep},
     time::Limit,
@@ -50,11 +51,18 @@ const CREATES_MAX: u32 = 4;
 /// How many destroys are on their way at once.
 const TOGETHER: usize = 8;
 
+/// How many boxes that are going are looked at one by one.
+const WATCHED_MAX: usize = 3;
+
+/// Shortest pause between two looks at a box that is going.
+const WATCH: Duration = Duration::from_secs(1);
+
 /// A provider over a cloud's single calls.
 pub struct Cloud<A: ?Sized> {
     api: Arc<A>,
     clock: Arc<dyn Clock>,
     made: Mutex<CreationTimes>,
+    shared: Shared,
 }
 
 /// When this process was last through with making something of a label and run, by the monotonic clock; none: it
@@ -68,6 +76,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             api,
             clock,
             made: Mutex::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -307,15 +316,19 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         &self,
         selector: &Selector,
         within: Option<&BTreeSet<String>>,
+        lists: Lists,
         progress: &dyn Progress,
     ) -> Result<Inventory, ProviderError> {
         let regions: Vec<String> = match within {
             Some(within) => within.iter().cloned().collect(),
             None => self.ask(progress, || self.api.regions()).await?,
         };
-        let lists = regions
-            .iter()
-            .map(|region| self.ask(progress, || self.api.list(region, selector)));
+        let lists = regions.iter().map(|region| async move {
+            match lists {
+                Lists::Own => self.ask(progress, || self.api.list(region, selector)).await,
+                Lists::Shared => self.shared_list(region, selector, progress).await,
+            }
+        });
         let mut inventory = Inventory::default();
         for (region, answer) in regions.iter().zip(join_all(lists).await) {
             match answer {
@@ -339,12 +352,12 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let end = Limit::after(&*self.clock, self.profile().gone_max);
         let known = scope.first.iter().map(|place| self.api.region_of(place));
         let mut within = Some(known.collect::<BTreeSet<_>>()).filter(|known| !known.is_empty());
-        let mut teardown = Teardown::new(self.profile().lists_parts_through_box);
+        let mut teardown = Teardown::new(self.profile());
         let mut attempt = 0;
         loop {
             attempt += 1;
             let mut inventory = self
-                .inventory_of(&scope.selector, within.as_ref(), progress)
+                .inventory_of(&scope.selector, within.as_ref(), scope.lists, progress)
                 .await?;
             let is_later = |tags: &Tags| scope.until.is_some_and(|until| tags.deadline > until);
             inventory
@@ -360,7 +373,10 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 let gone = teardown.gone();
                 return Ok(Destroyed { gone, gaps });
             }
-            let rest = self.destroy_due(&mut teardown, progress).await;
+            let mut rest = self.destroy_due(&mut teardown, scope.lists, progress).await;
+            if scope.lists == Lists::Own && self.watch(&mut teardown, end).await {
+                rest = rest.max(self.destroy_due(&mut teardown, scope.lists, progress).await);
+            }
             if teardown.is_stuck() || end.is_over(&*self.clock) {
                 let (kind, left) = teardown.remaining();
                 return Err(self.error(kind, "destroy", left));
@@ -374,8 +390,38 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
+    /// Looks at the boxes that are going, as that takes fewer calls than a list of everything. Returns whether all are gone
+    /// as far as that shows; only a list is the end of it.
+    async fn watch(&self, teardown: &mut Teardown, end: Limit) -> bool {
+        let mut attempt = 0;
+        loop {
+            let going = teardown.going();
+            let is_quiet = teardown.due(self.clock.monotonic()).is_empty();
+            if going.is_empty() || going.len() > WATCHED_MAX || !is_quiet || end.is_over(&*self.clock) {
+                return attempt > 0 && going.is_empty();
+            }
+            attempt += 1;
+            // No box goes within a second.
+            self.sleep(pause(attempt).max(WATCH).min(self.profile().look_max))
+                .await;
+            for listed in going {
+                let seen = ObservedInstance {
+                    listed: listed.clone(),
+                    state: InstanceState::Terminating,
+                    host_key: None,
+                    operation: None,
+                };
+                match self.api.look(&seen).await.map(|seen| seen.map(|seen| seen.state)) {
+                    Ok(None | Some(InstanceState::Terminated)) => teardown.miss(&listed),
+                    Ok(Some(_)) => {}
+                    Err(_) => return false,
+                }
+            }
+        }
+    }
+
     /// Asks for everything that is due to be destroyed. Returns how long the provider wants to be left alone.
-    async fn destroy_due(&self, teardown: &mut Teardown, progress: &dyn Progress) -> Duration {
+    async fn destroy_due(&self, teardown: &mut Teardown, lists: Lists, progress: &dyn Progress) -> Duration {
         let mut rest = Duration::ZERO;
         for batch in teardown.due(self.clock.monotonic()).chunks(TOGETHER) {
             let names: Vec<_> = batch
@@ -383,7 +429,18 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 .map(|listed| format!("{} {}", listed.kind, listed.id))
                 .collect();
             progress.report(&format!("destroying {}", names.join(", ")), None);
-            let answers = join_all(batch.iter().map(|listed| self.api.delete(listed))).await;
+            let answers = join_all(batch.iter().map(|listed| async move {
+                match lists {
+                    Lists::Own => self.api.delete(listed).await,
+                    Lists::Shared => {
+                        self.take_turn().await;
+                        let answer = self.api.delete(listed).await;
+                        self.took_turn(&answer).await;
+                        answer
+                    }
+                }
+            }))
+            .await;
             for (listed, answer) in batch.iter().zip(answers) {
                 let wanted = teardown.answered(listed, self.clock.monotonic(), answer);
                 rest = rest.max(wanted.unwrap_or_default());
@@ -421,6 +478,15 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             self.error(ErrorKind::Invalid, "create a box", cause)
                 .with_help(help),
         )
+    }
+
+    /// Refuses to make what nobody could destroy with these credentials.
+    fn is_locked_out(&self) -> Option<ProviderError> {
+        let expiry = self.api.expiry().filter(|expiry| *expiry <= self.clock.now())?;
+        let cause = format!("the credentials expired at {expiry}");
+        let help = "log in again, or look whether this machine's clock is right";
+        let error = self.error(ErrorKind::Unauthorized, "create a box", cause);
+        Some(error.with_help(help))
     }
 
     /// Returns the machine when it is there. A young one passes through being off.
@@ -490,7 +556,10 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
         let refusal = self.api.refuse(&order.candidate.instance_type, order.need);
-        if let Some(refusal) = refusal.or_else(|| self.exceeds(order)) {
+        if let Some(refusal) = refusal
+            .or_else(|| self.exceeds(order))
+            .or_else(|| self.is_locked_out())
+        {
             return Err(refusal);
         }
         self.record_creation(order, None);
@@ -519,6 +588,10 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     async fn health(&self, machine: &Machine) -> Result<Health, ProviderError> {
         let seen = self.api.look(&ObservedInstance::of(machine)).await?;
         Ok(seen.map_or(Health::Missing, ObservedInstance::health))
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.api.expiry()
     }
 
     fn unlisted_for(&self, selector: &Selector) -> Duration {
@@ -564,7 +637,8 @@ impl<A: CloudApi + ?Sized> Listing for Cloud<A> {
     }
 
     async fn inventory(&self) -> Result<Inventory, ProviderError> {
-        self.inventory_of(&Selector::AllOurs, None, &Silent).await
+        self.inventory_of(&Selector::AllOurs, None, Lists::Own, &Silent)
+            .await
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -579,7 +653,11 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
             return Err(self.error(ErrorKind::Invalid, "move a deadline", "it cannot change tags"));
         };
         let selector = Selector::Label(label.clone());
-        for listed in self.inventory_of(&selector, None, &Silent).await?.things {
+        for listed in self
+            .inventory_of(&selector, None, Lists::Own, &Silent)
+            .await?
+            .things
+        {
             let Some(tags) = listed.tags.clone() else { continue };
             let tags = Tags { deadline, ..tags };
             self.ask(&Silent, || retag.retag(&listed, &tags)).await?;

@@ -12,7 +12,7 @@ use model::{
     machine::{Gone, ResourceKind},
     name::{Label, ProviderName, RunId},
     reap::ReapTarget,
-    scope::{Destroyed, Gap, Scope},
+    scope::{Destroyed, Gap, Lists, Scope},
     selector::Selector,
     time::{Deadline, Timestamp},
     world::{Progress, Provider, World},
@@ -91,11 +91,21 @@ pub async fn down_of_run(label: &Label, run: &RunId, lane: Option<&str>, world: 
     of_run(label, run, lane, world).await.run().await
 }
 
+/// How targets are destroyed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Whether they were picked for their deadlines.
+    pub(crate) is_overdue: bool,
+    /// Whose lists show what is left.
+    pub(crate) lists: Lists,
+}
+
 /// Destroys what was picked. Of what the journal does not know only those providers and regions are asked that list it, as
 /// all of them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine
 /// the run may just be resumed.
-pub(crate) async fn down_target(target: &ReapTarget, is_overdue: bool, world: &World) -> DestroyOutcome {
+pub(crate) async fn down_target(target: &ReapTarget, terms: Terms, world: &World) -> DestroyOutcome {
     let mut down = of_run(&target.label, &target.run, None, world).await;
+    down.lists = terms.lists;
     if matches!(down.known, JournalView::Nothing) && !target.things.is_empty() {
         let things = || target.things.iter();
         down.listed_at.clear();
@@ -105,7 +115,7 @@ pub(crate) async fn down_target(target: &ReapTarget, is_overdue: bool, world: &W
         }
         down.is_elsewhere = false;
         let deadlines = things().filter_map(|(_, listed)| Some(listed.tags.as_ref()?.deadline));
-        down.until = deadlines.max().filter(|_| is_overdue);
+        down.until = deadlines.max().filter(|_| terms.is_overdue);
     }
     down.run().await
 }
@@ -127,6 +137,7 @@ struct Down<'a> {
     listed_at: BTreeMap<ProviderName, BTreeSet<String>>,
     /// Whether it may be anywhere else.
     is_elsewhere: bool,
+    lists: Lists,
     lane: Option<&'a str>,
     world: &'a World,
 }
@@ -170,6 +181,7 @@ impl<'a> Down<'a> {
             until: None,
             known,
             listed_at,
+            lists: Lists::Own,
             lane,
             world,
         }
@@ -286,6 +298,7 @@ impl<'a> Down<'a> {
             until: self.until,
             first: first.cloned().unwrap_or_default(),
             is_everywhere: self.is_elsewhere,
+            lists: self.lists,
         };
         // Asking again is how an unanswered destroy is looked for: it is done when nothing is listed any more.
         let patience = Patience {

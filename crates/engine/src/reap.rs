@@ -17,19 +17,19 @@ use model::{
     name::{Label, ProviderName, RunId},
     plan::Plan,
     reap::{JournalView, Picked, ReapTarget, pick, superseded},
-    scope::Inventory,
+    scope::{Inventory, Lists},
     time::Timestamp,
     world::World,
 };
 
 use crate::{
-    down::{DestroyOutcome, down_of_run, down_target},
+    down::{DestroyOutcome, Terms, down_of_run, down_target},
     time::unless_stopped,
 };
 
-/// How many boxes of one provider are destroyed at once. Each asks its provider a dozen times, and what a rate limit makes
-/// wait for too long is given up: side by side without end, none would get through.
-const AT_ONCE: usize = 5;
+/// How many boxes of one provider are destroyed at once: what a rate limit makes wait for too long is given up, so that side
+/// by side without end none would get through.
+const AT_ONCE: usize = 40;
 
 /// What the providers list as ours, and what could not be asked.
 #[derive(Debug, Default)]
@@ -170,8 +170,14 @@ async fn destroy_each(
         groups.entry(at).or_default().push(target);
     }
     let outcomes = groups.into_values().map(|group| {
-        let outcomes = group.into_iter().map(|target| async move {
-            let outcome = down_target(&target, is_overdue, world).await;
+        let lists = if group.len() > 1 {
+            Lists::Shared
+        } else {
+            Lists::Own
+        };
+        let terms = Terms { is_overdue, lists };
+        let outcomes = group.into_iter().map(move |target| async move {
+            let outcome = down_target(&target, terms, world).await;
             (target, outcome)
         });
         stream::iter(outcomes)

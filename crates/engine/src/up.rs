@@ -178,6 +178,16 @@ async fn create(
                 dead_mans_switch: provider.profile().dead_mans_switch.clone(),
                 price: price_of(candidate, &**provider),
             });
+            if let Some(expiry) = provider
+                .expiry()
+                .filter(|expiry| *expiry < tags.deadline.moment())
+            {
+                let name = &candidate.provider;
+                lane.notice(format!(
+                    "the credentials of {name} expire at {expiry}, before the box's deadline: twolane cannot destroy the box \
+                     after that. Shorten `ttl`, or use credentials that renew themselves"
+                ));
+            }
         }
         let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
         let answer = within(lane.world, left, provider.up(&order, &progress)).await;

@@ -66,6 +66,11 @@ pub trait CloudApi: Send + Sync {
         None
     }
 
+    /// Returns when the credentials expire, where that is known and nothing renews them.
+    fn expiry(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Asks for one thing to be destroyed. What is gone already is `NotFound`, which the caller takes for success; what is
     /// still in use, or locked for a moment, is `Unavailable`.
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{candidate::Fallback, name::ProviderName};
+use crate::{candidate::Fallback, machine::ResourceKind, name::ProviderName};
 
 /// The facts of a provider. None of them takes a call, and none changes while the process lives.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Profile {
     /// Whether a part of a box, such as its address, is listed only as long as its box is: then its absence from the list
     /// does not show that it is gone.
     pub lists_parts_through_box: bool,
+    /// What the provider itself destroys with a box: it is destroyed by a call of its own only when it stays.
+    pub goes_along: &'static [ResourceKind],
     /// How long destroying may take until nothing is listed any more.
     pub gone_max: Duration,
 }
@@ -78,6 +80,7 @@ impl Profile {
             up_max: |_| Duration::from_secs(10 * 60),
             look_max: Duration::from_secs(2),
             lists_parts_through_box: false,
+            goes_along: &[],
             gone_max: Duration::from_secs(9 * 60),
         }
     }

@@ -20,6 +20,17 @@ pub struct Scope {
     pub first: BTreeSet<String>,
     /// Whether they may be elsewhere too.
     pub is_everywhere: bool,
+    /// Whose lists show what is left.
+    pub lists: Lists,
+}
+
+/// Whose lists show a destroy what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// Its own, of what it is after.
+    Own,
+    /// Lists of everything, each of which serves all destroys that wait for one: there are many at once.
+    Shared,
 }
 
 impl From<Selector> for Scope {
@@ -29,6 +40,7 @@ impl From<Selector> for Scope {
             until: None,
             first: BTreeSet::new(),
             is_everywhere: true,
+            lists: Lists::Own,
         }
     }
 }

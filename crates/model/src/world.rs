@@ -107,6 +107,11 @@ pub trait Provider: Send + Sync {
         self.profile().listing_lag
     }
 
+    /// Returns when its credentials expire, where that is known and nothing renews them.
+    fn expiry(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Lists what is ours, by tag.
     fn listing(&self) -> Option<&dyn Listing> {
         None

@@ -9,10 +9,12 @@ use model::{
     error::{ErrorKind, ProviderError},
     machine::{Gone, Listed, ResourceKind},
     name::Label,
+    profile::Profile,
     scope::Gap,
 };
 
-/// How long after it was asked for a destroy is asked for again, when the thing is still listed.
+/// How long after it was asked for a destroy is asked for again, when the thing is still listed; twice as long each time, as
+/// some clouds take a quarter of an hour.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// All that was seen of what is to be destroyed.
@@ -20,6 +22,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct Teardown {
     /// Whether a part of a box is listed only as long as its box is.
     is_part_hidden: bool,
+    /// What the provider itself destroys with a box.
+    goes_along: &'static [ResourceKind],
     seen: BTreeMap<Key, TeardownItem>,
 }
 
@@ -36,8 +40,14 @@ struct TeardownItem {
     is_listed: bool,
     /// Whether it may exist without being listed.
     is_hidden: bool,
+    /// Whether the provider itself destroys it with its box.
+    goes_along: bool,
+    /// Whether it was listed without its box.
+    is_orphan: bool,
     /// When the provider last took the order to destroy it, by the monotonic clock.
     taken: Option<Duration>,
+    /// How often it did so.
+    orders: u32,
     /// Why the provider will not destroy it.
     refusal: Option<ProviderError>,
 }
@@ -51,24 +61,28 @@ impl TeardownItem {
         self.listed.tags.as_ref().map(|tags| &tags.label)
     }
 
-    /// A machine is gone when it is no longer listed. What was made for one is destroyed by an order of its own even when it
-    /// went along; that the provider refused that order counts no more once it is not listed, unless it was listed through
-    /// its machine alone.
+    /// A machine is gone when it is no longer listed, and so is what goes along with one. What else was made for it is
+    /// destroyed by an order of its own; that the provider refused that order counts no more once it is not listed, unless
+    /// it was listed through its machine alone.
     fn is_gone(&self) -> bool {
-        let is_refused = self.refusal.is_some() && !self.is_hidden;
-        !self.is_listed && (self.is_machine() || self.taken.is_some() || is_refused)
+        let is_done = self.refusal.is_some() || self.goes_along;
+        !self.is_listed && (self.is_machine() || self.taken.is_some() || (is_done && !self.is_hidden))
     }
 
     fn is_due(&self, now: Duration) -> bool {
-        let is_new = self.taken.is_none_or(|taken| now.saturating_sub(taken) >= AGAIN);
-        !self.is_gone() && self.refusal.is_none() && is_new
+        let again = AGAIN * (1 << self.orders.saturating_sub(1).min(4));
+        let is_new = self.taken.is_none_or(|taken| now.saturating_sub(taken) >= again);
+        // What goes along is left alone until it shows that it did not.
+        let is_left = !self.goes_along || self.is_orphan || self.is_hidden;
+        !self.is_gone() && self.refusal.is_none() && is_new && is_left
     }
 }
 
 impl Teardown {
-    pub(super) fn new(is_part_hidden: bool) -> Self {
+    pub(super) fn new(profile: &Profile) -> Self {
         Self {
-            is_part_hidden,
+            is_part_hidden: profile.lists_parts_through_box,
+            goes_along: profile.goes_along,
             seen: BTreeMap::new(),
         }
     }
@@ -79,23 +93,53 @@ impl Teardown {
             let is_unseen = gaps.iter().any(|gap| gap.region == item.listed.region);
             item.is_listed = item.is_listed && is_unseen;
         }
+        let machines = listed.iter().filter(|one| one.kind == ResourceKind::Machine);
+        let labels: BTreeSet<_> = machines
+            .map(|one| one.tags.as_ref().map(|tags| tags.label.clone()))
+            .collect();
         for listed in listed {
+            let label = listed.tags.as_ref().map(|tags| tags.label.clone());
+            let is_orphan = match &label {
+                Some(_) => !labels.contains(&label),
+                None => labels.is_empty(),
+            };
             match self.seen.entry(key(&listed)) {
                 Entry::Occupied(mut entry) => {
                     let item = entry.get_mut();
                     item.is_listed = true;
+                    item.is_orphan = is_orphan;
                     item.listed = listed;
                 }
                 Entry::Vacant(entry) => {
                     entry.insert(TeardownItem {
+                        goes_along: self.goes_along.contains(&listed.kind),
                         listed,
                         is_listed: true,
+                        is_orphan,
                         is_hidden: self.is_part_hidden,
                         taken: None,
+                        orders: 0,
                         refusal: None,
                     });
                 }
             }
+        }
+    }
+
+    /// Returns the boxes whose destroy the provider has taken, and that may still be there.
+    pub(super) fn going(&self) -> Vec<Listed> {
+        let is_going = |item: &&TeardownItem| item.is_machine() && item.is_listed && item.taken.is_some();
+        self.seen
+            .values()
+            .filter(is_going)
+            .map(|item| item.listed.clone())
+            .collect()
+    }
+
+    /// Takes that one thing was not found when it was looked at.
+    pub(super) fn miss(&mut self, listed: &Listed) {
+        if let Some(item) = self.seen.get_mut(&key(listed)) {
+            item.is_listed = false;
         }
     }
 
@@ -127,6 +171,7 @@ impl Teardown {
         let item = self.seen.get_mut(&key(listed))?;
         let Err(error) = answer else {
             item.taken = Some(now);
+            item.orders += 1;
             return None;
         };
         match error.kind {
@@ -295,6 +340,31 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_along_is_left_alone_until_it_stays() {
+        let mut teardown = Teardown {
+            goes_along: &[ResourceKind::Address],
+            ..Teardown::default()
+        };
+        teardown.see(words("m1@web a1@web a2@web f1@web"), &[]);
+        let ids = |due: Vec<Listed>| due.into_iter().map(|listed| listed.id).collect::<Vec<_>>();
+        assert_eq!(ids(teardown.due(at(0))), ["m1"]);
+        teardown.answered(&listed("m1@web"), at(0), Ok(()));
+        teardown.miss(&listed("m1@web"));
+        assert_eq!(
+            ids(teardown.due(at(1))),
+            ["f1"],
+            "no list has shown that they stay"
+        );
+        teardown.answered(&listed("f1@web"), at(1), Ok(()));
+        teardown.see(words("a2@web"), &[]);
+        assert_eq!(ids(teardown.due(at(2))), ["a2"]);
+        teardown.answered(&listed("a2@web"), at(2), Ok(()));
+        teardown.see(Vec::new(), &[]);
+        assert!(teardown.is_over());
+        assert_eq!(teardown.gone().len(), 4);
+    }
+
+    #[test]
     fn an_order_that_was_taken_is_not_the_end() {
         let teardown = check(&["m1@web", "m1@web"], "");
         assert!(!teardown.is_over());
@@ -305,7 +375,10 @@ mod tests {
     #[test]
     fn what_is_no_longer_listed_was_not_refused() {
         for is_part_hidden in [false, true] {
-            let mut teardown = Teardown::new(is_part_hidden);
+            let mut teardown = Teardown {
+                is_part_hidden,
+                ..Teardown::default()
+            };
             teardown.see(words("m1@web a1@web"), &[]);
             teardown.answered(&listed("a1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
             teardown.see(Vec::new(), &[]);

@@ -16,6 +16,7 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
+use model::time::Timestamp;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::OnceCell;
 
@@ -27,6 +28,8 @@ pub struct Identity {
     provider: OnceCell<SharedCredentialsProvider>,
     /// What was signed with last, so that it can be kept out of messages.
     used: Mutex<Vec<String>>,
+    /// When the credentials expire that were exported to the environment.
+    expiry: Option<Timestamp>,
 }
 
 impl Identity {
@@ -36,8 +39,13 @@ impl Identity {
         let provider = OnceCell::new_with(Some(SharedCredentialsProvider::new(credentials)));
         Self {
             provider,
-            used: Mutex::default(),
+            ..Self::default()
         }
+    }
+
+    /// Says when nothing can be signed any more.
+    pub fn expiring(self, expiry: Option<Timestamp>) -> Self {
+        Self { expiry, ..self }
     }
 
     async fn credentials(&self) -> Result<Credentials, String> {
@@ -108,5 +116,9 @@ impl Authorize for Signer {
             .used
             .lock()
             .clone()
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.identity.expiry
     }
 }

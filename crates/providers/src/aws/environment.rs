@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use model::{cloud::CloudApi, error::ProviderError};
+use model::{cloud::CloudApi, error::ProviderError, time::Timestamp};
 
 use super::{Access, Aws, Identity};
 use super::convert::CREDENTIALS_HELP;
@@ -40,7 +40,7 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         return Err(missing("aws", cause, CREDENTIALS_HELP));
     }
     let access = Access {
-        identity: Arc::new(Identity::default()),
+        identity: Arc::new(Identity::default().expiring(expiry(environment))),
         region: environment
             .first(&["AWS_REGION", "AWS_DEFAULT_REGION"])
             .or_else(|| region_of_profile(environment)),
@@ -51,6 +51,14 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         time_max: None,
     };
     Ok(Arc::new(Aws::new(access)?))
+}
+
+/// Returns when credentials expire that were exported, as `aws configure export-credentials --format env` writes it. Those
+/// of the other ways are renewed.
+fn expiry(environment: &Environment<'_>) -> Option<Timestamp> {
+    environment.get("AWS_ACCESS_KEY_ID")?;
+    let text = environment.first(&["AWS_CREDENTIAL_EXPIRATION", "AWS_SESSION_EXPIRATION"])?;
+    text.trim().parse().ok()
 }
 
 /// Returns the region that the chosen profile names in the configuration file.
@@ -88,6 +96,28 @@ mod tests {
         assert_eq!(region_in(text, "default").as_deref(), Some("eu-west-1"));
         assert_eq!(region_in(text, "ci").as_deref(), Some("us-west-2"));
         assert_eq!(region_in(text, "other"), None);
+    }
+
+    #[test]
+    fn exported_credentials_say_when_they_expire() {
+        let expiry = |variables: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let environment = Environment {
+                variable: &variable,
+                machine: None,
+                log: None,
+            };
+            make(&environment).unwrap().expiry()
+        };
+        let keys = [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let expires = ("AWS_CREDENTIAL_EXPIRATION", "2026-11-27T09:00:00+00:00");
+        assert_eq!(expiry(&[keys[0], keys[1]]), None);
+        let found = expiry(&[keys[0], keys[1], expires]).unwrap();
+        assert_eq!(found.to_string(), "2026-11-27T09:00:00Z");
+        assert_eq!(expiry(&[("AWS_PROFILE", "p"), expires]), None, "a profile's are renewed");
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Aws {
             // The request carries a client token.
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(5),
+            goes_along: &[ResourceKind::Disk, ResourceKind::Interface],
             ranges: if access.group.is_some() { Ranges::None } else { Ranges::Any },
             // Bare metal takes its time.
             up_max: |_| Duration::from_secs(20 * 60),
@@ -355,6 +356,10 @@ impl CloudApi for Aws {
 
     fn now(&self) -> Option<Timestamp> {
         self.client.now()
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.client.expiry()
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {

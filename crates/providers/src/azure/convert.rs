@@ -17,7 +17,8 @@ use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// Where its credentials come from.
 pub(super) const CREDENTIALS_HELP: &str = "run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or \
-     AZURE_FEDERATED_TOKEN_FILE) to a service principal with the role Contributor; and set AZURE_SUBSCRIPTION_ID";
+     AZURE_FEDERATED_TOKEN_FILE) to a service principal with the role Contributor; in GitHub Actions give the job \
+     `permissions: id-token: write`, and set AZURE_TENANT_ID and AZURE_CLIENT_ID; and set AZURE_SUBSCRIPTION_ID";
 
 /// How Azure reports what went wrong.
 pub(super) struct Words;

@@ -1,4 +1,5 @@
-//! Azure's own chain of credentials: a service principal, a federated token, the machine's identity, the `az` program.
+//! Azure's own chain of credentials: a service principal, a federated token, a workflow's own assertions, the machine's
+//! identity, the `az` program.
 
 use std::{
     path::PathBuf,
@@ -8,22 +9,86 @@ use std::{
 
 use parking_lot::Mutex;
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, Secret, TokenCredential};
+use azure_core::{
+    cloud::CloudConfiguration,
+    credentials::{AccessToken, Secret, TokenCredential},
+    http::ClientOptions,
+};
 use azure_identity::{
-    AzureCliCredential, ClientSecretCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
+use super::actions::Workflow;
 use crate::http::Authorize;
-
-const SCOPE: &str = "https://management.azure.com/.default";
 
 /// A token is not used in its last minutes.
 const SPARE: Duration = Duration::from_secs(5 * 60);
 
+/// One of the clouds that Azure is: each has an API, a login and names of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Realm {
+    #[default]
+    Public,
+    Government,
+    China,
+}
+
+impl Realm {
+    /// Reads a name as `az`, Terraform or Azure's libraries write it, or the host of a login.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let is = |word: &str| name.contains(word);
+        match () {
+            () if is("government") || is("microsoftonline.us") => Some(Self::Government),
+            () if is("china") || is("partner.microsoftonline.cn") => Some(Self::China),
+            () if ["azurecloud", "public", "azurepubliccloud"].contains(&name.as_str()) => Some(Self::Public),
+            () => None,
+        }
+    }
+
+    /// Returns where its API answers.
+    pub(super) fn endpoint(self) -> &'static str {
+        match self {
+            Self::Public => super::ENDPOINT,
+            Self::Government => "https://management.usgovcloudapi.net",
+            Self::China => "https://management.chinacloudapi.cn",
+        }
+    }
+
+    /// Returns what a token is asked for.
+    fn scope(self) -> String {
+        format!("{}/.default", self.endpoint())
+    }
+
+    /// Returns whom an assertion of somebody else is made for.
+    pub(super) fn audience(self) -> &'static str {
+        match self {
+            Self::Public => "api://AzureADTokenExchange",
+            Self::Government => "api://AzureADTokenExchangeUSGov",
+            Self::China => "api://AzureADTokenExchangeChina",
+        }
+    }
+
+    fn options(self) -> ClientOptions {
+        let cloud = match self {
+            // Then AZURE_AUTHORITY_HOST counts.
+            Self::Public => None,
+            Self::Government => Some(Arc::new(CloudConfiguration::AzureGovernment)),
+            Self::China => Some(Arc::new(CloudConfiguration::AzureChina)),
+        };
+        ClientOptions {
+            cloud,
+            ..ClientOptions::default()
+        }
+    }
+}
+
 /// One way to a token.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// A service principal with a secret.
     Secret {
@@ -37,10 +102,16 @@ pub(super) enum Source {
         client: String,
         file: PathBuf,
     },
+    /// The workflow of GitHub Actions that this runs in: it makes a fresh assertion for each token.
+    Workflow {
+        tenant: String,
+        client: String,
+        workflow: Workflow,
+    },
     /// The identity of the machine that this runs on.
     Machine { client: Option<String> },
-    /// Whoever is logged in with `az`.
-    Program,
+    /// Whoever is logged in with `az`; for a subscription, in the tenant that this belongs to.
+    Program { subscription: Option<String> },
 }
 
 impl Source {
@@ -48,23 +119,37 @@ impl Source {
         match self {
             Self::Secret { .. } => "the service principal of AZURE_CLIENT_SECRET",
             Self::Federated { .. } => "the token of AZURE_FEDERATED_TOKEN_FILE",
+            Self::Workflow { .. } => "the workflow's own assertion",
             Self::Machine { .. } => "this machine's identity",
-            Self::Program => "`az`",
+            Self::Program { .. } => "`az`",
         }
     }
 
-    fn credential(&self) -> CredentialResult {
+    fn credential(&self, realm: Realm) -> CredentialResult {
+        let assertion = || ClientAssertionCredentialOptions {
+            client_options: realm.options(),
+        };
         Ok(match self.clone() {
             Self::Secret {
                 tenant,
                 client,
                 secret,
-            } => ClientSecretCredential::new(&tenant, client, Secret::new(secret), None)?,
+            } => {
+                let client_options = realm.options();
+                let options = Some(ClientSecretCredentialOptions { client_options });
+                ClientSecretCredential::new(&tenant, client, Secret::new(secret), options)?
+            }
+            Self::Workflow {
+                tenant,
+                client,
+                workflow,
+            } => ClientAssertionCredential::new(tenant, client, workflow, Some(assertion()))?,
             Self::Federated { tenant, client, file } => {
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
                     client_id: Some(client),
                     tenant_id: Some(tenant),
                     token_file_path: Some(file),
+                    credential_options: assertion(),
                     ..WorkloadIdentityCredentialOptions::default()
                 }))?
             }
@@ -74,7 +159,10 @@ impl Source {
                     ..ManagedIdentityCredentialOptions::default()
                 }))?
             }
-            Self::Program => AzureCliCredential::new(None)?,
+            Self::Program { subscription } => AzureCliCredential::new(Some(AzureCliCredentialOptions {
+                subscription,
+                ..AzureCliCredentialOptions::default()
+            }))?,
         })
     }
 }
@@ -84,6 +172,7 @@ type CredentialResult = azure_core::Result<Arc<dyn TokenCredential>>;
 
 /// The first of several ways that gives a token.
 pub(super) struct Chain {
+    realm: Realm,
     sources: Vec<(Source, OnceLock<CredentialResult>)>,
     /// What was sent last, until it expires: not every way keeps its token.
     token: Mutex<Option<AccessToken>>,
@@ -91,9 +180,10 @@ pub(super) struct Chain {
 
 impl Chain {
     /// Sets nothing up: that is done when a token is needed first.
-    pub(super) fn new(sources: Vec<Source>) -> Self {
+    pub(super) fn new(sources: Vec<Source>, realm: Realm) -> Self {
         let sources = sources.into_iter().map(|source| (source, OnceLock::new()));
         Self {
+            realm,
             sources: sources.collect(),
             token: Mutex::new(None),
         }
@@ -110,9 +200,9 @@ impl Chain {
         }
         let mut failures = Vec::new();
         for (source, made) in &self.sources {
-            let outcome = match made.get_or_init(|| source.credential()) {
+            let outcome = match made.get_or_init(|| source.credential(self.realm)) {
                 Ok(credential) => credential
-                    .get_token(&[SCOPE], None)
+                    .get_token(&[&self.realm.scope()], None)
                     .await
                     .map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -150,7 +240,8 @@ impl Authorize for Chain {
         let sent = token.iter().map(|token| token.token.secret().to_owned());
         let own = self.sources.iter().filter_map(|(source, _)| match source {
             Source::Secret { secret, .. } => Some(secret.clone()),
-            Source::Federated { .. } | Source::Machine { .. } | Source::Program => None,
+            Source::Workflow { workflow, .. } => Some(workflow.token.clone()),
+            Source::Federated { .. } | Source::Machine { .. } | Source::Program { .. } => None,
         });
         sent.chain(own).collect()
     }
@@ -176,13 +267,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_way_that_gives_no_token_is_named() {
-        let chain = Chain::new(vec![Source::Federated {
+        let source = Source::Federated {
             tenant: "t".to_owned(),
             client: "c".to_owned(),
             file: "/nonexistent/token".into(),
-        }]);
+        };
+        let chain = Chain::new(vec![source], Realm::Public);
         let why = chain.token().await.unwrap_err();
         assert!(why.contains("AZURE_FEDERATED_TOKEN_FILE"), "{why}");
         assert_eq!(chain.secrets(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_realm_has_an_api_and_a_login_of_its_own() {
+        for (names, realm, scope) in [
+            (["AzureCloud", "public"], Realm::Public, "https://management.azure.com/.default"),
+            (
+                ["AzureUSGovernment", "https://login.microsoftonline.us/"],
+                Realm::Government,
+                "https://management.usgovcloudapi.net/.default",
+            ),
+            (["AzureChinaCloud", "china"], Realm::China, "https://management.chinacloudapi.cn/.default"),
+        ] {
+            assert!(names.iter().all(|name| Realm::named(name) == Some(realm)), "{names:?}");
+            assert_eq!(realm.scope(), scope);
+            assert_eq!(realm.options().cloud.is_some(), realm != Realm::Public);
+        }
+        assert_eq!(Realm::named("AzureStack"), None);
     }
 }

@@ -6,8 +6,10 @@ use model::{cloud::CloudApi, error::ProviderError};
 
 use super::{
     Access, Azure,
-    credentials::{Chain, Source}};
-use super::convert::CREDENTIALS_HELP;
+    actions::Workflow,
+    convert::CREDENTIALS_HELP,
+    credentials::{Chain, Realm, Source},
+};
 use crate::{
     environment::{Entry, Environment, missing},
     http::{Authorize, Bearer},
@@ -22,13 +24,14 @@ pub(crate) const ENTRY: Entry = Entry {
 };
 
 fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderError> {
+    let named = environment.first(&["AZURE_SUBSCRIPTION_ID", "ARM_SUBSCRIPTION_ID"]);
+    let login = Login::of(environment, named.as_deref());
+    let realm = realm(environment, login.as_ref());
     let authorize: Arc<dyn Authorize> = match environment.get("AZURE_ACCESS_TOKEN") {
         Some(token) => Arc::new(Bearer::new(&token)),
-        None => Arc::new(Chain::new(sources(environment)?)),
+        None => Arc::new(Chain::new(sources(environment, login.as_ref(), realm)?, realm)),
     };
-    let subscription = environment
-        .first(&["AZURE_SUBSCRIPTION_ID", "ARM_SUBSCRIPTION_ID"])
-        .or_else(|| chosen_subscription(environment));
+    let subscription = named.or_else(|| login.map(|login| login.subscription));
     let Some(subscription) = subscription else {
         let help = "set AZURE_SUBSCRIPTION_ID to its id: `az account show --query id` reports the one that is chosen";
         return Err(missing("azure", "no subscription of Azure is named", help));
@@ -42,7 +45,9 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
     let access = Access {
         subscription,
         authorize,
-        endpoint: environment.first(ENTRY.endpoint),
+        endpoint: environment
+            .first(ENTRY.endpoint)
+            .or_else(|| Some(realm.endpoint().to_owned())),
         log: environment.log.clone(),
         time_max: None,
     };
@@ -50,7 +55,11 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
 }
 
 /// Returns the ways to a token. What was set on purpose is the only one.
-fn sources(environment: &Environment<'_>) -> Result<Vec<Source>, ProviderError> {
+fn sources(
+    environment: &Environment<'_>,
+    login: Option<&Login>,
+    realm: Realm,
+) -> Result<Vec<Source>, ProviderError> {
     let get = |name: &str| environment.get(name);
     let (tenant, client) = (get("AZURE_TENANT_ID"), get("AZURE_CLIENT_ID"));
     let (secret, file) = (get("AZURE_CLIENT_SECRET"), get("AZURE_FEDERATED_TOKEN_FILE"));
@@ -85,6 +94,16 @@ fn sources(environment: &Environment<'_>) -> Result<Vec<Source>, ProviderError> 
             }],
         });
     }
+    // What `azure/login` was given is no variable, but `az` has kept it.
+    let tenant = tenant.or_else(|| login?.tenant.clone());
+    let principal = client.clone().or_else(|| login?.principal.clone());
+    let workflow = Workflow::of(environment, realm.audience())
+        .zip(tenant.zip(principal))
+        .map(|(workflow, (tenant, client))| Source::Workflow {
+            tenant,
+            client,
+            workflow,
+        });
     // Elsewhere the address of the machine's identity answers nobody, and takes long to do so.
     let is_azure = |machine: &String| machine.starts_with("Microsoft Corporation Virtual Machine");
     let has_identity = environment.machine.as_ref().is_some_and(is_azure)
@@ -92,8 +111,9 @@ fn sources(environment: &Environment<'_>) -> Result<Vec<Source>, ProviderError> 
             .first(&["IDENTITY_ENDPOINT", "MSI_ENDPOINT"])
             .is_some();
     let machine = has_identity.then_some(Source::Machine { client });
-    let program = login_file(environment).map(|_| Source::Program);
-    let sources: Vec<_> = machine.into_iter().chain(program).collect();
+    let subscription = login.map(|login| login.subscription.clone());
+    let program = login_file(environment).map(|_| Source::Program { subscription });
+    let sources: Vec<_> = workflow.into_iter().chain(machine).chain(program).collect();
     if sources.is_empty() {
         let cause = "no credentials of Azure are here";
         return Err(missing("azure", cause, CREDENTIALS_HELP));
@@ -109,16 +129,42 @@ fn login_file(environment: &Environment<'_>) -> Option<PathBuf> {
     }
 }
 
-/// Returns the subscription that `az account set` has chosen.
-fn chosen_subscription(environment: &Environment<'_>) -> Option<String> {
-    let text = std::fs::read_to_string(login_file(environment)?).ok()?;
-    // `az` writes a byte order mark.
-    let profile: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
-    let all = profile["subscriptions"].as_array()?;
-    let chosen = all
-        .iter()
-        .find(|subscription| subscription["isDefault"] == true)?;
-    chosen["id"].as_str().map(str::to_owned)
+/// What `az` keeps of a subscription.
+struct Login {
+    subscription: String,
+    tenant: Option<String>,
+    /// The service principal that is logged in.
+    principal: Option<String>,
+    realm: Option<Realm>,
+}
+
+impl Login {
+    /// Returns what `az` keeps of the subscription that is named, or else of the one that `az account set` has chosen.
+    fn of(environment: &Environment<'_>, named: Option<&str>) -> Option<Self> {
+        let text = std::fs::read_to_string(login_file(environment)?).ok()?;
+        // `az` writes a byte order mark.
+        let profile: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+        let all = profile["subscriptions"].as_array()?;
+        let found = all.iter().find(|subscription| match named {
+            Some(named) => subscription["id"] == named,
+            None => subscription["isDefault"] == true,
+        })?;
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let is_principal = found["user"]["type"] == "servicePrincipal";
+        Some(Self {
+            subscription: text(&found["id"])?,
+            tenant: text(&found["tenantId"]),
+            principal: text(&found["user"]["name"]).filter(|_| is_principal),
+            realm: found["environmentName"].as_str().and_then(Realm::named),
+        })
+    }
+}
+
+/// Returns which of Azure's clouds is meant.
+fn realm(environment: &Environment<'_>, login: Option<&Login>) -> Realm {
+    let variables = ["AZURE_ENVIRONMENT", "ARM_ENVIRONMENT", "AZURE_AUTHORITY_HOST"];
+    let named = environment.first(&variables).and_then(|name| Realm::named(&name));
+    named.or(login.and_then(|login| login.realm)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -182,11 +228,48 @@ mod tests {
     }
 
     #[test]
-    fn a_login_brings_its_subscription() {
+    fn a_login_brings_its_subscription_with_tenant_and_cloud() {
         let dir = tempfile::tempdir().unwrap();
-        let profile = "\u{feff}{\"subscriptions\": [{\"id\": \"a\", \"isDefault\": false}, {\"id\": \"b\", \"isDefault\": true}]}";
-        std::fs::write(dir.path().join("azureProfile.json"), profile).unwrap();
+        let profile = r#"{"subscriptions": [
+            {"id": "a", "isDefault": false, "tenantId": "t-a", "environmentName": "AzureUSGovernment",
+             "user": {"name": "c-a", "type": "servicePrincipal"}},
+            {"id": "b", "isDefault": true, "tenantId": "t-b", "environmentName": "AzureCloud", "user": {"name": "eve", "type": "user"}}]}"#;
+        std::fs::write(dir.path().join("azureProfile.json"), format!("\u{feff}{profile}")).unwrap();
         let dir = ("AZURE_CONFIG_DIR", dir.path().to_str().unwrap());
         assert_eq!(made(&[dir], None), Ok(()));
+        let workflow = [
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://example.com/token"),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "r"),
+        ];
+        let found = |variables: &[(&str, &str)], named: Option<&str>| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let environment = Environment {
+                variable: &variable,
+                machine: None,
+                log: None,
+            };
+            let login = Login::of(&environment, named);
+            let realm = realm(&environment, login.as_ref());
+            (sources(&environment, login.as_ref(), realm).unwrap_or_default(), realm)
+        };
+        let program = |subscription: &str| Source::Program {
+            subscription: Some(subscription.to_owned()),
+        };
+        assert!(found(&[dir], None) == (vec![program("b")], Realm::Public));
+        assert!(found(&[dir], Some("a")) == (vec![program("a")], Realm::Government));
+        // In a workflow that logged in as a service principal, fresh assertions come first.
+        let [url, token] = workflow;
+        let (sources, _) = found(&[dir, url, token], Some("a"));
+        let [Source::Workflow { tenant, client, .. }, last] = sources.as_slice() else {
+            panic!("{} ways", sources.len())
+        };
+        assert_eq!((tenant.as_str(), client.as_str()), ("t-a", "c-a"));
+        assert!(*last == program("a"));
+        assert!(found(&[dir, url, token], None).0 == [program("b")], "a person makes no assertions");
+        let named = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), url, token];
+        assert!(matches!(found(&named, None).0.as_slice(), [Source::Workflow { .. }]));
     }
 }

@@ -1,6 +1,7 @@
 //! Azure: nested KVM on most Intel and newer AMD sizes, each box in a resource group of its own. The single calls; see
 //! README.md for what surprised us.
 
+mod actions;
 mod body;
 mod convert;
 mod credentials;
@@ -100,6 +101,8 @@ impl Azure {
             // The same names and the same body make the same things.
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(10),
+            // A box of ours goes with its whole group.
+            goes_along: &[ResourceKind::Group, ResourceKind::Schedule],
             user_data_max: USER_DATA_MAX,
             ranges: Ranges::Ipv4,
             // A group takes up to a quarter of an hour to go.
@@ -465,6 +468,10 @@ impl CloudApi for Azure {
 
     fn now(&self) -> Option<Timestamp> {
         self.client.now()
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.client.expiry()
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {

@@ -82,6 +82,7 @@ impl Gcp {
             is_create_repeatable: true,
             reports_host_key: true,
             listing_lag: Duration::from_secs(3),
+            goes_along: &[ResourceKind::Disk],
             user_data_max: USER_DATA_MAX,
             // The box has no IPv6 address.
             ranges: Ranges::Ipv4,
@@ -241,6 +242,10 @@ impl CloudApi for Gcp {
 
     fn now(&self) -> Option<Timestamp> {
         self.client.now()
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.client.expiry()
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {

@@ -126,6 +126,11 @@ impl Client {
         *self.shared.now.lock()
     }
 
+    /// Returns when the credentials expire, where that is known and nothing renews them.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.settings.authorize.expiry()
+    }
+
     fn http(&self, request: &Request) -> Result<&reqwest::Client, ProviderError> {
         let connections = self.shared.http.get_or_init(|| {
             let mut builder = reqwest::Client::builder()

@@ -10,7 +10,7 @@ use model::{
     order::Order,
     scope::Scope,
     selector::Selector,
-    time::Deadline,
+    time::{Deadline, Timestamp, after},
     world::{Clock, Provider},
 };
 use providers::{
@@ -22,6 +22,7 @@ use crate::{
     bench,
     fakes::{
         aws::{Aws as FakeAws, KEY_ID},
+        clock::TestClock,
         server::{Fault, Reply},
     },
     orders::label,
@@ -37,9 +38,13 @@ impl Bench {
     }
 
     async fn with(key_id: &str, group: Option<&str>) -> Self {
+        Self::expiring(key_id, group, None).await
+    }
+
+    async fn expiring(key_id: &str, group: Option<&str>, expiry: Option<Timestamp>) -> Self {
         let client = |url: &str| {
             Aws::new(Access {
-                identity: Arc::new(Identity::fixed(key_id, SECRET)),
+                identity: Arc::new(Identity::fixed(key_id, SECRET).expiring(expiry)),
                 region: None,
                 group: group.map(str::to_owned),
                 subnet: None,
@@ -485,7 +490,7 @@ async fn known_region_takes_few_calls_to_clear() {
     bench.cloud.destroy(&scope, &Reports::default()).await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
     let calls = bench.fake.calls().split_off(before);
-    assert!(calls.len() <= 24, "{} calls: {calls:?}", calls.len());
+    assert!(calls.len() <= 12, "{} calls: {calls:?}", calls.len());
 }
 
 #[tokio::test]
@@ -554,4 +559,21 @@ async fn unknown_state_never_counts_as_gone() {
     );
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn expired_credentials_make_nothing() {
+    let now = TestClock::new().now();
+    let bench = Bench::expiring(KEY_ID, None, Some(after(now, Duration::from_secs(600)))).await;
+    bench.up("box-1").await.unwrap();
+    bench.down("box-1").await.unwrap();
+    bench.clock.sleep(Duration::from_secs(3600)).await;
+    let calls = bench.fake.calls().len();
+    let refusal = bench.up("box-2").await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unauthorized);
+    assert!(
+        refusal.cause.contains("expired at") && refusal.help.is_some(),
+        "{refusal}"
+    );
+    assert_eq!(bench.fake.calls().len(), calls, "nothing was asked");
 }
