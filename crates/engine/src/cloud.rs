@@ -326,7 +326,13 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let lists = regions.iter().map(|region| async move {
             match lists {
                 Lists::Own => self.ask(progress, || self.api.list(region, selector)).await,
-                Lists::Shared => self.shared_list(region, selector, progress).await,
+                Lists::Shared => {
+                    let ask = || self.ask(progress, || self.api.list(region, &Selector::AllOurs));
+                    let look_max = self.profile().look_max;
+                    self.shared
+                        .list((region, selector), look_max, &*self.clock, ask)
+                        .await
+                }
             }
         });
         let mut inventory = Inventory::default();
@@ -433,9 +439,9 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 match lists {
                     Lists::Own => self.api.delete(listed).await,
                     Lists::Shared => {
-                        self.take_turn().await;
+                        self.shared.take_turn(&*self.clock).await;
                         let answer = self.api.delete(listed).await;
-                        self.took_turn(&answer).await;
+                        self.shared.took_turn(&answer, &*self.clock).await;
                         answer
                     }
                 }

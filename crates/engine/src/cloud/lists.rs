@@ -3,20 +3,18 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::lock;
 use model::{
-    cloud::CloudApi,
     error::{ErrorKind, ProviderError},
     machine::Listed,
     selector::Selector,
-    world::Progress,
+    world::Clock,
 };
-
-use super::Cloud;
 
 /// How long after a list that serves many the next one begins, at least.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -52,18 +50,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<A: CloudApi + ?Sized> Cloud<A> {
-    /// Lists what is meant in one part of the cloud, out of a list of everything.
-    pub(super) async fn shared_list(
+impl Shared {
+    /// Returns what is meant in one part of the cloud, out of a list of everything, which `ask` gets.
+    pub(super) async fn list<F>(
         &self,
-        region: &str,
-        selector: &Selector,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Listed>, ProviderError> {
-        let list = lock(&self.shared.regions)
-            .entry(region.to_owned())
-            .or_default()
-            .clone();
+        (region, selector): (&str, &Selector),
+        look_max: Duration,
+        clock: &dyn Clock,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Vec<Listed>, ProviderError>
+    where
+        F: Future<Output = Result<Vec<Listed>, ProviderError>>,
+    {
+        let list = lock(&self.regions).entry(region.to_owned()).or_default().clone();
         // One that began before now may lack what is so by now.
         let before = *lock(&list.begun);
         let mut last = list.last.lock().await;
@@ -72,20 +71,16 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
         let since = last
             .as_ref()
-            .map(|last| self.clock.monotonic().saturating_sub(last.at));
-        let pause = PAUSE.max(self.api.profile().look_max);
-        self.clock
-            .sleep(pause.saturating_sub(since.unwrap_or(pause)))
-            .await;
+            .map(|last| clock.monotonic().saturating_sub(last.at));
+        let pause = PAUSE.max(look_max);
+        clock.sleep(pause.saturating_sub(since.unwrap_or(pause))).await;
         let number = {
             let mut begun = lock(&list.begun);
             *begun += 1;
             *begun
         };
-        let at = self.clock.monotonic();
-        let answer = self
-            .ask(progress, || self.api.list(region, &Selector::AllOurs))
-            .await;
+        let at = clock.monotonic();
+        let answer = ask().await;
         let last = last.insert(LastList {
             number,
             at,
@@ -95,16 +90,16 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     /// Waits until it is the turn of one destroy out of many.
-    pub(super) async fn take_turn(&self) {
-        let mut next = self.shared.next.lock().await;
-        let now = self.clock.monotonic();
-        self.clock.sleep(next.saturating_sub(now)).await;
-        let gap = (*lock(&self.shared.gap)).max(GAP_MIN);
-        *next = self.clock.monotonic().max(*next) + gap;
+    pub(super) async fn take_turn(&self, clock: &dyn Clock) {
+        let mut next = self.next.lock().await;
+        let now = clock.monotonic();
+        clock.sleep(next.saturating_sub(now)).await;
+        let gap = (*lock(&self.gap)).max(GAP_MIN);
+        *next = clock.monotonic().max(*next) + gap;
     }
 
     /// Takes the answer to one destroy out of many: over the limit the next ones are further apart.
-    pub(super) async fn took_turn(&self, answer: &Result<(), ProviderError>) {
+    pub(super) async fn took_turn(&self, answer: &Result<(), ProviderError>, clock: &dyn Clock) {
         let limited = match answer {
             Err(ProviderError {
                 kind: ErrorKind::RateLimited { retry_after },
@@ -113,15 +108,15 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             _ => None,
         };
         {
-            let mut gap = lock(&self.shared.gap);
+            let mut gap = lock(&self.gap);
             *gap = match limited {
                 Some(_) => (*gap * 2).clamp(2 * GAP_MIN, GAP_MAX),
                 None => *gap * 9 / 10,
             };
         }
         if let Some(rest) = limited {
-            let mut next = self.shared.next.lock().await;
-            *next = (*next).max(self.clock.monotonic() + rest);
+            let mut next = self.next.lock().await;
+            *next = (*next).max(clock.monotonic() + rest);
         }
     }
 }

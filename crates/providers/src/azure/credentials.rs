@@ -53,7 +53,7 @@ impl Realm {
     /// Returns where its API answers.
     pub(super) fn endpoint(self) -> &'static str {
         match self {
-            Self::Public => super::ENDPOINT,
+            Self::Public => "https://management.azure.com",
             Self::Government => "https://management.usgovcloudapi.net",
             Self::China => "https://management.chinacloudapi.cn",
         }

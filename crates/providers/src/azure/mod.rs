@@ -38,13 +38,10 @@ use serde_json::{Value, json};
 pub(crate) use self::environment::ENTRY;
 use self::{
     body::Paths,
-    credentials::Nobody,
+    credentials::{Nobody, Realm},
     wire::{Diagnostics, Operation, Page, Thing},
 };
 use crate::http::{Authorize, Client, Request, RequestLog, Settings};
-
-/// Where the API answers.
-pub const ENDPOINT: &str = "https://management.azure.com";
 
 /// The longest user-data that the API takes, in bytes.
 const USER_DATA_MAX: usize = 65_535;
@@ -86,7 +83,7 @@ pub struct Access {
     pub subscription: String,
     /// How a request proves who asks.
     pub authorize: Arc<dyn Authorize>,
-    /// Where the API answers, when that is not [`ENDPOINT`].
+    /// Where the API answers, when that is not Azure's public cloud.
     pub endpoint: Option<String>,
     /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
@@ -109,7 +106,7 @@ impl Azure {
             gone_max: Duration::from_secs(20 * 60),
             ..Profile::new("azure", &LADDER, DEAD_MANS_SWITCH)
         };
-        let endpoint = access.endpoint.unwrap_or_else(|| ENDPOINT.to_owned());
+        let endpoint = access.endpoint.unwrap_or_else(|| Realm::Public.endpoint().to_owned());
         let client = Client::new(Settings {
             provider: profile.name.clone(),
             endpoint: endpoint.clone(),
