@@ -150,7 +150,6 @@ impl Source {
                     tenant_id: Some(tenant),
                     token_file_path: Some(file),
                     credential_options: assertion(),
-                    ..WorkloadIdentityCredentialOptions::default()
                 }))?
             }
             Self::Machine { client } => {
