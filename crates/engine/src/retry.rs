@@ -14,10 +14,10 @@
 //! | what was made a moment ago and is not found (`NotYet`) | about 1 min | its caller's failure |
 //! | one request (`providers::http`) | 1 min | unanswered, or not available |
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use model::{
-    error::ProviderError,
+    error::{ErrorKind, ProviderError},
     retry::{Next, after, pause},
     world::{Clock, Progress},
 };
@@ -44,17 +44,26 @@ where
     F: Future<Output = Result<T, ProviderError>>,
 {
     let end = Limit::after(clock, patience.max);
-    let mut attempt = 0;
+    let mut calls = 0;
+    // A call of several requests gets further: what fails later has not been waited for yet.
+    let mut attempts = BTreeMap::new();
     loop {
-        attempt += 1;
-        let error = match call(attempt).await {
+        calls += 1;
+        let error = match call(calls).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let left = end.left(clock);
+        let attempt = attempts
+            .entry(error.operation.clone())
+            .and_modify(|attempt| *attempt += 1)
+            .or_insert(1);
+        let attempt = *attempt;
+        let is_limited = matches!(error.kind, ErrorKind::RateLimited { .. });
         let wait = match after(&error.kind, attempt, left) {
             // A call of several requests needs more than the one that a rate limit allows next.
-            Next::Wait(wait) => wait.max(pause(attempt)),
+            Next::Wait(wait) if is_limited => wait.max(pause(calls)),
+            Next::Wait(wait) => wait,
             Next::FindByLabel if patience.repeats_unanswered && pause(attempt) < left => pause(attempt),
             Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(error),
         };
