@@ -25,6 +25,7 @@ use crate::{
         clock::TestClock,
         server::{Fault, Reply},
     },
+    fuzz,
     orders::label,
 };
 
@@ -91,6 +92,11 @@ impl Hooks for Bench {
                 .is_some_and(|(_, name)| name == label.as_str())
         })
     }
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

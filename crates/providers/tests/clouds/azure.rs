@@ -25,6 +25,7 @@ use crate::{
         azure::{Azure as FakeAzure, CONSOLE, SUBSCRIPTION, TOKEN},
         server::{Fault, Reply},
     },
+    fuzz,
     orders::label,
 };
 
@@ -96,6 +97,11 @@ impl Hooks for Bench {
     fn has_remains(&self, label: &Label) -> bool {
         self.fake.api().labels().contains(label.as_str())
     }
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use crate::{
         gcp::{Gcp as FakeGcp, PROJECT, TOKEN},
         server::{Fault, Reply},
     },
+    fuzz,
     orders::label,
 };
 
@@ -93,6 +94,11 @@ impl Hooks for Bench {
 const INSERT: &str = "POST /compute/v1/projects/acme-ci/zones/us-central1-a/instances";
 const AGGREGATED: &str = "GET /compute/v1/projects/acme-ci/aggregated/instances";
 const FIREWALLS: &str = "POST /compute/v1/projects/acme-ci/global/firewalls";
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
+}
 
 #[tokio::test]
 async fn it_keeps_the_contract() {

@@ -23,6 +23,7 @@ use crate::{
         hetzner::{Hetzner as FakeHetzner, TOKEN},
         server::{Fault, Reply},
     },
+    fuzz,
     orders::label,
 };
 
@@ -87,6 +88,11 @@ impl Hooks for Bench {
         };
         names.iter().any(is_of)
     }
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use crate::{
         latitude::{Latitude as FakeLatitude, TOKEN},
         server::{Fault, Reply},
     },
+    fuzz,
     orders::run,
 };
 
@@ -97,6 +98,11 @@ fn hostname(tags: &model::tags::Tags) -> String {
         short(tags.label.as_str()),
         short(tags.run.as_str())
     )
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod fakes;
 mod aws;
 mod azure;
 mod bench;
+mod fuzz;
 mod gcp;
 mod hetzner;
 mod latitude;

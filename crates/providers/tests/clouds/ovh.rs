@@ -24,6 +24,7 @@ use crate::{
         ovh::{KEYS, Ovh as FakeOvh, PROJECT},
         server::{Fault, Reply},
     },
+    fuzz,
 };
 
 type Bench = bench::Bench<Ovh, FakeOvh>;
@@ -82,6 +83,11 @@ impl Hooks for Bench {
 
 fn path(rest: &str) -> String {
     format!("/1.0/cloud/project/{PROJECT}/{rest}")
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

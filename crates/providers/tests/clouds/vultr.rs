@@ -24,6 +24,7 @@ use crate::{
         server::{Fault, Reply},
         vultr::{KEY, Vultr as FakeVultr},
     },
+    fuzz,
     orders::label,
 };
 
@@ -91,6 +92,11 @@ impl Hooks for Bench {
             .iter()
             .any(|text| text.split(' ').any(|found| found == word))
     }
+}
+
+#[tokio::test]
+async fn mutated_answers_leave_nothing() {
+    fuzz::check(Bench::new().await).await;
 }
 
 #[tokio::test]

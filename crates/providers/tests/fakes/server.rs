@@ -150,6 +150,9 @@ pub(crate) enum Fault {
     Belie(Reply),
 }
 
+/// Changes the body of an answer.
+pub(crate) type Alter = Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>;
+
 /// A fake that is being served.
 pub(crate) struct Fake<A> {
     /// Where it answers.
@@ -163,6 +166,7 @@ struct Shared<A> {
     faults: Mutex<Vec<(String, String, Fault)>>,
     calls: Mutex<Vec<Call>>,
     mistakes: Mutex<Vec<String>>,
+    alter: Mutex<Option<Alter>>,
     /// How long an answer takes, in milliseconds.
     latency: AtomicU64,
 }
@@ -184,11 +188,17 @@ impl<A: Api> Fake<A> {
             faults: Mutex::default(),
             calls: Mutex::default(),
             mistakes: Mutex::default(),
+            alter: Mutex::default(),
             latency: AtomicU64::new(0),
         });
         let router = Router::new().fallback(serve_one::<A>).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         Self { url, shared, server }
+    }
+
+    /// From now on each body is answered as that makes it, and nothing is held to the vendor's description.
+    pub(crate) fn alter(&self, alter: Option<Alter>) {
+        *lock(&self.shared.alter) = alter;
     }
 
     /// From now on each answer takes so long, in real time.
@@ -324,7 +334,11 @@ impl<A: Api> Shared<A> {
 
     fn carry_out(&self, call: &Call) -> Reply {
         let mut api = lock(&self.api);
-        let reply = api.answer(call);
+        let mut reply = api.answer(call);
+        if let Some(alter) = &mut *lock(&self.alter) {
+            reply.body = alter(reply.body);
+            return reply;
+        }
         let mut mistakes = lock(&self.mistakes);
         for mistake in api.mistakes(call, &reply) {
             if !mistakes.contains(&mistake) {
