@@ -7,7 +7,6 @@ mod instance;
 mod network;
 mod lookup;
 mod preflight;
-mod prices;
 mod wire;
 
 use std::{
@@ -45,7 +44,10 @@ use self::{
     credentials::Signer,
     wire::{ConsoleOutput, Done, Groups, Interfaces, Params, Reservations, Volumes},
 };
-use crate::http::{Body, Client, Effect, Request, RequestLog, Settings};
+use crate::{
+    http::{Body, Client, Effect, PAGES_MAX, Request, RequestLog, Settings, endless},
+    kvm,
+};
 
 /// The region that is asked what concerns all.
 pub(crate) const REGION: &str = "us-east-1";
@@ -167,7 +169,7 @@ impl Aws {
     ) -> Result<Vec<T::Row>, ProviderError> {
         let mut rows = Vec::new();
         let mut next = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let page = match next {
                 Some(token) => params.clone().set("NextToken", token),
                 None => params.clone(),
@@ -182,6 +184,7 @@ impl Aws {
                 return Ok(rows);
             }
         }
+        Err(self.error(ErrorKind::Invalid, operation, endless()))
     }
 
     /// Lists one kind of thing, or all, in one region.
@@ -421,7 +424,7 @@ impl Retag for Aws {
 
 impl Prices for Aws {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
-        Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+        kvm::hourly("aws", instance_type, split_place(region).0)
     }
 
     fn billed(&self) -> Billed {

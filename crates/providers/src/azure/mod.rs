@@ -7,7 +7,6 @@ mod convert;
 mod credentials;
 mod environment;
 mod preflight;
-mod prices;
 mod schedule;
 mod sizes;
 mod wire;
@@ -41,7 +40,10 @@ use self::{
     credentials::{Nobody, Realm},
     wire::{Diagnostics, Operation, Page, Thing},
 };
-use crate::http::{Authorize, Client, Request, RequestLog, Settings};
+use crate::{
+    http::{self, Authorize, Client, PAGES_MAX, Request, RequestLog, Settings, endless},
+    kvm,
+};
 
 /// The longest user-data that the API takes, in bytes.
 const USER_DATA_MAX: usize = 65_535;
@@ -201,9 +203,10 @@ impl Azure {
     async fn all<T: DeserializeOwned>(&self, first: Request) -> Result<Vec<T>, ProviderError> {
         let mut rows = Vec::new();
         let mut request = first;
-        loop {
-            let page: Page<T> = self.client.json(&request).await?;
-            rows.extend(page.value);
+        for _ in 0..PAGES_MAX {
+            let page: Page = self.client.json(&request).await?;
+            let read = http::rows(&page.value);
+            rows.extend(read.map_err(|why| self.client.garbled(&request, why))?);
             let Some(link) = page.next_link.filter(|link| !link.is_empty()) else {
                 return Ok(rows);
             };
@@ -213,6 +216,7 @@ impl Azure {
                 self.client.garbled(&request, cause)
             })?;
         }
+        Err(self.error(ErrorKind::Invalid, request.operation, endless()))
     }
 
     /// Makes a request of an address that an answer named. None when it leads elsewhere: the token stays here.
@@ -522,7 +526,7 @@ impl Retag for Azure {
 
 impl Prices for Azure {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
-        Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+        kvm::hourly("azure", instance_type, region)
     }
 }
 

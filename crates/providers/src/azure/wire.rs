@@ -57,8 +57,8 @@ pub(super) struct Status {
 /// One page of a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page<T> {
-    pub(super) value: Vec<T>,
+pub(super) struct Page {
+    pub(super) value: Vec<serde_json::Value>,
     /// The address of the next page, to be followed as it is.
     pub(super) next_link: Option<String>,
 }

@@ -12,7 +12,7 @@ use super::{
     Gcp, split_place,
     wire::{Everywhere, MachineType, Page, Warning, Zone},
 };
-use crate::http::Request;
+use crate::http::{self, PAGES_MAX, Request, endless};
 
 impl Gcp {
     pub(super) async fn machine_type(&self, zone: &str, name: &str) -> Result<MachineType, ProviderError> {
@@ -63,22 +63,18 @@ impl Gcp {
     ) -> Result<Vec<T>, ProviderError> {
         let mut rows = Vec::new();
         let mut token = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let request = self.page_request(&format!("aggregated/{list}"), operation, token.as_deref());
             let page: Everywhere = self.client.json(&request.query("filter", filter)).await?;
             let mut missing = page.unreachables;
             for (place, found) in page.items {
                 let is_unreachable = warning(&found).is_some_and(|warning| warning.code == "UNREACHABLE");
                 missing.extend(is_unreachable.then(|| place.clone()));
-                let found: Option<Vec<T>> = found
-                    .get(list)
-                    .cloned()
-                    .map(serde_json::from_value)
-                    .transpose()
-                    .map_err(|error| {
-                        self.error(ErrorKind::Unavailable, operation, format!("{place}: {error}"))
-                    })?;
-                rows.extend(found.unwrap_or_default());
+                let found = found.get(list).and_then(|found| found.as_array());
+                let read = http::rows(found.map_or(&[], Vec::as_slice));
+                rows.extend(read.map_err(|why| {
+                    self.error(ErrorKind::Unavailable, operation, format!("{place}: {why}"))
+                })?);
             }
             if !missing.is_empty() {
                 let cause = format!("the list is incomplete: {} did not answer", missing.join(", "));
@@ -89,6 +85,7 @@ impl Gcp {
                 return Ok(rows);
             }
         }
+        Err(self.error(ErrorKind::Invalid, operation, endless()))
     }
 
     fn page_request(&self, rest: &str, operation: &'static str, token: Option<&str>) -> Request {
@@ -106,17 +103,17 @@ impl Gcp {
     ) -> Result<Vec<T>, ProviderError> {
         let mut rows = Vec::new();
         let mut token = None;
-        loop {
-            let page: Page<T> = self
-                .client
-                .json(&self.page_request(rest, operation, token.as_deref()))
-                .await?;
-            rows.extend(page.items);
+        for _ in 0..PAGES_MAX {
+            let request = self.page_request(rest, operation, token.as_deref());
+            let page: Page = self.client.json(&request).await?;
+            let read = http::rows(&page.items);
+            rows.extend(read.map_err(|why| self.client.garbled(&request, why))?);
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(rows);
             }
         }
+        Err(self.error(ErrorKind::Invalid, operation, endless()))
     }
 }
 

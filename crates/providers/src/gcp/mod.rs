@@ -7,7 +7,6 @@ mod instance;
 mod network;
 mod lookup;
 mod preflight;
-mod prices;
 mod series;
 mod wire;
 
@@ -36,7 +35,10 @@ use sha2::{Digest, Sha256};
 use self::credentials::DefaultCredentials;
 pub(crate) use self::environment::ENTRY;
 use self::wire::{Disk, Firewall, Instance, Operation, Redescribe};
-use crate::http::{Authorize, Client, Request, RequestLog, Settings};
+use crate::{
+    http::{Authorize, Client, Request, RequestLog, Settings},
+    kvm,
+};
 
 /// Where the API answers.
 pub const ENDPOINT: &str = "https://compute.googleapis.com/compute/v1";
@@ -300,7 +302,9 @@ impl Retag for Gcp {
 
 impl Prices for Gcp {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
-        Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+        // The table names one zone of a region, and all of them have one price.
+        let zone = format!("{}-a", split_place(region).0);
+        kvm::hourly("gcp", instance_type, &zone)
     }
 
     fn billed(&self) -> Billed {

@@ -217,9 +217,9 @@ pub(super) struct SerialPort {
 /// One page of a list in one place.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page<T> {
-    #[serde(default = "Vec::new")]
-    pub(super) items: Vec<T>,
+pub(super) struct Page {
+    #[serde(default)]
+    pub(super) items: Vec<serde_json::Value>,
     pub(super) next_page_token: Option<String>,
 }
 

@@ -7,6 +7,11 @@ use serde_json::Value;
 /// The most pages of one list that are read.
 pub(crate) const PAGES_MAX: u32 = 200;
 
+/// Says that a list has no end.
+pub(crate) fn endless() -> String {
+    format!("its list has more than {PAGES_MAX} pages")
+}
+
 /// Reads the rows of a list. A row of somebody else's that makes no sense is left out. One that names our tag fails the
 /// list: what is ours and cannot be read must not count as gone.
 pub(crate) fn rows<T: DeserializeOwned>(rows: &[Value]) -> Result<Vec<T>, String> {

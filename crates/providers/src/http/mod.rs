@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::lenient::{PAGES_MAX, or_default, or_unknown, rows, unknown};
+pub(crate) use self::lenient::{PAGES_MAX, endless, or_default, or_unknown, rows, unknown};
 pub use self::{
     authorize::{Authorize, Bearer},
     dialect::{ApiError, Dialect, Effect, by_status, seconds},

@@ -312,7 +312,7 @@ mod tests {
 
     /// Some adapters know prices of their own.
     #[test]
-    fn no_provider_contradicts_the_table() {
+    fn every_provider_knows_the_prices_of_the_table() {
         let nothing = crate::Environment {
             variable: &|_| None,
             machine: None,
@@ -320,16 +320,18 @@ mod tests {
         };
         let mut agreed = 0;
         for cloud in crate::from_environment(&nothing) {
+            let Some(prices) = cloud.api.prices() else {
+                continue;
+            };
             for row in rows().iter().filter(|row| row.provider == cloud.name.as_str()) {
-                for region in &row.regions {
-                    let own = cloud
-                        .api
-                        .prices()
-                        .and_then(|prices| prices.hourly(row.instance_type, region));
-                    if let (Some((own, _)), Some(price)) = (own, &row.price) {
-                        assert_eq!(own, *price, "{} {} in {region}", row.provider, row.instance_type);
-                        agreed += 1;
-                    }
+                for region in row.regions.iter().filter(|_| row.price.is_some()) {
+                    let own = prices.hourly(row.instance_type, region).map(|(own, _)| own);
+                    assert_eq!(
+                        own, row.price,
+                        "{} {} in {region}",
+                        row.provider, row.instance_type
+                    );
+                    agreed += 1;
                 }
             }
         }

@@ -16,7 +16,7 @@ use providers::{
     gcp::{Access, Gcp},
     http::Bearer,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     bench,
@@ -456,5 +456,43 @@ async fn shared_network_is_named_whole() {
         (&interface["network"], &interface["subnetwork"]),
         (&json!(network), &json!(subnetwork))
     );
+    bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn list_without_an_end_is_given_up() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    bench.fake.api().behaviour.is_endless = true;
+    let error = bench.cloud.listing().unwrap().list().await.unwrap_err();
+    assert!(error.cause.contains("more than 200 pages"), "{error}");
+    bench.fake.api().behaviour.is_endless = false;
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn foreign_row_that_makes_no_sense_hides_nobody() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    let listing = bench.cloud.listing().unwrap();
+    let before = listing.list().await.unwrap();
+    bench.fake.alter(Some(Box::new(|body| {
+        let mut page: Value = serde_json::from_slice(&body).expect("it is JSON");
+        let odd = json!({"id": null, "name": null, "zone": null});
+        match &mut page["items"] {
+            Value::Array(rows) => rows.push(odd),
+            Value::Object(zones) => {
+                let lists = zones.values_mut().filter_map(Value::as_object_mut);
+                let lists = lists.flat_map(|zone| zone.values_mut().filter_map(Value::as_array_mut));
+                lists.for_each(|list| list.push(odd.clone()));
+            }
+            _ => {}
+        }
+        page.to_string().into_bytes()
+    })));
+    let after = listing.list().await.unwrap();
+    bench.fake.alter(None);
+    assert_eq!(after, before);
     bench.down("box-1").await.unwrap();
 }

@@ -57,6 +57,8 @@ pub(crate) struct Behaviour {
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
     pub(crate) page_max: usize,
+    /// Every page of a list names a next one.
+    pub(crate) is_endless: bool,
     /// The regions that the account has.
     pub(crate) regions: Vec<String>,
     /// How many of the next calls are over the limit.
@@ -108,6 +110,7 @@ impl Aws {
                 running: "running",
                 disk_stays: false,
                 page_max: 1000,
+                is_endless: false,
                 regions: ["us-east-1", "eu-central-1", "ap-south-1"]
                     .map(str::to_owned)
                     .to_vec(),
@@ -380,7 +383,7 @@ impl Aws {
             number("NextToken", 0),
             number("MaxResults", 1000).min(self.behaviour.page_max),
         );
-        let is_last = start + size >= rows.len();
+        let is_last = start + size >= rows.len() && !self.behaviour.is_endless;
         let shown: Vec<_> = rows.into_iter().skip(start).take(size).collect();
         let mut body = json!({ set: shown });
         if !is_last {

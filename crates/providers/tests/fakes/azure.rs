@@ -52,6 +52,8 @@ pub(crate) struct Behaviour {
     pub(crate) throttled: u32,
     /// Longest page of a list.
     pub(crate) page_max: usize,
+    /// Every page of a list names a next one.
+    pub(crate) is_endless: bool,
     /// The token is out of date from this call on.
     pub(crate) expires_at_call: Option<u32>,
     /// What boxes are made with, whatever is asked for.
@@ -127,6 +129,7 @@ impl Azure {
                 fails_later: None,
                 throttled: 0,
                 page_max: 100,
+                is_endless: false,
                 expires_at_call: None,
                 security_type: None,
                 is_readonly: false,
@@ -638,7 +641,7 @@ impl Azure {
         let total = rows.len();
         let shown: Vec<_> = rows.into_iter().skip(from).take(size).collect();
         let mut body = json!({ "value": shown });
-        if from + size < total {
+        if from + size < total || self.behaviour.is_endless {
             let mut query: Vec<_> = call
                 .query
                 .iter()

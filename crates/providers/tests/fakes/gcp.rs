@@ -65,6 +65,8 @@ pub(crate) struct Behaviour {
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
     pub(crate) page_max: usize,
+    /// Every page of a list names a next one.
+    pub(crate) is_endless: bool,
 }
 
 /// The cloud.
@@ -117,6 +119,7 @@ impl Gcp {
                 networks: BTreeSet::from([format!("projects/{PROJECT}/global/networks/default")]),
                 disk_stays: false,
                 page_max: 500,
+                is_endless: false,
             },
             behind: Behind::default(),
             instances: BTreeMap::new(),
@@ -213,7 +216,7 @@ impl Gcp {
             ("POST", ["global", "firewalls"]) => self.insert_firewall(call),
             ("GET", ["global", "firewalls"]) => {
                 let rows = self.firewalls.values().cloned().collect();
-                page(call, rows, self.behaviour.page_max)
+                page(call, rows, &self.behaviour)
             }
             (method, ["global", "firewalls", name]) => self.one_firewall(method, name, call),
             ("GET", ["zones", _, "operations", name]) => self.operation(name),
@@ -243,7 +246,7 @@ impl Gcp {
         let zone = |name: &&str| json!({"name": name, "status": "UP", "region": "r"});
         let mut rows: Vec<_> = ZONES.iter().map(zone).collect();
         rows.push(json!({"name": "us-central1-z", "status": "DOWN", "region": "r"}));
-        page(call, rows, self.behaviour.page_max)
+        page(call, rows, &self.behaviour)
     }
 
     fn everywhere(&self, list: &str, call: &Call) -> Reply {
@@ -262,7 +265,7 @@ impl Gcp {
             .into_iter()
             .filter(|row| is_selected(row, call.query("filter")))
             .collect();
-        let (shown, token) = cut(call, rows, self.behaviour.page_max);
+        let (shown, token) = cut(call, rows, &self.behaviour);
         let mut items = serde_json::Map::new();
         for zone in ZONES {
             let here: Vec<_> = shown
@@ -562,19 +565,22 @@ fn is_selected(row: &Value, filter: Option<&str>) -> bool {
     })
 }
 
-fn cut(call: &Call, rows: Vec<Value>, page_max: usize) -> (Vec<Value>, Option<String>) {
+fn cut(call: &Call, rows: Vec<Value>, behaviour: &Behaviour) -> (Vec<Value>, Option<String>) {
     let number = |key: &str, default: usize| {
         call.query(key)
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    let (start, size) = (number("pageToken", 0), number("maxResults", 500).min(page_max));
-    let token = (start + size < rows.len()).then(|| (start + size).to_string());
+    let (start, size) = (
+        number("pageToken", 0),
+        number("maxResults", 500).min(behaviour.page_max),
+    );
+    let token = (start + size < rows.len() || behaviour.is_endless).then(|| (start + size).to_string());
     (rows.into_iter().skip(start).take(size).collect(), token)
 }
 
-fn page(call: &Call, rows: Vec<Value>, page_max: usize) -> Reply {
-    let (shown, token) = cut(call, rows, page_max);
+fn page(call: &Call, rows: Vec<Value>, behaviour: &Behaviour) -> Reply {
+    let (shown, token) = cut(call, rows, behaviour);
     // An empty list has no `items` at all.
     let mut body = if shown.is_empty() {
         json!({"kind": "list"})
