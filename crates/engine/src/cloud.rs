@@ -596,6 +596,11 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
         Ok(seen.map_or(Health::Missing, ObservedInstance::health))
     }
 
+    async fn host_key(&self, machine: &Machine) -> Result<Option<String>, ProviderError> {
+        let seen = self.api.look(&ObservedInstance::of(machine)).await?;
+        Ok(seen.and_then(|seen| seen.host_key))
+    }
+
     fn expiry(&self) -> Option<Timestamp> {
         self.api.expiry()
     }

@@ -69,28 +69,25 @@ pub(crate) async fn while_box_lives<T>(
     }
 }
 
-/// Waits for the deadline of a box: the one in the journal, which `extend` moves, or that of a box which is made now.
-/// It has come when either clock says so: the one may be set, and the other may sleep.
+/// Waits for the deadline of a box: the one in the journal, which `extend` moves, and which is another one when the next
+/// candidate's box is made. It has come when either clock says so: the one may be set, and the other may sleep.
 async fn deadline_of(world: &World, label: &Label, ttl: Duration) -> Deadline {
     let clock = &*world.clock;
     let mut deadline = Deadline::after(clock.now(), ttl);
     let mut end = Limit::after(clock, ttl);
-    let mut is_read = false;
     loop {
-        if !is_read || end.is_over(clock) || deadline.is_over(clock.now()) {
-            if let Ok(holdings) = world.journal.holdings().await {
-                let present = holdings.boxes.get(label).map(|held| held.tags.deadline);
-                if let Some(present) = present.filter(|present| !is_read || *present > deadline) {
-                    deadline = present;
-                    end = Limit::after(clock, between(clock.now(), present.moment()));
-                }
-                is_read = true;
-            }
-            if end.is_over(clock) || deadline.is_over(clock.now()) {
-                return deadline;
-            }
+        let holdings = world.journal.holdings().await;
+        let pause = if holdings.is_ok() { LOOK_MAX } else { RETRY };
+        let held = holdings
+            .ok()
+            .and_then(|mut holdings| holdings.boxes.remove(label));
+        if let Some(held) = held.filter(|held| held.tags.deadline != deadline) {
+            deadline = held.tags.deadline;
+            end = Limit::after(clock, between(clock.now(), deadline.moment()));
         }
-        let pause = if is_read { LOOK_MAX } else { RETRY };
+        if end.is_over(clock) || deadline.is_over(clock.now()) {
+            return deadline;
+        }
         clock.sleep(end.left(clock).min(pause)).await;
     }
 }

@@ -37,6 +37,13 @@ const CREATE_MAX: Duration = Duration::from_secs(45 * 60);
 /// How long a box may take from its address to the first command: bare metal needs up to 20 minutes.
 const BOOT_MAX: Duration = Duration::from_secs(25 * 60);
 
+/// How long a box's host key may be another one than it reported: a program of the image's own may replace it, and report it
+/// again only later.
+const KEY_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is looked for meanwhile.
+const KEY_PAUSE: Duration = Duration::from_secs(2);
+
 /// Makes the lane's box and prepares it, sources included. `link` leads to it then.
 /// What was made stays when this fails: whoever called destroys it.
 pub(crate) async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
@@ -96,14 +103,16 @@ async fn attempt(
     if let Some(error) = provider.refuse(&candidate.instance_type, lane.lane.need) {
         return Err(of_provider(error));
     }
-    let machine = lane
+    let is_new = held.as_ref().is_none_or(|held| held.state != HeldState::Up);
+    let mut machine = lane
         .step(Step::Up, create(lane, candidate, held, provider))
         .await?;
     lane.emit(Event::MachineUp {
         machine: machine.clone(),
     });
     link.aim(&machine);
-    let connected = connect(lane, &machine, link);
+    let reported_by = is_new.then_some(&**provider);
+    let connected = connect(lane, &mut machine, link, reported_by);
     lane.step(Step::Connect, while_booting(lane, link, Step::Connect, connected))
         .await?;
     while_alive(lane, link, prepare(lane, link)).await?;
@@ -129,9 +138,15 @@ async fn prepare(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn connect(lane: &Lane<'_>, machine: &Machine, link: &Link) -> Result<(), Refusal> {
-    link.connect(lane.world, BOOT_MAX)
-        .await
+/// Connects, takes the box over and has it make itself a new host key. Of a new box the provider may report another key.
+async fn connect(
+    lane: &Lane<'_>,
+    machine: &mut Machine,
+    link: &Link,
+    reported_by: Option<&dyn Provider>,
+) -> Result<(), Refusal> {
+    first_contact(lane, machine, link, reported_by)
+        .await?
         .map_err(|error| match error {
             RemoteError::Here(_) => Refusal::new(error),
             _ => Refusal::of_candidate(format!("the box never let us in: {error}")).help(format!(
@@ -145,6 +160,38 @@ async fn connect(lane: &Lane<'_>, machine: &Machine, link: &Link) -> Result<(), 
     crate::open::renew_host_key(machine, lane.world, link)
         .await
         .map_err(Refusal::of_candidate)
+}
+
+/// Connects; where the host key is not the one that a new box reported, looks for one that it has reported since.
+async fn first_contact(
+    lane: &Lane<'_>,
+    machine: &mut Machine,
+    link: &Link,
+    reported_by: Option<&dyn Provider>,
+) -> Result<Result<(), RemoteError>, Refusal> {
+    let clock = &*lane.world.clock;
+    let mut key_end = None;
+    loop {
+        let outcome = link.connect(lane.world, BOOT_MAX).await.map(drop);
+        let (Err(RemoteError::Impostor(_)), Some(provider), Some(known)) =
+            (&outcome, reported_by, &machine.host_key)
+        else {
+            return Ok(outcome);
+        };
+        if key_end
+            .get_or_insert_with(|| Limit::after(clock, KEY_MAX))
+            .is_over(clock)
+        {
+            return Ok(outcome);
+        }
+        match provider.host_key(machine).await {
+            Ok(Some(reported)) if reported != *known => {
+                machine.host_key = Some(reported);
+                keep_in_mind(lane, machine).await?;
+            }
+            Ok(_) | Err(_) => clock.sleep(KEY_PAUSE).await,
+        }
+    }
 }
 
 /// Returns the lane's machine: the one that the journal knows when a run is resumed, else a new one.
@@ -192,7 +239,7 @@ async fn create(
         let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
         let answer = within(lane.world, left, provider.up(&order, &progress)).await;
         let error = match answer.unwrap_or_else(|| Err(too_slow(&order))) {
-            Ok(machine) => return keep_in_mind(lane, machine).await,
+            Ok(machine) => return keep_in_mind(lane, &machine).await.map(|()| machine),
             Err(error) => error,
         };
         record_failure(lane, &tags, &error).await?;
@@ -204,7 +251,7 @@ async fn create(
 }
 
 /// Records a machine that is up.
-async fn keep_in_mind(lane: &Lane<'_>, machine: Machine) -> Result<Machine, Refusal> {
+async fn keep_in_mind(lane: &Lane<'_>, machine: &Machine) -> Result<(), Refusal> {
     if let Some(host_key) = &machine.host_key {
         // Reported by the provider over its own API: the key that was sent was replaced.
         let keys = std::slice::from_ref(host_key);
@@ -217,8 +264,7 @@ async fn keep_in_mind(lane: &Lane<'_>, machine: Machine) -> Result<Machine, Refu
             machine: machine.clone(),
         },
     )
-    .await?;
-    Ok(machine)
+    .await
 }
 
 async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {

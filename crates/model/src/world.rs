@@ -101,6 +101,11 @@ pub trait Provider: Send + Sync {
         Ok(Health::Unknown)
     }
 
+    /// Returns the host key that a box has reported to its provider by now. Asks the provider and never the box.
+    async fn host_key(&self, _machine: &Machine) -> Result<Option<String>, ProviderError> {
+        Ok(None)
+    }
+
     /// Returns for how long from now on what was made of this may be missing from lists. Of what this process did not
     /// make itself nobody knows how old it is: clocks are set, and differ.
     fn unlisted_for(&self, _which: &Selector) -> Duration {

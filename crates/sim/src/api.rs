@@ -17,6 +17,7 @@ use model::{
 use parking_lot::Mutex;
 
 use crate::{
+    boxes::SimBox,
     cloud::{New, SimCloud, Thing},
     faults::{BoxEnd, Bug, LISTING_LAG_MAX},
     keys::KeyStore,
@@ -38,6 +39,7 @@ impl SimApi {
     /// Makes the adapter of a process.
     pub fn new(cloud: SimCloud, keys: KeyStore, process: u32, bug: Option<Bug>) -> Self {
         let profile = Profile {
+            reports_host_key: !cloud.has_tokens,
             is_create_repeatable: cloud.has_tokens || bug == Some(Bug::DoesNotLook),
             listing_lag: match bug {
                 Some(Bug::DeniesTheLag) => Duration::ZERO,
@@ -156,10 +158,15 @@ impl SimApi {
             (None, None, Some(_)) => InstanceState::Running,
             (None, None, None) => InstanceState::Pending,
         };
+        let address = address.filter(|_| self.profile.reports_host_key);
+        let host_key = address.and_then(|address| {
+            let reported = |inside: &mut SimBox| inside.reported_key(now).to_owned();
+            self.cloud.inside(address, reported)
+        });
         ObservedInstance {
             listed: self.listing(thing),
             state,
-            host_key: None,
+            host_key,
             operation: None,
         }
     }

@@ -21,12 +21,23 @@ pub struct SimBox {
     /// The step at which stage 1 fails, if it does.
     fails_at: Option<usize>,
     host_key: String,
+    /// What its provider shows: the key that the box reported to it.
+    reported_key: String,
+    agent: Option<Agent>,
     next_host_key: Option<String>,
     /// Whether the box's end of twolane is there.
     has_tool: bool,
     /// Whether the sources are there.
     has_sources: bool,
     checks: BTreeMap<(RunId, String), SimCheck>,
+}
+
+/// A program of the image's that makes a host key of its own, and reports it some time later.
+#[derive(Debug, Clone)]
+struct Agent {
+    renews: Elapsed,
+    reports: Elapsed,
+    host_key: String,
 }
 
 /// One check on a box.
@@ -60,6 +71,14 @@ impl SimBox {
     /// Makes the inside of a box that boots at a moment.
     pub fn new(clock: &SimClock, faults: &Faults, booted: Elapsed, host_key: String) -> Self {
         let hour = Duration::from_secs(3600);
+        let agent = clock.happens(faults.agent_renews).then(|| {
+            let renews = booted + clock.length(Duration::ZERO, Duration::from_secs(20));
+            Agent {
+                renews,
+                reports: renews + clock.length(Duration::ZERO, Duration::from_secs(10)),
+                host_key: format!("ssh-ed25519 agents{:016x}", clock.below(u64::MAX)),
+            }
+        });
         Self {
             booted,
             dies: clock
@@ -69,7 +88,9 @@ impl SimBox {
             fails_at: clock
                 .happens(faults.stage1_fails)
                 .then(|| clock.below(STEPS.len() as u64) as usize),
+            reported_key: host_key.clone(),
             host_key,
+            agent,
             next_host_key: None,
             has_tool: false,
             has_sources: false,
@@ -83,8 +104,19 @@ impl SimBox {
     }
 
     /// Returns its present host key.
-    pub fn host_key(&self) -> &str {
-        &self.host_key
+    pub fn host_key(&self, now: Elapsed) -> &str {
+        match &self.agent {
+            Some(agent) if agent.renews <= now => &agent.host_key,
+            _ => &self.host_key,
+        }
+    }
+
+    /// Returns the host key that it has reported.
+    pub fn reported_key(&self, now: Elapsed) -> &str {
+        match &self.agent {
+            Some(agent) if agent.reports <= now => &agent.host_key,
+            _ => &self.reported_key,
+        }
     }
 
     /// Takes the box's end of twolane, and ends what other runs than that have left running.
@@ -175,7 +207,9 @@ impl SimBox {
             }
             ["use-host-key"] => {
                 if let Some(key) = self.next_host_key.take() {
+                    self.reported_key = self.reported_key(clock.elapsed()).to_owned();
                     self.host_key = key;
+                    self.agent = None;
                 }
                 Said::Answer(Vec::new())
             }

@@ -200,9 +200,15 @@ impl SimCloud {
             let how = BoxEnd::ALL[self.clock.below(3) as usize];
             (from + BOOT + self.clock.length(Duration::ZERO, BOX_END_MAX), how)
         });
+        // Where the provider shows no host keys, an image leaves alone the one that the user-data brings.
+        let agent_renews = if self.has_tokens { 0 } else { faults.agent_renews };
+        let faults = Faults {
+            agent_renews,
+            ..faults.clone()
+        };
         let inside = new
             .host_key
-            .map(|host_key| SimBox::new(&self.clock, faults, from + BOOT, host_key));
+            .map(|host_key| SimBox::new(&self.clock, &faults, from + BOOT, host_key));
         let mut things = self.things();
         // No two providers give the same address.
         let number = things.len() * 2 + usize::from(self.has_tokens);

@@ -34,6 +34,8 @@ pub struct Faults {
     pub box_dies: u64,
     /// A box ends within its first twenty minutes, and its provider shows that.
     pub box_ends: u64,
+    /// The agent on a box replaces its host key, seconds after it reported the first.
+    pub agent_renews: u64,
     /// A connection is lost, before or after what it carried was done.
     pub connection_lost: u64,
     /// The journal cannot be written.
@@ -80,6 +82,7 @@ impl Faults {
             listing_lag: long(LISTING_LAG_MAX.as_secs()),
             box_dies: often(300),
             box_ends: often(600),
+            agent_renews: often(600),
             connection_lost: often(100),
             journal_fails: often(60),
             disk_full: (long(3600), long(3600)),

@@ -142,7 +142,9 @@ impl Remote for SimRemote {
         }
         let cloud = self.cloud_at(target.address).ok_or_else(unreachable)?;
         let host_key = cloud
-            .inside(target.address, |inside| inside.host_key().to_owned())
+            .inside(target.address, |inside| {
+                inside.host_key(self.clock.elapsed()).to_owned()
+            })
             .ok_or_else(unreachable)?;
         if !self.keys.is_pinned(&target.label, &host_key) {
             return Err(RemoteError::Impostor(host_key));

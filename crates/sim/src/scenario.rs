@@ -33,9 +33,9 @@ const REAPS_MAX: usize = 8;
 pub struct Scenario {
     /// Where every choice comes from.
     pub seed: u64,
-    /// Whether nothing goes wrong but what `kill_at` says.
+    /// Whether nothing goes wrong but what `kill_at` and `faults` say.
     pub is_calm: bool,
-    /// What goes wrong where it is not calm; drawn when none is given.
+    /// What goes wrong; drawn when none is given and nothing is calm.
     pub faults: Option<Faults>,
     /// At which call of the world a process is killed; drawn when none is given and nothing is calm.
     pub kill_at: Option<u64>,
@@ -84,9 +84,10 @@ impl Scenario {
     /// Reports the scenario.
     pub fn outcome(&self) -> Outcome {
         let sim = Sim::new(self.seed, self.bug, self.box_end.map(|(_, how)| how));
-        if !self.is_calm {
-            let faults = self.faults.clone();
-            sim.set_faults(faults.unwrap_or_else(|| Faults::draw(&sim.clock)));
+        match (&self.faults, self.is_calm) {
+            (Some(faults), _) => sim.set_faults(faults.clone()),
+            (None, true) => {}
+            (None, false) => sim.set_faults(Faults::draw(&sim.clock)),
         }
         let death_noticed_within = sim.faults().death_noticed_within();
         let is_clock_right = sim.faults().is_clock_right();

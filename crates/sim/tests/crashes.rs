@@ -1,6 +1,7 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
-use sim::{Action, BoxEnd, Bug, Faults, Scenario};
+use model::verdict::Verdict;
+use sim::{Action, BoxEnd, Bug, Faults, Scenario, record::Observation};
 
 /// Kills what a process does at each of its calls of the world.
 #[track_caller]
@@ -128,7 +129,29 @@ fn every_bug_that_is_put_in_is_caught() {
             !scenario.outcome().wrong.is_empty()
         };
         let is_caught = |seed| is_wrong(seed, Some(bug)) && !is_wrong(seed, None);
-        let caught_by = (0..200).find(|&seed| is_caught(seed));
-        assert!(caught_by.is_some(), "{bug:?} is not caught by any of 200 seeds");
+        let caught_by = (0..1000).find(|&seed| is_caught(seed));
+        assert!(caught_by.is_some(), "{bug:?} is not caught by any of 1000 seeds");
+    }
+}
+
+#[test]
+fn replaced_host_key_is_read_again() {
+    for seed in 0..20 {
+        let agents = Faults {
+            agent_renews: 1000,
+            ..Faults::default()
+        };
+        let outcome = Scenario {
+            seed,
+            is_calm: true,
+            faults: Some(agents),
+            ..Scenario::default()
+        }
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
+        let is_let_in = outcome.seen.iter().any(|(_, seen)| {
+            matches!(seen, Observation::Ended { verdict, .. } if *verdict < Verdict::Infrastructure)
+        });
+        assert!(is_let_in, "seed {seed}");
     }
 }
