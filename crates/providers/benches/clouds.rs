@@ -154,6 +154,7 @@ async fn list() {
     fake.set_latency(LATENCY);
     let access = aws::Access {
         identity: Arc::new(Identity::fixed(KEY_ID, "secret-secret")),
+        ca_bundle: None,
         region: None,
         group: None,
         subnet: None,

@@ -282,6 +282,7 @@ async fn aws(clock: &TestClock) -> Box<dyn Stand> {
     let fake = Fake::serve(limited).await;
     let access = aws::Access {
         identity: Arc::new(aws::Identity::fixed(fake_aws::KEY_ID, "secret-secret")),
+        ca_bundle: None,
         region: None,
         group: None,
         subnet: None,

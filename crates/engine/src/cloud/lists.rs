@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 const GAP_MIN: Duration = Duration::from_millis(50);
 const GAP_MAX: Duration = Duration::from_secs(5);
 
+/// How many are sent in the time that a provider wants to be left alone: limits that ask for a minute allow about so many in it.
+const WITHIN_REST: u32 = 20;
+
 /// What many destroys at the same provider share.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -110,8 +113,8 @@ impl Shared {
         {
             let mut gap = lock(&self.gap);
             *gap = match limited {
-                Some(_) => (*gap * 2).clamp(2 * GAP_MIN, GAP_MAX),
-                None => *gap * 9 / 10,
+                Some(rest) => (*gap * 2).max(rest / WITHIN_REST).clamp(2 * GAP_MIN, GAP_MAX),
+                None => *gap * 97 / 100,
             };
         }
         if let Some(rest) = limited {

@@ -1,13 +1,9 @@
 //! AWS's own chain of credentials, and the signature that it puts on a request.
 
-use std::{
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider},
@@ -16,7 +12,9 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use model::time::Timestamp;
+use parking_lot::Mutex;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::OnceCell;
 
@@ -30,6 +28,8 @@ pub struct Identity {
     used: Mutex<Vec<String>>,
     /// When the credentials expire that were exported to the environment.
     expiry: Option<Timestamp>,
+    /// The only certificates that count.
+    ca_bundle: Option<PathBuf>,
 }
 
 impl Identity {
@@ -48,9 +48,31 @@ impl Identity {
         Self { expiry, ..self }
     }
 
+    /// Says which certificates alone count where credentials are asked for.
+    pub fn trusting(self, ca_bundle: Option<PathBuf>) -> Self {
+        Self { ca_bundle, ..self }
+    }
+
+    /// Returns AWS's chain. It does not know of a bundle of certificates by itself.
+    fn chain(&self) -> Result<ConfigLoader, String> {
+        let chain = aws_config::defaults(BehaviorVersion::latest());
+        let Some(file) = &self.ca_bundle else {
+            return Ok(chain);
+        };
+        let pem = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let tls = TlsContext::builder()
+            .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
+            .build()
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        let client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls);
+        Ok(chain.http_client(client.build_https()))
+    }
+
     async fn credentials(&self) -> Result<Credentials, String> {
         let load = || async {
-            let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+            let config = self.chain()?.load().await;
             config
                 .credentials_provider()
                 .ok_or_else(|| "AWS's chain holds no credentials".to_owned())

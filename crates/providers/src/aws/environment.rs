@@ -1,11 +1,10 @@
 //! What of the environment AWS takes.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use model::{cloud::CloudApi, error::ProviderError, time::Timestamp};
 
-use super::{Access, Aws, Identity};
-use super::convert::CREDENTIALS_HELP;
+use super::{Access, Aws, Identity, config_file::ConfigFile, convert::CREDENTIALS_HELP};
 use crate::environment::{Entry, Environment, missing};
 
 /// How it is made of the environment.
@@ -39,14 +38,21 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         let cause = "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set";
         return Err(missing("aws", cause, CREDENTIALS_HELP));
     }
+    let config = ConfigFile::read(environment);
+    let ca_bundle = environment.get("AWS_CA_BUNDLE").or_else(|| config.get("ca_bundle"));
+    let ca_bundle = ca_bundle.map(PathBuf::from);
+    let identity = Identity::default()
+        .expiring(expiry(environment))
+        .trusting(ca_bundle.clone());
     let access = Access {
-        identity: Arc::new(Identity::default().expiring(expiry(environment))),
+        identity: Arc::new(identity),
+        ca_bundle,
         region: environment
             .first(&["AWS_REGION", "AWS_DEFAULT_REGION"])
-            .or_else(|| region_of_profile(environment)),
+            .or_else(|| config.get("region")),
         group: environment.get("AWS_SG_ID"),
         subnet: environment.get("AWS_SUBNET_ID"),
-        endpoint: environment.first(ENTRY.endpoint),
+        endpoint: endpoint(environment, &config),
         log: environment.log.clone(),
         time_max: None,
     };
@@ -61,42 +67,21 @@ fn expiry(environment: &Environment<'_>) -> Option<Timestamp> {
     text.trim().parse().ok()
 }
 
-/// Returns the region that the chosen profile names in the configuration file.
-fn region_of_profile(environment: &Environment<'_>) -> Option<String> {
-    let named = environment.get("AWS_CONFIG_FILE").map(PathBuf::from);
-    let file = named.or_else(|| environment.home_file(".aws/config"))?;
-    let profile = environment.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
-    region_in(&fs::read_to_string(file).ok()?, profile.as_deref().unwrap_or("default"))
-}
-
-fn region_in(text: &str, profile: &str) -> Option<String> {
-    let mut is_in_it = false;
-    for line in text.lines().map(str::trim) {
-        let section = line.strip_prefix('[').and_then(|line| line.split(']').next());
-        if let Some(section) = section.map(str::trim) {
-            let name = section.strip_prefix("profile ").map(str::trim);
-            is_in_it = name == Some(profile) || (section == "default" && profile == "default");
-        } else if is_in_it
-            && let Some((key, value)) = line.split_once('=')
-            && key.trim() == "region"
-        {
-            return Some(value.trim().to_owned());
-        }
+/// Returns where EC2 answers, when that is not AWS: by AWS's own rules.
+fn endpoint(environment: &Environment<'_>, config: &ConfigFile) -> Option<String> {
+    let is_ignored = |value: String| value.trim().eq_ignore_ascii_case("true");
+    let ignored = environment
+        .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .or_else(|| config.get("ignore_configured_endpoint_urls"));
+    if ignored.is_some_and(is_ignored) {
+        return None;
     }
-    None
+    environment.first(ENTRY.endpoint).or_else(|| config.endpoint())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn region_comes_from_the_chosen_profile() {
-        let text = "[default]\nregion = eu-west-1\n[profile ci]\noutput = json\nregion=us-west-2\n[sso-session ci]\nregion = x\n";
-        assert_eq!(region_in(text, "default").as_deref(), Some("eu-west-1"));
-        assert_eq!(region_in(text, "ci").as_deref(), Some("us-west-2"));
-        assert_eq!(region_in(text, "other"), None);
-    }
 
     #[test]
     fn exported_credentials_say_when_they_expire() {
@@ -123,7 +108,7 @@ mod tests {
     #[test]
     fn variables_come_before_the_configuration_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(&file, "[default]\nregion = eu-west-1\n").unwrap();
+        std::fs::write(&file, "[default]\nregion = eu-west-1\n").unwrap();
         let region = |region: Option<&str>| {
             let variable = |name: &str| match name {
                 "AWS_CONFIG_FILE" => Some(file.path().to_str().unwrap().to_owned()),
@@ -139,5 +124,35 @@ mod tests {
         };
         assert_eq!(region(None), "eu-west-1");
         assert_eq!(region(Some("us-west-2")), "us-west-2");
+    }
+
+    #[test]
+    fn variables_come_before_configured_endpoints_unless_all_are_ignored() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[default]\nendpoint_url = https://file.example.com\n").unwrap();
+        let endpoint = |set: &[(&str, &str)]| {
+            let variable = |name: &str| match name {
+                "AWS_CONFIG_FILE" => Some(file.path().to_str().unwrap().to_owned()),
+                _ => set
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned()),
+            };
+            let environment = Environment {
+                variable: &variable,
+                machine: None,
+                log: None,
+            };
+            endpoint(&environment, &ConfigFile::read(&environment))
+        };
+        let all = ("AWS_ENDPOINT_URL", "https://all.example.com");
+        let own = ("AWS_ENDPOINT_URL_EC2", "https://ec2.example.com");
+        assert_eq!(endpoint(&[]).as_deref(), Some("https://file.example.com"));
+        assert_eq!(endpoint(&[all]).as_deref(), Some(all.1));
+        assert_eq!(endpoint(&[all, own]).as_deref(), Some(own.1));
+        assert_eq!(
+            endpoint(&[all, own, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]),
+            None
+        );
     }
 }

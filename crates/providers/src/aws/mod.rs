@@ -1,5 +1,6 @@
 //! Amazon EC2: nested KVM on types whose processors can, or bare metal. The single calls; see README.md.
 
+mod config_file;
 mod convert;
 mod credentials;
 mod environment;
@@ -10,6 +11,7 @@ mod preflight;
 mod wire;
 
 use std::{
+    path::PathBuf,
     collections::BTreeMap,
     sync::Arc,
     time::Duration,
@@ -68,6 +70,8 @@ pub struct Aws {
 pub struct Access {
     /// Who asks.
     pub identity: Arc<Identity>,
+    /// The only certificates that count, where the company has its own.
+    pub ca_bundle: Option<PathBuf>,
     /// The region of an order that names none.
     pub region: Option<String>,
     /// The security group to use instead of one of our own.
@@ -112,7 +116,8 @@ impl Aws {
             dialect: &convert::Words,
             log: access.log.clone(),
             time_max: access.time_max,
-        })?;
+        })?
+        .trusting(access.ca_bundle.clone());
         Ok(Self {
             access,
             client,

@@ -9,6 +9,8 @@ mod redact;
 mod request;
 
 use std::{
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -73,6 +75,8 @@ pub struct Client {
 struct Shared {
     /// The connections. They are set up when they are needed first, as that reads all certificates.
     http: OnceLock<Result<reqwest::Client, String>>,
+    /// The only certificates that count.
+    ca_bundle: Option<PathBuf>,
     /// What the last answer said of the time.
     now: Mutex<Option<Timestamp>>,
 }
@@ -90,6 +94,18 @@ impl Client {
     /// Makes a client. Fails for an endpoint that is no URL.
     pub fn new(settings: Settings) -> Result<Self, ProviderError> {
         Self::sharing(Arc::default(), settings)
+    }
+
+    /// Takes no certificates but those of a file.
+    pub fn trusting(self, ca_bundle: Option<PathBuf>) -> Self {
+        let shared = Shared {
+            ca_bundle,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+            ..self
+        }
     }
 
     /// Makes a client for another place of the same cloud, over the same connections.
@@ -141,6 +157,9 @@ impl Client {
             if is_here(&self.endpoint) {
                 builder = builder.no_proxy();
             }
+            if let Some(file) = &self.shared.ca_bundle {
+                builder = builder.tls_certs_only(certificates(file)?);
+            }
             builder.build().map_err(|error| error_chain(&error.without_url()))
         });
         connections.as_ref().map_err(|why| {
@@ -149,7 +168,10 @@ impl Client {
                 ErrorKind::Invalid,
                 format!("its client cannot be set up: {why}"),
             )
-            .with_help("install the package `ca-certificates`, or set SSL_CERT_FILE")
+            .with_help(match &self.shared.ca_bundle {
+                Some(_) => "name a file of certificates in PEM, or none",
+                None => "install the package `ca-certificates`, or set SSL_CERT_FILE",
+            })
         })
     }
 
@@ -345,6 +367,16 @@ impl Client {
             cause: redact(&cause, &self.settings.authorize.secrets()),
             help: None,
         }
+    }
+}
+
+/// Reads certificates in PEM.
+fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
+    let pem = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if found.is_empty() => Err(format!("{} holds no certificate", file.display())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{}: {error}", file.display())),
     }
 }
 

@@ -1,12 +1,12 @@
 //! EC2, through the engine's `Cloud`, against its fake.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use model::{
     error::ErrorKind,
     lane::KvmNeed,
     machine::ResourceKind,
-    name::{Label, RunId},
+    name::{Label, RunId, Token},
     order::Order,
     scope::Scope,
     selector::Selector,
@@ -43,9 +43,19 @@ impl Bench {
     }
 
     async fn expiring(key_id: &str, group: Option<&str>, expiry: Option<Timestamp>) -> Self {
+        let identity = Identity::fixed(key_id, SECRET).expiring(expiry);
+        Self::of(identity, group, None).await
+    }
+
+    async fn trusting(ca_bundle: PathBuf) -> Self {
+        Self::of(Identity::fixed(KEY_ID, SECRET), None, Some(ca_bundle)).await
+    }
+
+    async fn of(identity: Identity, group: Option<&str>, ca_bundle: Option<PathBuf>) -> Self {
         let client = |url: &str| {
             Aws::new(Access {
-                identity: Arc::new(Identity::fixed(key_id, SECRET).expiring(expiry)),
+                identity: Arc::new(identity),
+                ca_bundle,
                 region: None,
                 group: group.map(str::to_owned),
                 subnet: None,
@@ -543,6 +553,22 @@ async fn dead_instance_says_why_it_died() {
 }
 
 #[tokio::test]
+async fn token_of_a_dead_instance_makes_no_other() {
+    let bench = Bench::new().await;
+    bench.fake.api().behaviour.dies_of = Some("Client.InternalError");
+    let mut order = bench.order("box-1");
+    let refusal = bench.make(&order).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Unavailable);
+    bench.fake.api().behaviour.dies_of = None;
+    let again = bench.make(&order).await.unwrap_err();
+    assert!(again.cause.contains("i-"), "the same dead instance: {again}");
+    order.tags.token = Token::new("box-1-second").unwrap();
+    bench.make(&order).await.unwrap();
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn strangers_image_of_the_same_name_loses() {
     let bench = Bench::new().await;
     let mut order = bench.order("box-1");
@@ -594,4 +620,18 @@ async fn list_without_an_end_is_given_up() {
     bench.fake.api().behaviour.is_endless = false;
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn bundle_of_certificates_that_cannot_be_read_is_named() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    for (bundle, why) in [
+        (PathBuf::from("/nowhere/ca.pem"), "/nowhere/ca.pem: "),
+        (empty.path().to_owned(), "holds no certificate"),
+    ] {
+        let bench = Bench::trusting(bundle).await;
+        let refusal = bench.refused().await;
+        assert!(refusal.cause.contains(why) && refusal.help.is_some(), "{refusal}");
+        assert_eq!(bench.fake.calls(), Vec::<String>::new(), "nothing was asked");
+    }
 }

@@ -74,6 +74,7 @@ impl Moto {
     fn cloud(&self) -> Cloud<Aws> {
         let api = Aws::new(Access {
             identity: Arc::new(Identity::fixed("AKIDEXAMPLE", "secret-secret-secret")),
+            ca_bundle: None,
             region: None,
             group: None,
             subnet: None,
