@@ -441,7 +441,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                     Lists::Shared => {
                         self.shared.take_turn(&*self.clock).await;
                         let answer = self.api.delete(listed).await;
-                        self.shared.took_turn(&answer, &*self.clock).await;
+                        self.shared.took_turn(&answer, &*self.clock);
                         answer
                     }
                 }

@@ -30,9 +30,56 @@ const WITHIN_REST: u32 = 20;
 #[derive(Default)]
 pub(super) struct Shared {
     regions: Mutex<BTreeMap<String, Arc<SharedList>>>,
-    /// When the next destroy may be sent, by the monotonic clock.
-    next: lock::Mutex<Duration>,
-    gap: Mutex<Duration>,
+    pace: Mutex<Pace>,
+}
+
+/// When destroys are sent that many boxes wait for, in the order in which they came. All moments are by the monotonic clock.
+#[derive(Default)]
+struct Pace {
+    /// When the next one that comes may be sent.
+    next: Duration,
+    gap: Duration,
+    /// Until when the provider wants to be left alone.
+    rest_until: Duration,
+    /// By how much rests have put off what waits.
+    put_off: Duration,
+}
+
+/// The turn of one destroy: when it was to be, and how much had been put off by then.
+struct Turn {
+    at: Duration,
+    put_off: Duration,
+}
+
+impl Pace {
+    fn take(&mut self, now: Duration) -> Turn {
+        let at = self.next.max(now);
+        self.next = at + self.gap.max(GAP_MIN);
+        let put_off = self.put_off;
+        Turn { at, put_off }
+    }
+
+    fn due(&self, turn: &Turn) -> Duration {
+        turn.at + (self.put_off - turn.put_off)
+    }
+
+    /// Takes that the provider was not over its limit.
+    fn allowed(&mut self) {
+        self.gap = self.gap * 97 / 100;
+    }
+
+    /// Takes that the provider's limit is reached. What was on its way at that moment says the same once more.
+    fn limited(&mut self, now: Duration, rest: Duration) {
+        if now >= self.rest_until {
+            let gap = (self.gap * 2).max(rest / WITHIN_REST);
+            self.gap = gap.clamp(2 * GAP_MIN, GAP_MAX);
+        }
+        let until = now + rest;
+        let longer = until.saturating_sub(self.rest_until.max(now));
+        self.rest_until = self.rest_until.max(until);
+        self.put_off += longer;
+        self.next = self.next.max(now) + longer;
+    }
 }
 
 #[derive(Default)]
@@ -94,32 +141,26 @@ impl Shared {
 
     /// Waits until it is the turn of one destroy out of many.
     pub(super) async fn take_turn(&self, clock: &dyn Clock) {
-        let mut next = self.next.lock().await;
-        let now = clock.monotonic();
-        clock.sleep(next.saturating_sub(now)).await;
-        let gap = (*lock(&self.gap)).max(GAP_MIN);
-        *next = clock.monotonic().max(*next) + gap;
+        let turn = lock(&self.pace).take(clock.monotonic());
+        loop {
+            let due = lock(&self.pace).due(&turn);
+            let wait = due.saturating_sub(clock.monotonic());
+            if wait.is_zero() {
+                return;
+            }
+            clock.sleep(wait).await;
+        }
     }
 
     /// Takes the answer to one destroy out of many: over the limit the next ones are further apart.
-    pub(super) async fn took_turn(&self, answer: &Result<(), ProviderError>, clock: &dyn Clock) {
-        let limited = match answer {
+    pub(super) fn took_turn(&self, answer: &Result<(), ProviderError>, clock: &dyn Clock) {
+        let mut pace = lock(&self.pace);
+        match answer {
             Err(ProviderError {
                 kind: ErrorKind::RateLimited { retry_after },
                 ..
-            }) => Some(retry_after.unwrap_or_default()),
-            _ => None,
-        };
-        {
-            let mut gap = lock(&self.gap);
-            *gap = match limited {
-                Some(rest) => (*gap * 2).max(rest / WITHIN_REST).clamp(2 * GAP_MIN, GAP_MAX),
-                None => *gap * 97 / 100,
-            };
-        }
-        if let Some(rest) = limited {
-            let mut next = self.next.lock().await;
-            *next = (*next).max(clock.monotonic() + rest);
+            }) => pace.limited(clock.monotonic(), retry_after.unwrap_or_default()),
+            Ok(()) | Err(_) => pace.allowed(),
         }
     }
 }
@@ -136,4 +177,37 @@ fn meant(
     };
     let all = answer.as_ref().map_err(Clone::clone)?;
     Ok(all.iter().filter(is_meant).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn rest_puts_off_all_that_waits_in_its_order() {
+        let mut pace = Pace::default();
+        let turns = [pace.take(at(10)), pace.take(at(10)), pace.take(at(10))];
+        assert_eq!(pace.due(&turns[0]), at(10));
+        pace.limited(at(10), at(60));
+        // Another answer of the same moment.
+        pace.limited(at(10), at(60));
+        assert_eq!(pace.due(&turns[1]), at(70) + GAP_MIN);
+        assert_eq!(pace.due(&turns[2]), at(70) + 2 * GAP_MIN);
+        let [next, after] = [pace.take(at(11)), pace.take(at(11))];
+        assert_eq!(pace.due(&next), at(70) + 3 * GAP_MIN);
+        assert_eq!(pace.due(&after) - pace.due(&next), at(3), "twenty a minute");
+    }
+
+    #[test]
+    fn pace_recovers_where_nothing_is_limited() {
+        let mut pace = Pace::default();
+        pace.limited(at(0), at(0));
+        let gap = pace.gap;
+        (0..100).for_each(|_| pace.allowed());
+        assert!(pace.gap < GAP_MIN && gap == 2 * GAP_MIN);
+    }
 }
