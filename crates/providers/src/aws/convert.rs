@@ -51,7 +51,7 @@ impl Dialect for Words {
                 "the organisation's policy denies this region: use another, or ask who administers it"
             }
             (_, "UnauthorizedOperation") => {
-                "give the credentials the EC2 permissions that the AWS adapter's README lists"
+                "give the credentials the EC2 permissions that docs/clouds/aws.md lists"
             }
             (_, "OptInRequired") => "switch the region on in the AWS console, or use another",
             (ErrorKind::QuotaReached, _) => {

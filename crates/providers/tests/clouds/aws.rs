@@ -1,6 +1,11 @@
 //! EC2, through the engine's `Cloud`, against its fake.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{
     error::ErrorKind,
@@ -634,4 +639,23 @@ async fn bundle_of_certificates_that_cannot_be_read_is_named() {
         assert!(refusal.cause.contains(why) && refusal.help.is_some(), "{refusal}");
         assert_eq!(bench.fake.calls(), Vec::<String>::new(), "nothing was asked");
     }
+}
+
+#[test]
+fn page_lists_the_permissions_of_all_calls() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let quoted = |text: &str, before: &str| {
+        let words = text.split(before).skip(1);
+        let words = words.filter_map(|rest| rest.split_once('"').map(|(word, _)| word.to_owned()));
+        words.collect::<BTreeSet<_>>()
+    };
+    let page = std::fs::read_to_string(root.join("../../docs/clouds/aws.md")).unwrap();
+    let mut called = BTreeSet::new();
+    for file in std::fs::read_dir(root.join("src/aws")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        called.extend(quoted(&text, "Params::new(\""));
+        called.extend(quoted(&text, " params(\""));
+    }
+    assert!(called.contains("DescribeVolumes") && called.contains("RunInstances"));
+    assert_eq!(quoted(&page, "\"ec2:"), called);
 }
