@@ -12,12 +12,13 @@ use model::{
     profile::Profile,
     selector::Selector,
     tags::{Tags, is_ours},
-    time::Timestamp,
+    time::{Timestamp, after},
 };
 use parking_lot::Mutex;
 
 use crate::{
     boxes::SimBox,
+    clock::Elapsed,
     cloud::{New, SimCloud, Thing},
     faults::{BoxEnd, Bug, LISTING_LAG_MAX},
     keys::KeyStore,
@@ -29,6 +30,8 @@ pub struct SimApi {
     profile: Profile,
     cloud: SimCloud,
     keys: KeyStore,
+    /// When its credentials expire.
+    expires: Option<Elapsed>,
     process: u32,
     bug: Option<Bug>,
     /// What a process with a bug believes to be destroyed.
@@ -51,10 +54,13 @@ impl SimApi {
                 "a timer in the simulation",
             )
         };
+        let last = cloud.faults().credentials_last;
+        let expires = (!last.is_zero()).then(|| cloud.clock.elapsed() + last);
         Self {
             profile,
             cloud,
             keys,
+            expires,
             process,
             bug,
             believed: Mutex::default(),
@@ -70,7 +76,19 @@ impl SimApi {
         self.cloud.name.error(kind, operation, cause)
     }
 
+    /// Refuses what is asked with credentials that have expired.
+    fn admit(&self, operation: &str) -> Result<(), ProviderError> {
+        match self
+            .expires
+            .is_some_and(|expires| expires <= self.cloud.clock.elapsed())
+        {
+            true => Err(self.error(ErrorKind::Unauthorized, operation)),
+            false => Ok(()),
+        }
+    }
+
     async fn make(&self, order: &Order, kind: ResourceKind) -> Result<Thing, ProviderError> {
+        self.admit("create a box")?;
         let mut tags = order.tags.pairs();
         if self.has(Bug::ForgetsTheDeadline) {
             tags.remove("mvm-deadline");
@@ -102,6 +120,7 @@ impl SimApi {
     }
 
     async fn listed(&self, is_meant: impl Fn(&Thing) -> bool) -> Result<Vec<Thing>, ProviderError> {
+        self.admit("list boxes")?;
         let listed = self.cloud.list(is_meant).await;
         listed.map_err(|kind| self.error(kind, "list boxes"))
     }
@@ -203,6 +222,7 @@ impl CloudApi for SimApi {
     }
 
     async fn look(&self, observed: &ObservedInstance) -> Result<Option<ObservedInstance>, ProviderError> {
+        self.admit("look at a box")?;
         let seen = self.cloud.look(&observed.listed.id).await;
         let seen = seen.map_err(|kind| self.error(kind, "look at a box"))?;
         Ok(seen.map(|thing| self.observed(&thing)))
@@ -233,11 +253,17 @@ impl CloudApi for SimApi {
         Some(self.cloud.clock.true_now())
     }
 
+    fn expiry(&self) -> Option<Timestamp> {
+        let left = self.expires?.saturating_sub(self.cloud.clock.elapsed());
+        Some(after(self.cloud.clock.true_now(), left))
+    }
+
     fn retag(&self) -> Option<&dyn Retag> {
         Some(self)
     }
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
+        self.admit("destroy")?;
         match self.cloud.delete(self.process, &listed.id).await {
             Ok(()) if self.has(Bug::TrustsTheFirstOk) => {
                 let mut believed = self.believed.lock();
@@ -253,6 +279,7 @@ impl CloudApi for SimApi {
 #[async_trait]
 impl Retag for SimApi {
     async fn retag(&self, listed: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        self.admit("move a deadline")?;
         let tagged = self.cloud.tag(&listed.id, tags.pairs()).await;
         tagged.map_err(|kind| self.error(kind, "move a deadline"))
     }

@@ -34,6 +34,8 @@ pub struct Faults {
     pub box_dies: u64,
     /// A box ends within its first twenty minutes, and its provider shows that.
     pub box_ends: u64,
+    /// For so long a process's credentials are good; zero: as long as it lives.
+    pub credentials_last: Duration,
     /// The agent on a box replaces its host key, seconds after it reported the first.
     pub agent_renews: u64,
     /// A connection is lost, before or after what it carried was done.
@@ -82,6 +84,7 @@ impl Faults {
             listing_lag: long(LISTING_LAG_MAX.as_secs()),
             box_dies: often(300),
             box_ends: often(600),
+            credentials_last: long(5400),
             agent_renews: often(600),
             connection_lost: often(100),
             journal_fails: often(60),
@@ -104,7 +107,7 @@ impl Faults {
     /// Returns how long it may take to notice that a box is dead, when its provider is asked every few seconds; none when
     /// a call may take minutes.
     pub fn death_noticed_within(&self) -> Option<Duration> {
-        let answers_at_once = self.times_out == 0 && self.sleeps == 0;
+        let answers_at_once = self.times_out == 0 && self.sleeps == 0 && self.credentials_last.is_zero();
         answers_at_once.then(|| match self.rate_limited + self.unavailable {
             0 => Duration::from_secs(15),
             _ => Duration::from_secs(90),

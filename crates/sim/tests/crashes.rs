@@ -1,5 +1,7 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
+use std::time::Duration;
+
 use model::verdict::Verdict;
 use sim::{Action, BoxEnd, Bug, Faults, Scenario, record::Observation};
 
@@ -153,5 +155,27 @@ fn replaced_host_key_is_read_again() {
             matches!(seen, Observation::Ended { verdict, .. } if *verdict < Verdict::Infrastructure)
         });
         assert!(is_let_in, "seed {seed}");
+    }
+}
+
+#[test]
+fn credentials_that_expire_too_soon_are_named_and_lose_no_box() {
+    for seed in 0..20 {
+        let expiry = Faults {
+            credentials_last: Duration::from_secs(300),
+            ..Faults::default()
+        };
+        let outcome = Scenario {
+            seed,
+            is_calm: true,
+            faults: Some(expiry),
+            ..Scenario::default()
+        }
+        .outcome();
+        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
+        let is_named = outcome.lines().any(|line| {
+            line.contains("the credentials of alpha expire at") && line.contains("before the box's deadline")
+        });
+        assert!(is_named, "seed {seed}");
     }
 }
