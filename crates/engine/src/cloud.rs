@@ -254,8 +254,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         loop {
             attempt += 1;
             match self.find(order, progress).await {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => {}
+                Ok(Some(found)) if !is_anothers_end(&found, order) => return Ok(Some(found)),
+                Ok(_) => {}
                 // Whether the box was made is still not known, whatever this failure says.
                 Err(error) => {
                     let cause = format!("{}; then {}", unanswered.cause, error.cause);
@@ -675,6 +675,18 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
         }
         Ok(())
     }
+}
+
+/// Returns whether a box is an earlier attempt's and dead: it says nothing of what became of this one.
+fn is_anothers_end(found: &ObservedInstance, order: &Order) -> bool {
+    let is_over = match found.state {
+        InstanceState::Terminating | InstanceState::Terminated | InstanceState::Failed { .. } => true,
+        InstanceState::Pending | InstanceState::Running | InstanceState::Stopped | InstanceState::Unknown => {
+            false
+        }
+    };
+    let tags = found.listed.tags.as_ref();
+    is_over && tags.is_some_and(|tags| tags.token != order.tags.token)
 }
 
 /// For calls that no step of a run waits for.

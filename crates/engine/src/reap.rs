@@ -29,7 +29,7 @@ use crate::{
 
 /// How many boxes of one provider are destroyed at once: what a rate limit makes wait for too long is given up, so that side
 /// by side without end none would get through.
-const AT_ONCE: usize = 40;
+const AT_ONCE: usize = 100;
 
 /// What the providers list as ours, and what could not be asked.
 #[derive(Debug, Default)]

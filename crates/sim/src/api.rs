@@ -43,6 +43,7 @@ impl SimApi {
     pub fn new(cloud: SimCloud, keys: KeyStore, process: u32, bug: Option<Bug>) -> Self {
         let profile = Profile {
             reports_host_key: !cloud.has_tokens,
+            gone_max: Duration::from_secs(30 * 60),
             is_create_repeatable: cloud.has_tokens || bug == Some(Bug::DoesNotLook),
             listing_lag: match bug {
                 Some(Bug::DeniesTheLag) => Duration::ZERO,
@@ -169,12 +170,14 @@ impl SimApi {
     fn observed(&self, thing: &Thing) -> ObservedInstance {
         let now = self.cloud.clock.elapsed();
         let address = thing.address(now);
+        let is_off = self.cloud.faults().is_off_while_young && thing.is_young(now);
         let ended = thing.ended(now).filter(|_| !self.has(Bug::SaysThatTheDeadRun));
         let state = match (thing.until, ended, address) {
             (Some(_), _, _) => InstanceState::Terminating,
             (None, Some((_, BoxEnd::Stopped)), _) => InstanceState::Stopped,
             (None, Some((_, BoxEnd::Terminated | BoxEnd::Gone)), _) => InstanceState::Terminated,
             (None, None, Some(_)) => InstanceState::Running,
+            (None, None, None) if is_off => InstanceState::Stopped,
             (None, None, None) => InstanceState::Pending,
         };
         let address = address.filter(|_| self.profile.reports_host_key);

@@ -99,6 +99,11 @@ impl Thing {
         !is_gone && self.until.is_none_or(|until| now < until)
     }
 
+    /// Returns whether it is between its first two states.
+    pub(crate) fn is_young(&self, now: Elapsed) -> bool {
+        now >= self.from + BOOT / 2 && now < self.from + BOOT
+    }
+
     /// Returns where its SSH server answers, once it has an address.
     pub fn address(&self, now: Elapsed) -> Option<IpAddr> {
         (now >= self.from + BOOT).then_some(self.address)
@@ -196,10 +201,15 @@ impl SimCloud {
         }
         let from = now + late;
         let listed_from = from + self.clock.length(Duration::ZERO, faults.listing_lag);
-        let end = (new.host_key.is_some() && self.clock.happens(faults.box_ends)).then(|| {
-            let how = BoxEnd::ALL[self.clock.below(3) as usize];
-            (from + BOOT + self.clock.length(Duration::ZERO, BOX_END_MAX), how)
-        });
+        let is_box = new.host_key.is_some();
+        let end = if is_box && self.clock.happens(faults.born_dead) {
+            Some((from, BoxEnd::Terminated))
+        } else {
+            (is_box && self.clock.happens(faults.box_ends)).then(|| {
+                let how = BoxEnd::ALL[self.clock.below(3) as usize];
+                (from + BOOT + self.clock.length(Duration::ZERO, BOX_END_MAX), how)
+            })
+        };
         // Where the provider shows no host keys, an image leaves alone the one that the user-data brings.
         let agent_renews = if self.has_tokens { 0 } else { faults.agent_renews };
         let faults = Faults {
@@ -273,6 +283,7 @@ impl SimCloud {
         }
         let now = self.clock.elapsed();
         let is_ignored = self.clock.happens(faults.delete_ignored);
+        let deleting = DELETING + self.clock.length(Duration::ZERO, faults.deletes_take);
         let (tags, parsed) = {
             let mut things = self.things();
             let thing = things
@@ -280,7 +291,7 @@ impl SimCloud {
                 .find(|thing| &*thing.id == id && thing.is_there(now))
                 .ok_or(ErrorKind::NotFound)?;
             if !is_ignored && thing.until.is_none() {
-                thing.until = Some(now + DELETING);
+                thing.until = Some(now + deleting);
             }
             (thing.tags.clone(), thing.parsed.clone())
         };
@@ -291,7 +302,11 @@ impl SimCloud {
             parsed,
         });
         self.clock.call().await;
-        self.maybe_time_out().await
+        self.maybe_time_out().await?;
+        match !is_ignored && self.clock.happens(faults.delete_belied) {
+            true => Err(ErrorKind::Invalid),
+            false => Ok(()),
+        }
     }
 
     /// One call that adds tags. No good adapter makes it.

@@ -26,10 +26,18 @@ pub struct Faults {
     pub times_out: u64,
     /// A delete is answered with OK, and does nothing.
     pub delete_ignored: u64,
+    /// A delete is refused for good, and happens.
+    pub delete_belied: u64,
+    /// How much longer than usual what is deleted stays, at most.
+    pub deletes_take: Duration,
     /// For so long from now on, every delete fails.
     pub deletes_fail_for: Duration,
     /// A new box is not listed for up to so long.
     pub listing_lag: Duration,
+    /// A box is dead as soon as it is made.
+    pub born_dead: u64,
+    /// A box is off for a moment before it runs.
+    pub is_off_while_young: bool,
     /// A box dies by itself, within its first hour.
     pub box_dies: u64,
     /// A box ends within its first twenty minutes, and its provider shows that.
@@ -80,8 +88,12 @@ impl Faults {
             unavailable: often(150),
             times_out: often(100),
             delete_ignored: often(500),
+            delete_belied: often(300),
+            deletes_take: long(1200),
             deletes_fail_for: long(1800),
             listing_lag: long(LISTING_LAG_MAX.as_secs()),
+            born_dead: often(200),
+            is_off_while_young: clock.happens(500),
             box_dies: often(300),
             box_ends: often(600),
             credentials_last: long(5400),
