@@ -27,6 +27,9 @@ const OUTPUT_MAX: u64 = 256 * 1024;
 /// How often it is looked whether bash has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How long what bash left running may go on: a command that was tried in the background is reported from there.
+const LEFT_MAX: Duration = Duration::from_secs(1);
+
 /// Builtins that run programs, open files, wait, or leave the restrictions.
 const OFF: &str = ". alias bg bind caller cd command compgen complete compopt dirs disown exec exit fc fg getopts hash help \
                    history jobs kill let logout mapfile popd pushd pwd read readarray source suspend times type ulimit \
@@ -174,6 +177,11 @@ pub(crate) fn run(command: &mut Command, input: &str, time_max: Duration) -> io:
     let mut is_in_time = true;
     while is_in_time && matches!(waitid(WaitId::Pid(group), looks), Ok(None)) {
         is_in_time = began.elapsed() < time_max;
+        thread::sleep(PAUSE);
+    }
+    let ended = Instant::now();
+    let is_open = || !(stdout.is_finished() && stderr.is_finished());
+    while is_in_time && is_open() && ended.elapsed() < LEFT_MAX {
         thread::sleep(PAUSE);
     }
     // Also what it left running: bash itself is not waited for yet, so that the group is still its own.
