@@ -35,6 +35,34 @@ pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<Strin
         .filter(|endpoint| endpoint.contains("://"))
 }
 
+/// The page of each cloud in the book.
+const PAGES: [(&str, &str); 7] = [
+    ("aws", include_str!("../../../docs/clouds/aws.md")),
+    ("azure", include_str!("../../../docs/clouds/azure.md")),
+    ("gcp", include_str!("../../../docs/clouds/gcp.md")),
+    ("hetzner", include_str!("../../../docs/clouds/hetzner.md")),
+    ("latitude", include_str!("../../../docs/clouds/latitude.md")),
+    ("ovh", include_str!("../../../docs/clouds/ovh.md")),
+    ("vultr", include_str!("../../../docs/clouds/vultr.md")),
+];
+
+/// Returns what the credentials of a cloud have to permit, as its page says: a policy to be pasted, where there is one.
+pub fn permissions(provider: &str) -> Option<&'static str> {
+    let (_, page) = PAGES.iter().find(|(name, _)| *name == provider)?;
+    let mut sections = page.split("\n## ");
+    let section = sections.find(|section| {
+        section
+            .lines()
+            .next()
+            .is_some_and(|head| head.contains("ermissions"))
+    })?;
+    let (_, text) = section.split_once('\n')?;
+    let block = text
+        .split_once("```")
+        .and_then(|(_, rest)| rest.split_once('\n')?.1.split_once("```"));
+    Some(block.map_or(text, |(block, _)| block).trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +113,21 @@ mod tests {
             usable(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]),
             ["aws"]
         );
+    }
+
+    #[test]
+    fn every_cloud_says_what_it_needs() {
+        for entry in CLOUDS {
+            let needed = permissions(entry.name).unwrap_or_default();
+            assert!(
+                needed.len() > 40 && !needed.contains("```"),
+                "{}: {needed}",
+                entry.name
+            );
+        }
+        let policy: serde_json::Value = serde_json::from_str(permissions("aws").unwrap()).unwrap();
+        assert!(policy["Statement"][0]["Action"].as_array().unwrap().len() > 15);
+        assert_eq!(permissions("local"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod kvm;
 pub mod local;
 pub mod shell;
 
-pub use clouds::{endpoint, from_environment, names};
+pub use clouds::{endpoint, from_environment, names, permissions};
 pub use environment::{CloudAccess, Environment, this_machine};
 
 macro_rules! clouds {

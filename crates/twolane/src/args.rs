@@ -447,6 +447,11 @@ pub(crate) enum ProvidersCommand {
         /// Adapter file, such as providers/acme.sh
         file: Utf8PathBuf,
     },
+    /// Print what a cloud's credentials have to permit
+    Permissions {
+        /// Cloud, such as aws
+        cloud: String,
+    },
 }
 
 /// `twolane verify`.

@@ -607,6 +607,26 @@ fn the_cheapest_boxes_with_kvm_are_listed_over_all_providers() {
 }
 
 #[test]
+fn permissions_of_a_cloud_can_be_pasted() {
+    let place = Place::new();
+    let document = place
+        .run(&["providers", "permissions", "aws", "--json"])
+        .code(0)
+        .json();
+    let policy = document["permissions"].as_str().unwrap();
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    assert_eq!(policy["Statement"][0]["Effect"], "Allow");
+    place
+        .run(&["providers", "permissions", "hetzner"])
+        .code(0)
+        .stdout_says("read and write access");
+    place
+        .run(&["providers", "permissions", "nowhere"])
+        .code(2)
+        .says("is no cloud");
+}
+
+#[test]
 fn what_a_run_saw_of_kvm_counts_more_than_the_table() {
     let place = Place::new();
     let run = place.state().join("runs/20260102-030405-7f3a");

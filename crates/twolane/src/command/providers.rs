@@ -69,6 +69,7 @@ impl<'a> Row<'a> {
 pub(crate) fn run(context: &Context, args: &ProvidersArgs) -> Result {
     match &args.command {
         Some(ProvidersCommand::Check { file }) => run_check(context, &context.dir.join(file)),
+        Some(ProvidersCommand::Permissions { cloud }) => print_permissions(context, cloud),
         None if args.kvm => {
             let providers = providers(&context.paths()?, &config::Local::default())?;
             kvm::run(context, args, &providers)
@@ -111,6 +112,20 @@ fn print_table(context: &Context) -> Result {
             "{}: how a box ends if this machine is lost: {}",
             row.provider, row.dead_mans_switch
         ));
+    }
+    Ok(Exit::Passed)
+}
+
+fn print_permissions(context: &Context, cloud: &str) -> Result {
+    let Some(permissions) = ::providers::permissions(cloud) else {
+        let problem = Problem::usage(format!("`{cloud}` is no cloud that needs permissions"));
+        return Err(problem.help("twolane providers lists those that there are"));
+    };
+    if context.style.is_json {
+        let found = serde_json::json!({ "provider": cloud, "permissions": permissions });
+        context.style.document(&found);
+    } else {
+        context.style.result(permissions);
     }
     Ok(Exit::Passed)
 }
