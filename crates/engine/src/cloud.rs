@@ -383,7 +383,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             if scope.lists == Lists::Own && self.watch(&mut teardown, end).await {
                 rest = rest.max(self.destroy_due(&mut teardown, scope.lists, progress).await);
             }
-            if teardown.is_stuck() || end.is_over(&*self.clock) {
+            if teardown.is_stuck(self.clock.monotonic()) || end.is_over(&*self.clock) {
                 let (kind, left) = teardown.remaining();
                 return Err(self.error(kind, "destroy", left));
             }

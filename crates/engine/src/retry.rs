@@ -10,6 +10,7 @@
 //! | the search for a box whose create was not answered (`LOST_MAX`) | lag + 20 s | the call is repeated, or given up |
 //! | a destroy, however often it is begun again (`down.rs`) | 10 min | the box is reported as left |
 //! | one destroy until nothing is listed (`Profile::gone_max`) | 9 to 20 min | what is left is named |
+//! | what a provider refuses to destroy, until that counts (`teardown.rs`, `REFUSED_MIN`) | 20 s | it is named |
 //! | one call that changes nothing when it is repeated (`ASK_MAX`) | 3 min | its caller's failure |
 //! | what was made a moment ago and is not found (`NotYet`) | about 1 min | its caller's failure |
 //! | one request (`providers::http`) | 1 min | unanswered, or not available |

@@ -25,6 +25,9 @@ use crate::{
     record::Observation,
 };
 
+/// The region that a policy denies.
+const DENIED: &str = "denied";
+
 /// The adapter, as one process has it.
 pub struct SimApi {
     profile: Profile,
@@ -43,7 +46,8 @@ impl SimApi {
     pub fn new(cloud: SimCloud, keys: KeyStore, process: u32, bug: Option<Bug>) -> Self {
         let profile = Profile {
             reports_host_key: !cloud.has_tokens,
-            gone_max: Duration::from_secs(30 * 60),
+            // A box and its disk go one after the other.
+            gone_max: Duration::from_secs(45 * 60),
             is_create_repeatable: cloud.has_tokens || bug == Some(Bug::DoesNotLook),
             listing_lag: match bug {
                 Some(Bug::DeniesTheLag) => Duration::ZERO,
@@ -236,12 +240,27 @@ impl CloudApi for SimApi {
             return Ok(None);
         }
         let (label, kind) = (&order.tags.label, ResourceKind::Machine);
-        let is_it = |thing: &Thing| thing.kind == kind && thing.is_of(label, None);
+        let now = self.cloud.clock.elapsed();
+        // As EC2's adapter: what has ended is listed for a while, and no box.
+        let is_over = |thing: &Thing| matches!(thing.ended(now), Some((_, BoxEnd::Terminated)));
+        let is_it = |thing: &Thing| thing.kind == kind && thing.is_of(label, None) && !is_over(thing);
         let listed = self.look_for(Some(label), Some(kind), is_it).await?;
         Ok(listed.first().map(|thing| self.observed(thing)))
     }
 
-    async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+    async fn regions(&self) -> Result<Vec<String>, ProviderError> {
+        let denied = self.cloud.faults().is_region_denied.then_some(DENIED);
+        Ok(["here"].into_iter().chain(denied).map(str::to_owned).collect())
+    }
+
+    fn region_of(&self, place: &str) -> String {
+        place.to_owned()
+    }
+
+    async fn list(&self, region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        if region == DENIED {
+            return Err(self.error(ErrorKind::Unauthorized, "list boxes"));
+        }
         let label = match selector {
             Selector::Label(label) | Selector::OfRun(label, _) => Some(label),
             Selector::AllOurs => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::verdict::Verdict;
-use sim::{Action, BoxEnd, Bug, Faults, Scenario, record::Observation};
+use sim::{Action, BoxEnd, Bug, Faults, Outcome, Scenario, record::Observation};
 
 /// Kills what a process does at each of its calls of the world.
 #[track_caller]
@@ -136,26 +136,78 @@ fn every_bug_that_is_put_in_is_caught() {
     }
 }
 
-#[test]
-fn replaced_host_key_is_read_again() {
+/// A whole run of which nothing goes wrong but that.
+#[track_caller]
+fn calm_but(seed: u64, faults: Faults) -> Outcome {
+    let scenario = Scenario {
+        seed,
+        is_calm: true,
+        faults: Some(faults),
+        ..Scenario::default()
+    };
+    let outcome = scenario.outcome();
+    assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
+    outcome
+}
+
+/// Both lanes get their boxes, and leave none, although that goes wrong.
+#[track_caller]
+fn overcomes(faults: &Faults) {
     for seed in 0..20 {
-        let agents = Faults {
-            agent_renews: 1000,
-            ..Faults::default()
-        };
-        let outcome = Scenario {
-            seed,
-            is_calm: true,
-            faults: Some(agents),
-            ..Scenario::default()
-        }
-        .outcome();
-        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
-        let is_let_in = outcome.seen.iter().any(|(_, seen)| {
+        let outcome = calm_but(seed, faults.clone());
+        let is_served = outcome.seen.iter().any(|(_, seen)| {
             matches!(seen, Observation::Ended { verdict, .. } if *verdict < Verdict::Infrastructure)
         });
-        assert!(is_let_in, "seed {seed}");
+        assert!(is_served, "seed {seed}");
     }
+}
+
+#[test]
+fn replaced_host_key_is_read_again() {
+    overcomes(&Faults {
+        agent_renews: 1000,
+        ..Faults::default()
+    });
+}
+
+#[test]
+fn denied_region_that_has_nothing_is_no_failure() {
+    overcomes(&Faults {
+        is_region_denied: true,
+        ..Faults::default()
+    });
+}
+
+#[test]
+fn box_that_is_off_while_young_is_waited_for() {
+    overcomes(&Faults {
+        is_off_while_young: true,
+        ..Faults::default()
+    });
+}
+
+#[test]
+fn box_that_is_born_dead_is_followed_by_another() {
+    overcomes(&Faults {
+        born_dead: 300,
+        ..Faults::default()
+    });
+}
+
+#[test]
+fn delete_that_takes_twenty_minutes_is_waited_for() {
+    overcomes(&Faults {
+        deletes_take: Duration::from_secs(1200),
+        ..Faults::default()
+    });
+}
+
+#[test]
+fn thing_that_vanishes_while_its_deletion_is_refused_is_no_failure() {
+    overcomes(&Faults {
+        delete_belied: 500,
+        ..Faults::default()
+    });
 }
 
 #[test]
@@ -165,14 +217,7 @@ fn credentials_that_expire_too_soon_are_named_and_lose_no_box() {
             credentials_last: Duration::from_secs(300),
             ..Faults::default()
         };
-        let outcome = Scenario {
-            seed,
-            is_calm: true,
-            faults: Some(expiry),
-            ..Scenario::default()
-        }
-        .outcome();
-        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
+        let outcome = calm_but(seed, expiry);
         let is_named = outcome.lines().any(|line| {
             line.contains("the credentials of alpha expire at") && line.contains("before the box's deadline")
         });

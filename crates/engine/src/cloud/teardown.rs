@@ -17,6 +17,10 @@ use model::{
 /// some clouds take a quarter of an hour.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// How long what the provider will not destroy has to stay after that: it may be going all the same, with its box or by an order that
+/// was taken before.
+const REFUSED_MIN: Duration = Duration::from_secs(20);
+
 /// All that was seen of what is to be destroyed.
 #[derive(Debug, Default)]
 pub(super) struct Teardown {
@@ -50,6 +54,8 @@ struct TeardownItem {
     orders: u32,
     /// Why the provider will not destroy it.
     refusal: Option<ProviderError>,
+    /// When it said so, by the monotonic clock.
+    refused: Duration,
 }
 
 impl TeardownItem {
@@ -120,6 +126,7 @@ impl Teardown {
                         taken: None,
                         orders: 0,
                         refusal: None,
+                        refused: Duration::ZERO,
                     });
                 }
             }
@@ -183,7 +190,10 @@ impl Teardown {
             | ErrorKind::Unauthorized
             | ErrorKind::Invalid
             | ErrorKind::NoKvm
-            | ErrorKind::Taken => item.refusal = Some(error),
+            | ErrorKind::Taken => {
+                item.refusal = Some(error);
+                item.refused = now;
+            }
         }
         None
     }
@@ -198,10 +208,11 @@ impl Teardown {
         self.seen.values().all(TeardownItem::is_gone)
     }
 
-    /// Returns whether the provider refuses to destroy all that is left.
-    pub(super) fn is_stuck(&self) -> bool {
+    /// Returns whether the provider has refused to destroy all that is left, and it has stayed.
+    pub(super) fn is_stuck(&self, now: Duration) -> bool {
         let mut left = self.left().peekable();
-        left.peek().is_some() && left.all(|item| item.refusal.is_some())
+        left.peek().is_some()
+            && left.all(|item| item.refusal.is_some() && now.saturating_sub(item.refused) >= REFUSED_MIN)
     }
 
     /// Returns all that is gone.
@@ -406,9 +417,9 @@ mod tests {
         teardown.see(words("m1@web m2@web"), &[]);
         teardown.answered(&listed("m1@web"), at(0), Err(error(ErrorKind::Unauthorized)));
         teardown.answered(&listed("m2@web"), at(0), Err(error(ErrorKind::Unavailable)));
-        assert!(!teardown.is_stuck());
         teardown.see(words("m1@web"), &[]);
-        assert!(teardown.is_stuck());
+        assert!(!teardown.is_stuck(at(1)), "it may be going all the same");
+        assert!(teardown.is_stuck(REFUSED_MIN));
         let (kind, names) = teardown.remaining();
         assert_eq!(kind, ErrorKind::Unauthorized);
         assert!(names.contains("box m1") && !names.contains("m2"), "{names}");
