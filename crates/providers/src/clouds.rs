@@ -30,9 +30,11 @@ pub fn endpoint(provider: &ProviderName, variable: &dyn Fn(&str) -> Option<Strin
         log: None,
     };
     let entry = CLOUDS.iter().find(|entry| entry.name == provider.as_str())?;
-    environment
-        .first(entry.endpoint)
-        .filter(|endpoint| endpoint.contains("://"))
+    let named = match entry.configured {
+        Some(configured) => configured(&environment),
+        None => environment.first(entry.endpoint),
+    };
+    named.filter(|endpoint| endpoint.contains("://"))
 }
 
 /// The page of each cloud in the book.
@@ -145,6 +147,10 @@ mod tests {
             assert_eq!(at(entry.name, "HOME", fake), None);
         }
         assert_eq!(at("ovh", "OVH_ENDPOINT", "ovh-eu"), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, format!("[default]\nendpoint_url = {fake}\n")).unwrap();
+        let file = file.path().to_str().unwrap();
+        assert_eq!(at("aws", "AWS_CONFIG_FILE", file).as_deref(), Some(fake));
         assert_eq!(at("local", "HCLOUD_ENDPOINT", fake), None);
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     pub(crate) stand_ins: &'static [(&'static str, &'static str)],
     /// The variables that say where its API answers.
     pub(crate) endpoint: &'static [&'static str],
+    /// Says the same where more than those variables counts.
+    pub(crate) configured: Option<fn(&Environment<'_>) -> Option<String>>,
     /// Makes it; or says what is missing, and where to get that. Sends nothing, and sets nothing up that takes time.
     pub(crate) make: Make,
 }

@@ -12,6 +12,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "aws",
     stand_ins: &[("AWS_PROFILE", "none")],
     endpoint: &["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"],
+    configured: Some(|environment| endpoint(environment, &ConfigFile::read(environment))),
     make,
 };
 

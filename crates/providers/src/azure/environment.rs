@@ -20,6 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "azure",
     stand_ins: &[("AZURE_ACCESS_TOKEN", "none"), ("AZURE_SUBSCRIPTION_ID", "none")],
     endpoint: &["AZURE_RESOURCE_MANAGER_ENDPOINT"],
+    configured: None,
     make,
 };
 

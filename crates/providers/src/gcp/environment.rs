@@ -22,6 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
         ("GOOGLE_CLOUD_PROJECT", "none"),
     ],
     endpoint: &["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"],
+    configured: None,
     make,
 };
 

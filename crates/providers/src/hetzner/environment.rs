@@ -13,6 +13,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "hetzner",
     stand_ins: &[("HCLOUD_TOKEN", "none")],
     endpoint: &["HCLOUD_ENDPOINT"],
+    configured: None,
     make,
 };
 

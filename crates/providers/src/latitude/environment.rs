@@ -13,6 +13,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: NAME,
     stand_ins: &[("LATITUDESH_AUTH_TOKEN", "none")],
     endpoint: &["LATITUDESH_ENDPOINT"],
+    configured: None,
     make,
 };
 

@@ -20,6 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     ],
     // A name such as `ovh-eu` is the vendor's own.
     endpoint: &["OVH_ENDPOINT"],
+    configured: None,
     make,
 };
 

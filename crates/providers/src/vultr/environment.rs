@@ -13,6 +13,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "vultr",
     stand_ins: &[("VULTR_API_KEY", "none")],
     endpoint: &["VULTR_API_ENDPOINT"],
+    configured: None,
     make,
 };
 
