@@ -496,3 +496,17 @@ async fn foreign_row_that_makes_no_sense_hides_nobody() {
     assert_eq!(after, before);
     bench.down("box-1").await.unwrap();
 }
+
+#[tokio::test]
+async fn replaced_host_key_is_read_again() {
+    let bench = Bench::new().await;
+    let machine = bench.up("box-1").await.unwrap();
+    assert!(machine.host_key.is_some());
+    let reported = bench.cloud.host_key(&machine).await.unwrap();
+    assert_eq!(reported, machine.host_key);
+    bench.fake.api().renew_host_keys();
+    let renewed = bench.cloud.host_key(&machine).await.unwrap().unwrap();
+    assert!(renewed.ends_with("Renewed"), "{renewed}");
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.cloud.host_key(&machine).await.unwrap(), None);
+}

@@ -166,6 +166,13 @@ impl Gcp {
             .map(|(_, thing)| thing.value.clone())
     }
 
+    /// The guest agents make host keys anew, and report them.
+    pub(crate) fn renew_host_keys(&mut self) {
+        for thing in self.instances.values_mut() {
+            thing.host_key.push_str("Renewed");
+        }
+    }
+
     /// Returns the rule of that name.
     pub(crate) fn firewall(&self, name: &str) -> Option<Value> {
         self.firewalls.get(name).cloned()
