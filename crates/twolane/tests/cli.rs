@@ -525,6 +525,10 @@ fn capabilities_are_read_off_the_providers() {
         .find(|row| row["provider"] == "local")
         .unwrap();
     assert_eq!(local["lists"], true);
+    let table = Place::new().run(&["providers"]).code(0).stdout();
+    let retired = table.lines().find(|line| line.starts_with("equinix ")).unwrap();
+    assert_eq!(retired.split_whitespace().nth(1), Some("-"), "{table}");
+    assert!(!table.contains("equinix: how a box ends"), "{table}");
     assert!(!local["dead_mans_switch"].as_str().unwrap().is_empty());
 }
 

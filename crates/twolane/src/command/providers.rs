@@ -1,7 +1,11 @@
 //! `twolane providers`: the capability table, read off the providers themselves; and the contract check of an adapter.
 
 use camino::Utf8Path;
-use model::{config, error::ProviderError, lane::KvmNeed};
+use model::{
+    config,
+    error::{ErrorKind, ProviderError},
+    lane::KvmNeed,
+};
 use serde::Serialize;
 
 use ::providers::shell::{Checked, Mistake, ShellSettings, check};
@@ -107,6 +111,10 @@ fn print_table(context: &Context) -> Result {
         if let Some(error) = row.missing {
             let help = error.help.as_deref().unwrap_or("twolane doctor says more");
             context.style.result(&format!("{error}; {help}"));
+        }
+        // One that cannot make a box here says why it cannot, and that is all.
+        if row.missing.is_some_and(|error| error.kind == ErrorKind::Invalid) {
+            continue;
         }
         context.style.result(&format!(
             "{}: how a box ends if this machine is lost: {}",
