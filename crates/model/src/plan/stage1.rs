@@ -6,8 +6,9 @@ use super::{LanePlan, Plan};
 use crate::{
     candidate::Candidate,
     config::{self, RustFrom},
-    render::cloud_init::{
-        Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User, WORK_USER,
+    render::{
+        cloud_init::WORK_USER,
+        stage1::{Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User},
     },
     skips::TRACER_PACKAGE,
     tags::Tags,

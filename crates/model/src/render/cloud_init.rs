@@ -1,16 +1,19 @@
 //! The user-data of a box: `ops/ephemeral/cloud-init.yaml` filled in, the same for every provider.
 //! Keeps out: where the values come from, and what a provider does to user-data on its way.
 
-use std::{collections::BTreeMap, fmt, io::Write, sync::LazyLock, time::Duration};
+use std::{io::Write, sync::LazyLock};
 
 use base64::Engine;
 use flate2::{Compression, write::GzEncoder};
 use minijinja::{Environment, UndefinedBehavior, Value, context, value::Serde};
-use serde::Serialize;
 use serde_json::json;
 
-use super::{KVM_GATE, quote};
-use crate::{order::Parts, time::Deadline};
+use super::{
+    KVM_GATE, quote,
+    stage1::{CargoTool, Pinned, Stage1, System, Toolchain, User},
+    validate::mistakes,
+};
+use crate::order::Parts;
 
 const TEMPLATE: &str = include_str!("../../../../ops/ephemeral/cloud-init.yaml");
 const STAGE1: &str = include_str!("../../../../ops/ephemeral/stage1.sh");
@@ -23,141 +26,6 @@ const NOBODY: &str = "twolane-template";
 
 /// The user of the checks when no other user may log in.
 pub const WORK_USER: &str = "mvm";
-
-/// What one box's user-data is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage1 {
-    /// What is installed, the same for all boxes of a configuration.
-    pub system: System,
-    /// The box's label.
-    pub hostname: String,
-    /// The host key that the first connection is verified against.
-    pub host_key: HostKey,
-    /// Public keys that may log in as root and as the user of the checks.
-    pub authorized_keys: Vec<String>,
-    /// When the box powers itself off.
-    pub deadline: Deadline,
-    /// The longest that it may be up, should its clock be wrong.
-    pub ttl: Duration,
-}
-
-/// What stage 1 installs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct System {
-    /// Debian or Ubuntu packages.
-    pub packages: Vec<String>,
-    /// Where cargo comes from, if it is wanted.
-    pub toolchain: Option<Toolchain>,
-    /// Nix, of this version.
-    pub nix: Option<Pinned>,
-    /// Firecracker and its jailer, of this version.
-    pub firecracker: Option<Pinned>,
-    /// Programs such as `cargo-deny`.
-    pub cargo_tools: Vec<CargoTool>,
-    /// The accounts; the first that may log in runs the checks.
-    pub users: Vec<User>,
-    /// State directories.
-    pub directories: Vec<Directory>,
-    /// Takes the place of scheme and host in every download, if set.
-    pub mirror: Option<String>,
-    /// Certificates to trust, PEM.
-    pub ca_certs: Vec<String>,
-    /// Whether the box is of no use without a working `/dev/kvm`.
-    pub gate_required: bool,
-    /// Whether the box's `/dev/kvm` is taken away, so that its tests show what they do without.
-    pub hide_kvm: bool,
-}
-
-/// Where cargo comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Toolchain {
-    /// From rustup, itself pinned.
-    Rustup {
-        /// The version of rustup-init, with its checksums.
-        rustup: Pinned,
-        /// Such as `stable` or `1.95.0`.
-        channel: String,
-        /// Such as `clippy`.
-        components: Vec<String>,
-        /// Such as `x86_64-unknown-linux-musl`.
-        targets: Vec<String>,
-    },
-    /// From the distribution's packages.
-    Apt,
-    /// A copy of the operator's own, sent once the box is up.
-    Operator {
-        /// Names this toolchain: its version and host.
-        key: String,
-    },
-}
-
-/// A version, with the checksum of its download for each architecture (`x86_64`, `aarch64`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pinned {
-    /// As the download's address has it.
-    pub version: String,
-    /// SHA-256 in lower-case hexadecimal, by architecture.
-    pub sha256: BTreeMap<String, String>,
-}
-
-/// A program that cargo calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CargoTool {
-    /// Its package and program name.
-    pub name: String,
-    /// Its exact version.
-    pub version: String,
-    /// An archive that holds the program; without one it is built on the box.
-    pub archive: Option<Archive>,
-}
-
-/// A download.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Archive {
-    /// Its address; `{arch}` stands for the box's architecture.
-    pub url: String,
-    /// SHA-256 in lower-case hexadecimal, by architecture.
-    pub sha256: BTreeMap<String, String>,
-}
-
-/// An account on the box.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct User {
-    /// Its name, and that of its group.
-    pub name: String,
-    /// Whether it has a home, a shell and access to `/dev/kvm`; else it is a system account.
-    pub login: bool,
-}
-
-/// A state directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Directory {
-    /// Absolute.
-    pub path: String,
-    /// Owner of the files in it.
-    pub owner: String,
-    /// Group that may read it.
-    pub group: String,
-    /// Such as `0750`.
-    pub mode: String,
-}
-
-/// An SSH host key pair. Its private half is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HostKey {
-    /// In OpenSSH's own format.
-    pub private: String,
-    /// One line: kind and key.
-    pub public: String,
-}
-
-impl fmt::Debug for HostKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostKey")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
-    }
-}
 
 /// User-data cannot be made of these values; all mistakes at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -438,142 +306,15 @@ fn pinned(name: &str, pinned: &Pinned) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Says what cannot be sent. Values are quoted wherever they go; but the box's script splits lists at blanks,
-/// and a word that starts with `-` is an option to whatever gets it.
-fn mistakes(stage1: &Stage1) -> Vec<String> {
-    let system = &stage1.system;
-    let mut words = vec![("label", stage1.hostname.as_str())];
-    words.extend(system.packages.iter().map(|it| ("package", it.as_str())));
-    words.extend(system.users.iter().map(|it| ("user", it.name.as_str())));
-    words.extend(
-        system
-            .cargo_tools
-            .iter()
-            .flat_map(|it| [("cargo tool", it.name.as_str()), ("version", &it.version)]),
-    );
-    words.extend(system.directories.iter().flat_map(|it| {
-        [
-            ("owner", it.owner.as_str()),
-            ("group", &it.group),
-            ("mode", &it.mode),
-        ]
-    }));
-    match &system.toolchain {
-        None | Some(Toolchain::Apt) => {}
-        Some(Toolchain::Operator { key }) => words.push(("toolchain", key)),
-        Some(Toolchain::Rustup {
-            channel,
-            components,
-            targets,
-            ..
-        }) => {
-            words.push(("toolchain", channel));
-            words.extend(targets.iter().map(|it| ("target", it.as_str())));
-            words.extend(components.iter().map(|it| ("component", it.as_str())));
-        }
-    }
-    let rustup = match &system.toolchain {
-        Some(Toolchain::Rustup { rustup, .. }) => Some(rustup),
-        _ => None,
-    };
-    let downloads = [
-        ("rustup", rustup),
-        ("nix", system.nix.as_ref()),
-        ("firecracker", system.firecracker.as_ref()),
-    ];
-    let mut found = Vec::new();
-    for (name, pinned) in downloads
-        .into_iter()
-        .filter_map(|(name, pinned)| Some((name, pinned?)))
-    {
-        words.push(("version", &pinned.version));
-        found.extend(checksum_mistakes(name, &pinned.sha256));
-    }
-    for (tool, archive) in system
-        .cargo_tools
-        .iter()
-        .filter_map(|it| Some((it, it.archive.as_ref()?)))
-    {
-        found.extend(checksum_mistakes(&tool.name, &archive.sha256));
-        found.extend((!is_url(&archive.url)).then(|| format!("`{}` is not an http(s) address", archive.url)));
-    }
-    found.extend(
-        words
-            .iter()
-            .filter(|(_, word)| !is_word(word))
-            .map(|(what, word)| {
-                format!("{what} `{word}` has other characters than letters, digits and `._+-@`")
-            }),
-    );
-    found.extend(
-        system
-            .directories
-            .iter()
-            .filter(|it| !is_absolute(&it.path))
-            .map(|it| {
-                format!(
-                    "directory `{}` is not an absolute path of plain characters",
-                    it.path
-                )
-            }),
-    );
-    found.extend(
-        system
-            .mirror
-            .iter()
-            .filter(|it| !is_url(it))
-            .map(|it| format!("mirror `{it}` is not an http(s) address")),
-    );
-    found.extend(key_mistakes(stage1));
-    found
-}
-
-fn key_mistakes(stage1: &Stage1) -> Vec<String> {
-    let lines = stage1.authorized_keys.iter().map(|it| ("authorized key", it));
-    let mut found: Vec<_> = lines
-        .chain([("host key", &stage1.host_key.public)])
-        .filter(|(_, key)| key.trim().is_empty() || key.trim_end().contains(['\n', '\r', '\0']))
-        .map(|(what, _)| format!("the {what} is not one line"))
-        .collect();
-    if stage1.authorized_keys.is_empty() {
-        found.push("no key may log in".to_owned());
-    }
-    found
-}
-
-fn checksum_mistakes(name: &str, sha256: &BTreeMap<String, String>) -> Vec<String> {
-    let is_hex = |sha: &str| sha.len() == 64 && sha.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let known = ["x86_64", "aarch64"];
-    let mut found: Vec<_> = sha256
-        .iter()
-        .filter(|(arch, sha)| !known.contains(&arch.as_str()) || !is_hex(sha))
-        .map(|(arch, _)| format!("sha256.{arch} of {name} is not 64 hexadecimal digits of x86_64 or aarch64"))
-        .collect();
-    if sha256.is_empty() {
-        found.push(format!("{name} has no sha256: what is downloaded must be pinned"));
-    }
-    found
-}
-
-fn is_word(word: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-@".contains(c);
-    !word.is_empty() && !word.starts_with('-') && word.chars().all(plain)
-}
-
-fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') && path.split('/').skip(1).all(|part| is_word(part) && part != "..")
-}
-
-fn is_url(url: &str) -> bool {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
     use super::*;
+    use crate::{
+        render::stage1::{Archive, Directory, HostKey},
+        time::Deadline,
+    };
 
     fn sha(digit: char) -> BTreeMap<String, String> {
         let sum = |digit: char| digit.to_string().repeat(64);

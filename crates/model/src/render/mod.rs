@@ -6,6 +6,8 @@ pub mod cloud_init;
 pub mod own_firewall;
 pub mod post_deploy;
 mod shell;
+pub mod stage1;
+mod validate;
 
 pub use shell::quote;
 

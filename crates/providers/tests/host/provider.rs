@@ -9,7 +9,10 @@ use model::{
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
     order::{Order, Preinstall},
-    render::cloud_init::{HostKey, Stage1, System, user_data},
+    render::{
+        cloud_init::user_data,
+        stage1::{HostKey, Stage1, System},
+    },
     selector::Selector,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
