@@ -880,6 +880,24 @@ checks = [{ name = "hello", run = "true" }]
 "#;
 
 #[test]
+fn post_deploy_brings_only_what_deploy_names() {
+    let place = Place::with_config(DAEMONS);
+    let text = place.run(&["render", "post-deploy"]).code(0).stdout();
+    assert!(
+        text.contains("deploy/ops/ephemeral/configs/gateway.toml.j2"),
+        "{text}"
+    );
+    for other in ["coordinator.toml", "mvm-hostd", "smoke-mvmd"] {
+        assert!(!text.contains(other), "{other} is not this project's");
+    }
+    let text = Place::with_config(TWO_LANES)
+        .run(&["render", "post-deploy"])
+        .code(0)
+        .stdout();
+    assert!(!text.contains("mvmd"), "{text}");
+}
+
+#[test]
 fn configurations_are_rendered_without_a_secret() {
     let place = Place::with_config(DAEMONS);
     place
@@ -889,7 +907,7 @@ fn configurations_are_rendered_without_a_secret() {
 
     place.write("etc/own.toml.j2", "on = \"{{ hostname }}\"\n");
     let text = place.run(&["render", "configs"]).code(0).stdout();
-    assert!(text.contains("# --- /etc/mvmd/gateway.toml\n"), "{text}");
+    assert!(text.contains("# --- /etc/daemons/gateway.toml\n"), "{text}");
     assert!(text.contains("on = \"NAME-OF-THE-BOX\"\n"), "{text}");
 
     place.write("etc/own.toml.j2", "on = \"{{ secret }}\"\n");

@@ -27,8 +27,8 @@ impl Default for Deploy {
             configs: Vec::new(),
             units: Vec::new(),
             smoke: None,
-            config_dir: "/etc/mvmd".to_owned(),
-            user: "mvmd".to_owned(),
+            config_dir: "/etc/daemons".to_owned(),
+            user: "daemons".to_owned(),
         }
     }
 }

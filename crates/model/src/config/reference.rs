@@ -103,8 +103,8 @@ const KEYS: &[Key] = &[
     key("deploy.configs", Kind::Texts, "[]", "[\"ops/coordinator.toml.j2\"]", "Templates of configuration files"),
     key("deploy.units", Kind::Texts, "[]", "[\"mvm-hostd\"]", "systemd units, started in this order"),
     key("deploy.smoke", Kind::Text, "none", "\"ops/smoke.sh\"", "Script of a check with `run = \"smoke\"`"),
-    key("deploy.config-dir", Kind::Text, "\"/etc/mvmd\"", "\"/etc/my-daemons\"", "Directory of the rendered configuration"),
-    key("deploy.user", Kind::Text, "\"mvmd\"", "\"daemons\"", "System user of the daemons"),
+    key("deploy.config-dir", Kind::Text, "\"/etc/daemons\"", "\"/etc/acme\"", "Directory of the rendered configuration"),
+    key("deploy.user", Kind::Text, "\"daemons\"", "\"acme\"", "System user of the daemons"),
 
     key("lanes", Kind::Table, REQUIRED, "", "Lanes; at least one"),
     key("lanes.NAME", Kind::Table, "", "", "One lane; the name has at most 20 characters"),

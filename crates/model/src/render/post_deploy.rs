@@ -82,11 +82,20 @@ pub fn trace_file() -> File {
     File::new(TRACE_TESTS_PATH, "0755", TRACE_TESTS)
 }
 
+/// Returns the files that `[deploy]` names, by their paths in a source.
+pub fn named(deploy: &Deploy) -> impl Iterator<Item = String> {
+    let unit = |unit: &String| format!("{UNITS_IN}/{unit}.service");
+    let others = deploy.configs.iter().chain(&deploy.smoke).cloned();
+    others.chain(deploy.units.iter().map(unit))
+}
+
 /// Returns all that stage 2 needs on the box, beside the sources.
 pub fn deploy_files(plan: &Plan) -> Vec<File> {
-    let built_in = BUILT_IN
-        .iter()
-        .map(|(path, text)| File::new(format!("{LIB}/deploy/ops/ephemeral/{path}"), "0644", *text));
+    let file = |path: String| {
+        let text = built_in(&path)?;
+        Some(File::new(format!("{LIB}/deploy/{path}"), "0644", text))
+    };
+    let built_in = named(&plan.deploy).filter_map(file);
     [
         File::new(format!("{LIB}/post-deploy.sh"), "0755", POST_DEPLOY),
         File::new(format!("{LIB}/deploy.env"), "0644", deploy_env(plan)),
@@ -296,14 +305,7 @@ mod tests {
 
     #[test]
     fn the_preset_names_only_what_is_built_in() {
-        let deploy = whole().deploy;
-        let named = deploy.configs.iter().chain(&deploy.smoke).cloned().chain(
-            deploy
-                .units
-                .iter()
-                .map(|unit| format!("{UNITS_IN}/{unit}.service")),
-        );
-        for path in named {
+        for path in named(&whole().deploy) {
             assert!(built_in(&path).is_some(), "{path}");
         }
     }

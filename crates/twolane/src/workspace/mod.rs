@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     config::{Found, Rust},
     plan::Plan,
-    render::post_deploy::{UNITS_IN, is_built_in},
+    render::post_deploy::{is_built_in, named},
 };
 use toml::Table;
 
@@ -80,11 +80,7 @@ pub(crate) fn lacking(plan: &Plan) -> Vec<String> {
         is_built_in(path) || sources.any(|source| source.path.join(path).is_file())
     };
     let deploy = &plan.deploy;
-    let units = deploy
-        .units
-        .iter()
-        .map(|unit| format!("{UNITS_IN}/{unit}.service"));
-    let files = deploy.configs.iter().chain(&deploy.smoke).cloned().chain(units);
+    let files = named(deploy);
     let missing = deploy
         .binaries
         .iter()
