@@ -300,3 +300,65 @@ fn post_step_of_a_job_that_made_nothing_does_nothing() {
     assert_eq!(runner.step("post.js").status().unwrap().code(), Some(0));
     assert_eq!(runner.read("calls"), "");
 }
+
+/// Returns all files below a directory.
+fn files_below(dir: PathBuf) -> Vec<PathBuf> {
+    let (mut dirs, mut files) = (vec![dir], Vec::new());
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { &mut dirs } else { &mut files }.push(path);
+        }
+    }
+    files
+}
+
+/// Returns the text of all programs of the product: without tests, and with Rust's broken lines joined.
+fn sources() -> String {
+    let mut files = files_below(root().join("ops/ephemeral"));
+    for krate in fs::read_dir(root().join("crates")).unwrap() {
+        files.extend(files_below(krate.unwrap().path().join("src")));
+    }
+    let mut text = String::new();
+    for source in files.iter().flat_map(fs::read_to_string) {
+        let code = source
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for line in code.lines() {
+            text.push_str(line.trim().trim_end_matches('\\'));
+        }
+    }
+    text
+}
+
+/// Returns the tables from a cloud's code to its meaning, with their tests: a table may know a code by a part of it.
+fn cloud_codes() -> String {
+    let files = files_below(root().join("crates/providers/src"));
+    let tables = files.iter().filter(|path| path.ends_with("convert.rs"));
+    tables.flat_map(fs::read_to_string).collect()
+}
+
+#[test]
+fn troubleshooting_quotes_errors_that_exist() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let headings = page.lines().filter(|line| line.starts_with("## "));
+    let quoted: Vec<String> = headings
+        .map(|line| line.replace("``", "`").replace("LABEL", "…"))
+        .flat_map(|line| {
+            let in_backticks = line.split('`').skip(1).step_by(2);
+            in_backticks.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .flat_map(|text| {
+            text.split('…')
+                .map(|part| part.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .filter(|part| part.len() > 3)
+        .collect();
+    assert!(quoted.len() > 12, "{quoted:?}");
+    let (sources, codes) = (sources(), cloud_codes());
+    let is_known = |part: &&String| sources.contains(part.as_str()) || codes.contains(&format!("\"{part}\""));
+    let unknown: Vec<&String> = quoted.iter().filter(|part| !is_known(part)).collect();
+    assert_eq!(unknown, Vec::<&String>::new(), "no program says this");
+}
