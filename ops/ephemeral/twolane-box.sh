@@ -135,14 +135,28 @@ as_user() { # COMMAND LINE: in a login shell of the user of the checks
 }
 home() { getent passwd "$WORK_USER" | cut -d: -f6 || true; }
 
+lacks() { # PROGRAM: prints why it cannot be used and what to do, or nothing
+    local program said in_path="PATH=\$HOME/.cargo/bin:\$PATH"
+    program=$(printf %q "$1")
+    if ! as_user "$in_path; command -v $program" >/dev/null; then
+        case $1 in
+        cargo-*) echo "$1 is not installed on the box: install it on your machine (cargo install --locked $1), or add it to cargo-tools in [system]" ;;
+        *) echo "$1 is not installed on the box: add its package to packages in [system]" ;;
+        esac
+    elif [[ $1 == cargo-* ]] && ! said=$(as_user "$in_path; $program --version" 2>&1); then
+        # One that came from another machine may want another C library.
+        echo "$1 does not start on the box (${said##*$'\n'}): add it to cargo-tools in [system], which builds it there"
+    fi
+}
+
 unmet() { # DIR NEED…: prints why the first unmet need is not met
-    local where=$1 need
+    local where=$1 need why
     shift
     for need in "$@"; do
         case $need in
         program:*)
-            as_user "PATH=\$HOME/.cargo/bin:\$PATH; command -v $(printf %q "${need#*:}")" >/dev/null ||
-                { echo "${need#*:} is not installed on the box" && return; }
+            why=$(lacks "${need#*:}")
+            [ -z "$why" ] || { echo "$why" && return; }
             ;;
         file:*)
             [ -e "$where/${need#*:}" ] || { echo "there is no ${need#*:}" && return; }
@@ -151,7 +165,7 @@ unmet() { # DIR NEED…: prints why the first unmet need is not met
             [ -n "$(find "$(home)/.cargo/advisory-db" "$(home)/.cargo/advisory-dbs" -maxdepth 1 -print -quit 2>/dev/null)" ] ||
                 timeout 15 python3 -c 'import urllib.request
 urllib.request.urlopen("https://github.com/RustSec/advisory-db", timeout=10)' 2>/dev/null ||
-                { echo 'the advisory database is not on the box and cannot be reached' && return; }
+                { echo 'the advisory database is not on the box and cannot be reached: allow https://github.com, or let `setup` of the lane put a clone into ~/.cargo/advisory-db' && return; }
             ;;
         *) usage "no such need: $need" ;;
         esac

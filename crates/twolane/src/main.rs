@@ -14,6 +14,7 @@ mod offers;
 mod owner;
 mod paths;
 mod planning;
+mod prebuilt;
 mod problem;
 mod project;
 mod reach;

@@ -24,6 +24,7 @@ use crate::{
     known::{KnownProvider, Providers, local},
     offers, owner,
     paths::{Paths, read_some},
+    prebuilt,
     problem::{Problem, Result},
     project::Project,
     toolchain,
@@ -158,7 +159,7 @@ pub(crate) fn plan(
     let config = with_toolchain(project, look, &mut notes);
     let facts = Facts {
         offers: offers(project, providers, paths),
-        ..facts(&config, &project.dir, &wanted, providers, look)?
+        ..facts(&config, (&project.dir, &paths.cache), &wanted, providers, look)?
     };
     let mut plan = plan::plan(&config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
     let judge = Judge {
@@ -223,7 +224,7 @@ fn with_toolchain(project: &Project, look: Look, notes: &mut Vec<String>) -> Con
 
 fn facts(
     config: &Config,
-    dir: &Utf8Path,
+    (dir, cache): (&Utf8Path, &Utf8Path),
     wanted: &[&str],
     providers: &Providers,
     look: Look,
@@ -243,7 +244,10 @@ fn facts(
     let toolchain = match (look, rust) {
         (_, None) => None,
         _ if !toolchain::is_there() => None,
-        (Look::Whole, Some(rust)) => Some(toolchain::find(dir, rust)?),
+        (Look::Whole, Some(rust)) => {
+            let found = toolchain::find(dir, rust)?;
+            Some(toolchain::with_programs(found, prebuilt::cached(cache)))
+        }
         (Look::Quick, Some(_)) => Some(toolchain::unseen()),
     };
     let defaults = |known: &KnownProvider| {

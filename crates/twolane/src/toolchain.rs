@@ -42,6 +42,23 @@ pub(crate) fn find(dir: &Utf8Path, wanted: &Rust) -> Result<OperatorToolchain> {
     })
 }
 
+/// Adds programs that were fetched for the boxes. The key changes with them: a template of before lacks them.
+pub(crate) fn with_programs(mut found: OperatorToolchain, programs: Vec<Utf8PathBuf>) -> OperatorToolchain {
+    if programs.is_empty() {
+        return found;
+    }
+    let mut hash = Sha256::new();
+    hash.update(&found.key);
+    for program in programs {
+        // Its directory names its version.
+        hash.update("\n");
+        hash.update(program.as_str());
+        found.programs.push(program);
+    }
+    found.key = hex::encode(&hash.finalize()[..8]);
+    found
+}
+
 /// Returns whether a channel means one version, or more than what every machine has.
 pub(crate) fn is_pinned(channel: &str) -> bool {
     channel != "stable"
@@ -151,7 +168,8 @@ fn key(version: &str, sysroot: &Utf8Path, programs: &[Utf8PathBuf]) -> io::Resul
     Ok(hex::encode(&hash.finalize()[..8]))
 }
 
-fn in_path(name: &str) -> Option<Utf8PathBuf> {
+/// Returns where a program is.
+pub(crate) fn in_path(name: &str) -> Option<Utf8PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .filter_map(|dir| Utf8PathBuf::from_path_buf(dir).ok())
         .map(|dir| dir.join(name))
@@ -181,6 +199,16 @@ mod tests {
             "info: syncing\nerror: toolchain '1.97.0' is not installed\nhelp: run it\n  0: backtrace\n";
         assert_eq!(first_words(printed), "toolchain '1.97.0' is not installed");
         assert_eq!(first_words("\n"), "rustc failed and said nothing");
+    }
+
+    #[test]
+    fn fetched_programs_come_along_and_change_the_key() {
+        let bare = with_programs(unseen(), Vec::new());
+        assert_eq!((&*bare.key, bare.programs.len()), ("", 0));
+        let of = |version: &str| with_programs(unseen(), vec![format!("/c/{version}/cargo-deny").into()]);
+        assert_eq!(of("1").programs, ["/c/1/cargo-deny"]);
+        assert_ne!(of("1").key, bare.key);
+        assert_ne!(of("1").key, of("2").key);
     }
 
     #[test]

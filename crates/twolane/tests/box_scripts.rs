@@ -283,6 +283,7 @@ impl Sandbox {
             .arg(script(name))
             .args(arguments)
             .env("FETCH_PAUSE", "0")
+            .env("HOME", self.path("home"))
             .env("TWOLANE_KVM", self.path("no-kvm"));
         command.env(
             "PATH",
@@ -626,6 +627,36 @@ fn kernel_that_cannot_be_tried_is_a_failure() {
     assert!(
         code == Some(1) && reason.contains("No such file"),
         "{code:?} {reason}"
+    );
+}
+
+#[test]
+fn skip_says_what_would_make_the_check_run() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(&[]);
+    let why = |program: &str| {
+        let dir = sandbox.path("");
+        let need = format!("program:{program}");
+        let words = ["start", "run", "check", "60", "0", dir.to_str().unwrap(), &need];
+        let output = sandbox.bash("twolane-box.sh", &words);
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let absent = why("cargo-nosuch");
+    assert!(
+        absent.contains("cargo-nosuch is not installed on the box: install it on your machine"),
+        "{absent}"
+    );
+    assert!(absent.contains("cargo-tools"), "{absent}");
+    let absent = why("no-such-program");
+    assert!(absent.contains("add its package to packages"), "{absent}");
+
+    fs::create_dir_all(sandbox.path("home/.cargo/bin")).unwrap();
+    let too_new = "echo \"version `GLIBC_2.99' not found\" >&2; exit 1".replace('`', "\\`");
+    executable(&sandbox.path("home/.cargo/bin/cargo-alien"), &too_new);
+    let alien = why("cargo-alien");
+    assert!(
+        alien.contains("cargo-alien does not start on the box (version `GLIBC_2.99' not found)"),
+        "{alien}"
     );
 }
 

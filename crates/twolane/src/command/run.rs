@@ -17,7 +17,7 @@ use crate::{
     args::RunArgs,
     context::Context,
     exit::Exit,
-    planning,
+    planning, prebuilt,
     problem::{Problem, Result},
     project::{self, Project},
     reach,
@@ -43,6 +43,7 @@ pub(super) fn from_start_to_end(context: &Context, project: &Project, asked: &As
 pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Result<Plan> {
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
+    prebuilt::bring(context, project, &paths.cache);
     let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
     for note in &planned.notes {
         context.style.message(&format!("note: {note}"));

@@ -8,7 +8,7 @@ use crate::{
     args::UpArgs,
     context::Context,
     exit::Exit,
-    planning,
+    planning, prebuilt,
     problem::{Problem, Result},
     project, reach,
     world::{block_on, providers},
@@ -37,6 +37,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
     let providers = providers(&paths, &project.config.local)?;
+    prebuilt::bring(context, &project, &paths.cache);
     let mut plan = planning::plan(&project, &asked, &providers, &paths, planning::Look::Whole)?
         .able()?
         .plan;
