@@ -18,6 +18,9 @@ use crate::{
 /// The name of the file.
 pub(crate) const FILE: &str = "twolane.toml";
 
+/// How many mistakes are shown: each is drawn with its place in the file.
+const SHOWN_MAX: usize = 50;
+
 /// A project that can be planned.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -116,10 +119,12 @@ impl Diagnostic for Underlined {
 fn mistaken(path: &Utf8Path, text: &str, mistakes: &[Mistake]) -> Problem {
     let count = match mistakes.len() {
         1 => "a mistake".to_owned(),
+        count if count > SHOWN_MAX => format!("{count} mistakes; these are the first {SHOWN_MAX}"),
         count => format!("{count} mistakes"),
     };
     let mut problem = Problem::usage(format!("{path} has {count}"));
-    for mistake in mistakes {
+    let shown = &mistakes[..mistakes.len().min(SHOWN_MAX)];
+    for mistake in shown {
         let (line, column) = mistake.place(text);
         let help = mistake
             .help
@@ -127,7 +132,7 @@ fn mistaken(path: &Utf8Path, text: &str, mistakes: &[Mistake]) -> Problem {
             .map_or(String::new(), |help| format!(" ({help})"));
         problem = problem.because(format!("{path}:{line}:{column}: {}{help}", mistake.message));
     }
-    problem.drawn = mistakes
+    problem.drawn = shown
         .iter()
         .map(|mistake| {
             let underlined = Underlined {

@@ -880,6 +880,19 @@ checks = [{ name = "hello", run = "true" }]
 "#;
 
 #[test]
+fn file_full_of_unknown_keys_is_refused_at_a_glance() {
+    let keys: String = (0..100_000).map(|key| format!("key{key} = 1\n")).collect();
+    let place = Place::with_config(&keys);
+    let said = place.run(&["plan"]).code(2).stderr();
+    let head = said.lines().next().unwrap();
+    assert!(
+        head.contains("has 100001 mistakes; these are the first 50"),
+        "{head}"
+    );
+    assert!(said.len() < 100_000, "{}", said.len());
+}
+
+#[test]
 fn post_deploy_brings_only_what_deploy_names() {
     let place = Place::with_config(DAEMONS);
     let text = place.run(&["render", "post-deploy"]).code(0).stdout();

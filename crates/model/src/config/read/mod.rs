@@ -169,7 +169,7 @@ fn sources(table: &Table<'_>) -> Vec<SourceDir> {
         let mut table = value.table()?.called(format!("source `{name}`"), span);
         let path = table
             .need("path", "\".\"")
-            .and_then(|value| value.read(&rules::LOCAL_PATH));
+            .and_then(|value| value.read(&rules::SOURCE_PATH));
         table.finish();
         Some(SourceDir { name, path: path? })
     };

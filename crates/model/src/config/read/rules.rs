@@ -72,6 +72,16 @@ pub(super) const LOCAL_PATH: Rule<Utf8PathBuf> = Rule {
         Ok(text.into())
     },
 };
+/// Everything of this machine would go to the box.
+pub(super) const SOURCE_PATH: Rule<Utf8PathBuf> = Rule {
+    example: "../mvm",
+    read: |text| match (LOCAL_PATH.read)(text)? {
+        path if path.is_absolute() && path.file_name().is_none() => Err(format!(
+            "`{path}` is all of this machine, not the directory of a source"
+        )),
+        path => Ok(path),
+    },
+};
 pub(super) const INNER_PATH: Rule<String> = Rule {
     example: "target/nextest/live/junit.xml",
     read: inner_path,

@@ -213,6 +213,8 @@ fn what_could_leave_its_place_is_refused() {
     check(&artifact("target/../../x"), "leads out");
     check(&artifact("-rf"), "is not a path");
     check("[sources]\n\"a b\" = { path = \".\" }", "not a name of a source");
+    check("[sources]\na = { path = \"/\" }", "is all of this machine");
+    check("[sources]\na = { path = \"//./\" }", "is all of this machine");
     check("[sources]\n\"..\" = { path = \".\" }", "not a name of a source");
     check(
         "[system]\npackages = [\"-oDpkg::Pre-Invoke=x\"]",

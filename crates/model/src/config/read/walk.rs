@@ -10,6 +10,9 @@ use toml::{
 use super::rules::Rule;
 use crate::config::mistake::{Mistake, suggest};
 
+/// For how many unknown keys of a table a near name is looked for: in a file that is something else, that takes seconds.
+const SUGGESTED_MAX: usize = 100;
+
 /// Where the mistakes go.
 #[derive(Default)]
 pub(super) struct Mistakes(RefCell<Vec<Mistake>>);
@@ -258,14 +261,11 @@ impl<'a> Table<'a> {
     pub(super) fn finish(self) {
         #[cfg(test)]
         ASKED.with_borrow_mut(|all| all.push((self.what.clone(), self.asked.clone())));
-        for (key, span, _) in &self.entries {
-            if !self.asked.contains(key) {
-                self.mistakes.add(
-                    span.clone(),
-                    format!("{} has no key `{key}`", self.what),
-                    suggest(key, self.asked.iter().copied()),
-                );
-            }
+        let unknown = self.entries.iter().filter(|(key, ..)| !self.asked.contains(key));
+        for (index, (key, span, _)) in unknown.enumerate() {
+            let help = (index < SUGGESTED_MAX).then(|| suggest(key, self.asked.iter().copied()));
+            self.mistakes
+                .add(span.clone(), format!("{} has no key `{key}`", self.what), help);
         }
     }
 
