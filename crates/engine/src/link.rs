@@ -22,6 +22,32 @@ const ATTEMPTS_MAX: u32 = 20;
 /// Longest pause between two tries to connect: a box that boots is let in the moment it answers.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// How long a server that answers may go on refusing us. A box that boots gets our key moments after its SSH server starts.
+const STUBBORN_MAX: Duration = Duration::from_secs(3 * 60);
+
+/// Since when every answer was a refusal that seldom becomes anything else.
+#[derive(Default)]
+struct Refusing(Option<Duration>);
+
+impl Refusing {
+    /// Returns whether it has gone on for too long. A box that is away in between may be booting.
+    fn is_over(&mut self, error: &RemoteError, now: Duration) -> bool {
+        match error {
+            RemoteError::Refused(_) | RemoteError::NotSsh(_) => {
+                now.saturating_sub(*self.0.get_or_insert(now)) >= STUBBORN_MAX
+            }
+            RemoteError::Impostor(_)
+            | RemoteError::Unreachable(_)
+            | RemoteError::Lost(_)
+            | RemoteError::Command { .. }
+            | RemoteError::Here(_) => {
+                self.0 = None;
+                false
+            }
+        }
+    }
+}
+
 /// The connection to one box. What goes over it must be repeatable: after a loss it is sent again.
 #[derive(Default)]
 pub struct Link {
@@ -88,6 +114,7 @@ impl Link {
         let target = target.ok_or_else(|| RemoteError::Unreachable("there is no box yet".to_owned()))?;
         let end = Limit::after(&*world.clock, limit);
         let mut attempt = 0;
+        let mut refusing = Refusing::default();
         loop {
             attempt += 1;
             let error = match world.remote.connect(&target).await {
@@ -99,7 +126,7 @@ impl Link {
                 Err(error) => error,
             };
             let wait = (pause(attempt) / 4).min(PAUSE_MAX);
-            if end.left(&*world.clock) <= wait {
+            if end.left(&*world.clock) <= wait || refusing.is_over(&error, world.clock.monotonic()) {
                 return Err(error);
             }
             world.clock.sleep(wait).await;
@@ -176,5 +203,23 @@ pub(crate) fn failed(command: &Command, output: &Output) -> RemoteError {
         command: command.argv.join(" "),
         how,
         output: end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_that_keeps_refusing_is_given_up_and_one_that_boots_is_not() {
+        let refused = RemoteError::Refused("Permission denied".to_owned());
+        let garbage = RemoteError::NotSsh("banner line too long".to_owned());
+        let away = RemoteError::Unreachable("Connection refused".to_owned());
+        let at = Duration::from_secs;
+        let mut refusing = Refusing::default();
+        assert!(!refusing.is_over(&refused, at(10)) && !refusing.is_over(&garbage, at(189)));
+        assert!(refusing.is_over(&refused, at(190)));
+        assert!(!refusing.is_over(&away, at(200)) && !refusing.is_over(&refused, at(380)));
+        assert!(!refusing.is_over(&away, at(1500)));
     }
 }

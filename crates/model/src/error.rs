@@ -95,11 +95,17 @@ pub enum RemoteError {
     #[error("no answer from the box: {0}")]
     Unreachable(String),
     /// What answers is not the box: its host key is not the one that we made.
-    #[error("the host key is not the one that was made for this box: {0}")]
+    #[error(
+        "somebody else answers at the box's address: the host key is not the one that was made for this box ({0}); \
+         nothing was sent to it: destroy the box and make a new one"
+    )]
     Impostor(String),
     /// The box answers and refuses our key.
     #[error("the box refused the login key: {0}")]
     Refused(String),
+    /// Something answers, and not as an SSH server that we can talk to.
+    #[error("what answers at the box's address is no SSH server for us: {0}")]
+    NotSsh(String),
     /// The connection was there and was lost.
     #[error("the connection to the box was lost: {0}")]
     Lost(String),

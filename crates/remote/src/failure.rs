@@ -12,6 +12,15 @@ const IMPOSTOR: [&str; 4] = [
     "no matching host key type",
 ];
 
+/// What ssh says when it cannot talk to what answers. A connection that is closed at once is not among them: a box that boots
+/// behind a forwarded port looks like that.
+const NOT_SSH: [&str; 4] = [
+    "banner line",
+    "No SSH version received in first",
+    "Protocol major versions differ",
+    "Unable to negotiate",
+];
+
 /// What ssh says when something on this machine is in the way.
 const HERE: [&str; 4] = [
     "bad configuration option",
@@ -33,14 +42,24 @@ pub(crate) fn of_connect(words: &str) -> RemoteError {
     let said = last_words(words);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     if says(&IMPOSTOR) {
-        RemoteError::Impostor(said)
+        RemoteError::Impostor(shown_key(words).unwrap_or(said))
     } else if says(&HERE) {
         RemoteError::Here(format!("ssh does not start: {said}"))
     } else if says(&["Permission denied", "Too many authentication failures"]) {
         RemoteError::Refused(said)
+    } else if says(&NOT_SSH) {
+        RemoteError::NotSsh(said)
     } else {
         RemoteError::Unreachable(said)
     }
+}
+
+/// Returns the fingerprint that ssh prints. Its advice is for people who keep `known_hosts` by hand: to remove what protects them.
+fn shown_key(words: &str) -> Option<String> {
+    let fingerprint = words
+        .split_whitespace()
+        .find(|word| word.starts_with("SHA256:"))?;
+    Some(format!("it shows {}", fingerprint.trim_end_matches('.')))
 }
 
 /// Returns whether sharing the connection is what failed.
@@ -96,6 +115,21 @@ mod tests {
             RemoteError::Impostor,
         );
         check("Host key verification failed.", RemoteError::Impostor);
+        check(
+            "kex_exchange_identification: banner line contains invalid characters",
+            RemoteError::NotSsh,
+        );
+        check(
+            "Unable to negotiate with 127.0.0.1 port 1: no matching cipher found. Their offer: x",
+            RemoteError::NotSsh,
+        );
+        let advice = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key sent by the remote \
+                      host is\nSHA256:abc+/1.\nPlease contact your system administrator.\n  ssh-keygen -f '/x' -R '[h]:1'\n\
+                      Host key verification failed.";
+        assert_eq!(
+            of_connect(advice),
+            RemoteError::Impostor("it shows SHA256:abc+/1".to_owned())
+        );
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) async fn greeting(address: SocketAddr) -> Result<(), RemoteError> {
         tokio::select! {
             Some(done) = tries.join_next() => return match done {
                 Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    Err(RemoteError::NotSsh(format!("{address} {error}")))
+                }
                 Ok(Err(error)) => Err(unreachable(address, &error.to_string())),
                 Err(error) => Err(unreachable(address, &error.to_string())),
             },
@@ -49,7 +52,11 @@ async fn banner(address: SocketAddr) -> io::Result<()> {
     if &start == b"SSH-" {
         Ok(())
     } else {
-        Err(io::Error::other("what answers is not an SSH server"))
+        let said = start.escape_ascii();
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("begins with `{said}`, not with `SSH-`"),
+        ))
     }
 }
 
@@ -89,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_server_is_unreachable() {
+    async fn other_server_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
@@ -97,7 +104,8 @@ mod tests {
             stream.write_all(b"HTTP/1.1 400\r\n").await.unwrap();
         });
         let error = greeting(address).await.unwrap_err();
-        assert!(error.to_string().contains("not an SSH server"), "{error}");
+        assert!(matches!(error, RemoteError::NotSsh(_)), "{error}");
+        assert!(error.to_string().contains("begins with `HTTP`"), "{error}");
         server.await.unwrap();
     }
 }

@@ -1,13 +1,21 @@
 //! The whole way over a real SSH server on loopback: connect, run, sync, fetch, and everything that goes wrong.
 
-use std::{fs, os::unix::fs::symlink, process, sync::Arc};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::symlink,
+    process,
+    sync::Arc,
+    thread,
+};
 
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
     limits::Limits,
     source::{Source, Synced},
-    world::{Command, Progress, Remote, Session},
+    world::{Command, Progress, Remote, Session, Target},
 };
 
 mod sshd;
@@ -119,6 +127,35 @@ async fn unknown_login_key_is_refused() {
     fs::write(server.dir.join("authorized"), "").unwrap();
     let refused = server.ssh.connect(&server.target).await.err();
     assert!(matches!(refused, Some(RemoteError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn server_that_speaks_no_ssh_of_ours_is_named() {
+    let server = server!("");
+    for said in [
+        "\0\0\0\0\n".to_owned(),
+        "SSH-1.5-old\r\n".to_owned(),
+        "hello\r\n".repeat(2000),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target {
+            port: listener.local_addr().unwrap().port(),
+            ..server.target.clone()
+        };
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let said = said.clone();
+                thread::spawn(move || {
+                    let mut client = client.unwrap();
+                    let _ = client.write_all(said.as_bytes());
+                    // Until the client hangs up: a reset would take the words along.
+                    let _ = client.read_to_end(&mut Vec::new());
+                });
+            }
+        });
+        let error = server.ssh.connect(&target).await.err();
+        assert!(matches!(error, Some(RemoteError::NotSsh(_))), "{error:?}");
+    }
 }
 
 #[tokio::test]
