@@ -69,6 +69,10 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
             "{wanted:?} is not in the report:\n{report}"
         );
     }
+    // cargo-deny and cargo-audit come along with the toolchain, or are fetched.
+    for lack in ["is not installed on the box", "does not start on the box"] {
+        assert!(!report.contains(lack), "{report}");
+    }
     bench.assert_nothing_left();
 }
 
