@@ -21,10 +21,7 @@ impl ConfigFile {
         let file = named.or_else(|| environment.home_file(".aws/config"));
         let text = file.and_then(|file| fs::read_to_string(file).ok());
         let profile = environment.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
-        Self::parse(
-            &text.unwrap_or_default(),
-            profile.as_deref().unwrap_or("default"),
-        )
+        Self::parse(&text.unwrap_or_default(), profile.as_deref().unwrap_or("default"))
     }
 
     fn parse(text: &str, profile: &str) -> Self {

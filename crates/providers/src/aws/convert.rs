@@ -10,9 +10,7 @@ use model::{
     tags::{Tags, is_ours},
 };
 
-use super::{
-    wire::{Failure, Instance, InstanceType, Set, Tag},
-};
+use super::wire::{Failure, Instance, InstanceType, Set, Tag};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// What a processor must support to run a hypervisor within a virtual machine.
@@ -156,7 +154,12 @@ fn state(instance: &Instance) -> InstanceState {
 fn has_died(code: &str) -> bool {
     code.starts_with("Server.")
         || code.starts_with("Client.InvalidKMSKey")
-        || ["Client.InternalError", "Client.VolumeLimitExceeded", "Client.InvalidSnapshot.NotFound"].contains(&code)
+        || [
+            "Client.InternalError",
+            "Client.VolumeLimitExceeded",
+            "Client.InvalidSnapshot.NotFound",
+        ]
+        .contains(&code)
 }
 
 /// Says what the death of an instance means for the next one.

@@ -83,8 +83,7 @@ impl Identity {
             format!("{error}{}", source.unwrap_or_default())
         })?;
         let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
-        *self.used.lock() =
-            secrets.into_iter().flatten().map(str::to_owned).collect();
+        *self.used.lock() = secrets.into_iter().flatten().map(str::to_owned).collect();
         Ok(credentials)
     }
 }
@@ -134,10 +133,7 @@ impl Authorize for Signer {
     }
 
     fn secrets(&self) -> Vec<String> {
-        self.identity
-            .used
-            .lock()
-            .clone()
+        self.identity.used.lock().clone()
     }
 
     fn expiry(&self) -> Option<Timestamp> {

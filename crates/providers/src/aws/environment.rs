@@ -40,7 +40,9 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         return Err(missing("aws", cause, CREDENTIALS_HELP));
     }
     let config = ConfigFile::read(environment);
-    let ca_bundle = environment.get("AWS_CA_BUNDLE").or_else(|| config.get("ca_bundle"));
+    let ca_bundle = environment
+        .get("AWS_CA_BUNDLE")
+        .or_else(|| config.get("ca_bundle"));
     let ca_bundle = ca_bundle.map(PathBuf::from);
     let identity = Identity::default()
         .expiring(expiry(environment))
@@ -103,7 +105,11 @@ mod tests {
         assert_eq!(expiry(&[keys[0], keys[1]]), None);
         let found = expiry(&[keys[0], keys[1], expires]).unwrap();
         assert_eq!(found.to_string(), "2026-11-27T09:00:00Z");
-        assert_eq!(expiry(&[("AWS_PROFILE", "p"), expires]), None, "a profile's are renewed");
+        assert_eq!(
+            expiry(&[("AWS_PROFILE", "p"), expires]),
+            None,
+            "a profile's are renewed"
+        );
     }
 
     #[test]

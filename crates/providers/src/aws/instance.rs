@@ -37,7 +37,9 @@ impl Aws {
                 place: format!("{}/{}", subnet.availability_zone, subnet.subnet_id),
                 subnet: subnet.subnet_id,
             };
-            Launch::new(subnet.availability_zone, prepared, |prepared| self.create(order, prepared))
+            Launch::new(subnet.availability_zone, prepared, |prepared| {
+                self.create(order, prepared)
+            })
         };
         Ok(subnets.into_iter().map(launch).collect())
     }
@@ -60,7 +62,10 @@ impl Aws {
             .set("MetadataOptions.HttpTokens", "required")
             .set("MetadataOptions.HttpEndpoint", "enabled");
         params = params.set("MetadataOptions.HttpPutResponseHopLimit", 1);
-        params = params.set("BlockDeviceMapping.1.DeviceName", prepared.device.unwrap_or_else(|| "/dev/sda1".to_owned()));
+        params = params.set(
+            "BlockDeviceMapping.1.DeviceName",
+            prepared.device.unwrap_or_else(|| "/dev/sda1".to_owned()),
+        );
         params = params.set(
             "BlockDeviceMapping.1.Ebs.VolumeSize",
             order.candidate.disk_gb.unwrap_or(DISK_GB),
@@ -74,7 +79,9 @@ impl Aws {
         params = params.set("NetworkInterface.1.AssociatePublicIpAddress", true);
         params = params.set("NetworkInterface.1.DeleteOnTermination", true);
         let params = tagged(params, &["instance", "volume", "network-interface"], &order.tags);
-        let made = self.call::<Reservation>(region, WHAT, params, Effect::Creates).await;
+        let made = self
+            .call::<Reservation>(region, WHAT, params, Effect::Creates)
+            .await;
         // All that it names was found or made a moment ago.
         let made = made.map_err(ProviderError::not_yet)?;
         let instance = made.instances_set.item.first();
@@ -95,7 +102,9 @@ impl Aws {
                 packed.len()
             );
             let help = "shorten [system] in twolane.toml: packages, certificates, tools";
-            return Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help));
+            return Err(self
+                .error(ErrorKind::Invalid, "create a box", cause)
+                .with_help(help));
         }
         Ok(base64::engine::general_purpose::STANDARD.encode(packed))
     }
@@ -113,8 +122,7 @@ struct Prepared {
     place: String,
 }
 
-impl Aws {
-}
+impl Aws {}
 
 /// Makes the token of one attempt in one place: it pins all parameters, so each place needs its own.
 fn client_token(order: &Order, place: &str) -> String {

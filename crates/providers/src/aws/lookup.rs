@@ -31,17 +31,21 @@ impl Aws {
         self.regions.get_or_try_init(ask).await
     }
 
-    pub(super) async fn instance_type(&self, region: &str, name: &str) -> Result<InstanceType, ProviderError> {
+    pub(super) async fn instance_type(
+        &self,
+        region: &str,
+        name: &str,
+    ) -> Result<InstanceType, ProviderError> {
         let params = Params::new("DescribeInstanceTypes").filter("instance-type", &[name]);
         let found = self
             .all::<InstanceTypes>(region, "look up the type", params)
             .await?;
         found.into_iter().next().ok_or_else(|| {
-            let help = format!(
-                "`aws ec2 describe-instance-types --region {region}` shows those that are there"
-            );
+            let help =
+                format!("`aws ec2 describe-instance-types --region {region}` shows those that are there");
             let cause = format!("{region} has no type {name}");
-            self.error(ErrorKind::Invalid, "look up the type", cause).with_help(help)
+            self.error(ErrorKind::Invalid, "look up the type", cause)
+                .with_help(help)
         })
     }
 
@@ -68,7 +72,9 @@ impl Aws {
             true => "use c8i.xlarge, or c5.metal for bare metal".to_owned(),
             false => format!("the nearest types of {region} that can: {}", near.join(", ")),
         };
-        Err(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+        Err(self
+            .error(ErrorKind::NoKvm, "create a box", cause)
+            .with_help(help))
     }
 
     /// Returns types of the same size that can serve the lane; the smallest bare metal ones where that is asked for.
@@ -106,7 +112,12 @@ impl Aws {
     }
 
     /// Finds Canonical's newest image for the type's architecture.
-    pub(super) async fn image(&self, region: &str, order: &Order, found: &InstanceType) -> Result<Image, ProviderError> {
+    pub(super) async fn image(
+        &self,
+        region: &str,
+        order: &Order,
+        found: &InstanceType,
+    ) -> Result<Image, ProviderError> {
         const WHAT: &str = "look up the image";
         let is_arm = found
             .processor_info

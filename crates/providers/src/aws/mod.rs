@@ -5,19 +5,13 @@ mod convert;
 mod credentials;
 mod environment;
 mod instance;
-mod network;
 mod lookup;
+mod network;
 mod preflight;
 mod wire;
 
-use std::{
-    path::PathBuf,
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
 use base64::Engine;
 use futures::future::{join_all, try_join4};
@@ -36,6 +30,7 @@ use model::{
     time::Timestamp,
     world::{Console, Preflight, Prices},
 };
+use parking_lot::Mutex;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -55,7 +50,8 @@ use crate::{
 pub(crate) const REGION: &str = "us-east-1";
 
 /// What ends a box if this machine is lost.
-const DEAD_MANS_SWITCH: &str = "the box powers itself off at its deadline, and AWS terminates it then, with its disk";
+const DEAD_MANS_SWITCH: &str =
+    "the box powers itself off at its deadline, and AWS terminates it then, with its disk";
 
 /// Amazon EC2, in all regions that the account has.
 pub struct Aws {
@@ -100,10 +96,18 @@ impl Aws {
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(5),
             goes_along: &[ResourceKind::Disk, ResourceKind::Interface],
-            ranges: if access.group.is_some() { Ranges::None } else { Ranges::Any },
+            ranges: if access.group.is_some() {
+                Ranges::None
+            } else {
+                Ranges::Any
+            },
             // Bare metal takes its time.
             up_max: |_| Duration::from_secs(20 * 60),
-            ..Profile::new("aws", &[("c8i.xlarge", access.default_region())], DEAD_MANS_SWITCH)
+            ..Profile::new(
+                "aws",
+                &[("c8i.xlarge", access.default_region())],
+                DEAD_MANS_SWITCH,
+            )
         };
         let region = access.default_region().to_owned();
         let client = Client::new(Settings {
@@ -312,7 +316,10 @@ impl CloudApi for Aws {
             _ => return None,
         };
         let help = "use c5.metal for bare metal, c8i.xlarge for nested KVM";
-        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+        Some(
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help),
+        )
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {

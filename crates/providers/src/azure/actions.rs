@@ -55,7 +55,9 @@ impl Workflow {
             let answer = request.send().await?.error_for_status()?;
             answer.bytes().await
         };
-        let body = ask.await.map_err(|error: reqwest::Error| error.without_url().to_string())?;
+        let body = ask
+            .await
+            .map_err(|error: reqwest::Error| error.without_url().to_string())?;
         let assertion = serde_json::from_slice::<Assertion>(&body);
         let assertion = assertion.map_err(|_| "the answer holds no assertion".to_owned())?;
         Ok(assertion.value)
@@ -112,7 +114,10 @@ mod tests {
         }
         workflow.token = "another-token".to_owned();
         let why = workflow.secret(None).await.unwrap_err().to_string();
-        assert!(why.contains("holds no assertion") && !why.contains("another-token"), "{why}");
+        assert!(
+            why.contains("holds no assertion") && !why.contains("another-token"),
+            "{why}"
+        );
         server.abort();
     }
 }

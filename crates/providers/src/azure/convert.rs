@@ -10,9 +10,7 @@ use model::{
     tags::{self, Tags},
 };
 
-use super::{
-    wire::{ErrorBody, Failure, Thing},
-};
+use super::wire::{ErrorBody, Failure, Thing};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// Where its credentials come from.
@@ -190,9 +188,7 @@ pub(super) fn state(machine: &Thing) -> InstanceState {
     {
         return InstanceState::Failed {
             kind: ErrorKind::NoKvm,
-            why: format!(
-                "Azure made it with security type {other}, which allows no nested virtualisation"
-            ),
+            why: format!("Azure made it with security type {other}, which allows no nested virtualisation"),
         };
     }
     let power = |state: &str| {

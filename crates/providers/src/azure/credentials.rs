@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
 use azure_core::{
     cloud::CloudConfiguration,
@@ -20,6 +19,7 @@ use azure_identity::{
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
     WorkloadIdentityCredentialOptions,
 };
+use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::actions::Workflow;
@@ -280,15 +280,26 @@ mod tests {
     #[test]
     fn each_realm_has_an_api_and_a_login_of_its_own() {
         for (names, realm, scope) in [
-            (["AzureCloud", "public"], Realm::Public, "https://management.azure.com/.default"),
+            (
+                ["AzureCloud", "public"],
+                Realm::Public,
+                "https://management.azure.com/.default",
+            ),
             (
                 ["AzureUSGovernment", "https://login.microsoftonline.us/"],
                 Realm::Government,
                 "https://management.usgovcloudapi.net/.default",
             ),
-            (["AzureChinaCloud", "china"], Realm::China, "https://management.chinacloudapi.cn/.default"),
+            (
+                ["AzureChinaCloud", "china"],
+                Realm::China,
+                "https://management.chinacloudapi.cn/.default",
+            ),
         ] {
-            assert!(names.iter().all(|name| Realm::named(name) == Some(realm)), "{names:?}");
+            assert!(
+                names.iter().all(|name| Realm::named(name) == Some(realm)),
+                "{names:?}"
+            );
             assert_eq!(realm.scope(), scope);
             assert_eq!(realm.options().cloud.is_some(), realm != Realm::Public);
         }

@@ -254,7 +254,10 @@ mod tests {
             };
             let login = Login::of(&environment, named);
             let realm = realm(&environment, login.as_ref());
-            (sources(&environment, login.as_ref(), realm).unwrap_or_default(), realm)
+            (
+                sources(&environment, login.as_ref(), realm).unwrap_or_default(),
+                realm,
+            )
         };
         let program = |subscription: &str| Source::Program {
             subscription: Some(subscription.to_owned()),
@@ -269,8 +272,14 @@ mod tests {
         };
         assert_eq!((tenant.as_str(), client.as_str()), ("t-a", "c-a"));
         assert!(*last == program("a"));
-        assert!(found(&[dir, url, token], None).0 == [program("b")], "a person makes no assertions");
+        assert!(
+            found(&[dir, url, token], None).0 == [program("b")],
+            "a person makes no assertions"
+        );
         let named = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), url, token];
-        assert!(matches!(found(&named, None).0.as_slice(), [Source::Workflow { .. }]));
+        assert!(matches!(
+            found(&named, None).0.as_slice(),
+            [Source::Workflow { .. }]
+        ));
     }
 }

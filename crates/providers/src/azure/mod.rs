@@ -24,8 +24,8 @@ use model::{
     money::Money,
     name::{Label, Token},
     order::Order,
-    selector::Selector,
     profile::{Profile, Ranges},
+    selector::Selector,
     tags::{OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
@@ -108,7 +108,9 @@ impl Azure {
             gone_max: Duration::from_secs(20 * 60),
             ..Profile::new("azure", &LADDER, DEAD_MANS_SWITCH)
         };
-        let endpoint = access.endpoint.unwrap_or_else(|| Realm::Public.endpoint().to_owned());
+        let endpoint = access
+            .endpoint
+            .unwrap_or_else(|| Realm::Public.endpoint().to_owned());
         let client = Client::new(Settings {
             provider: profile.name.clone(),
             endpoint: endpoint.clone(),
@@ -396,7 +398,10 @@ impl CloudApi for Azure {
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         let (cause, help) = sizes::why_not(instance_type, need)?;
-        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+        Some(
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help),
+        )
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {

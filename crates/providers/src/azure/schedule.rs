@@ -47,7 +47,12 @@ impl Azure {
         let (group, name) = machine.id.split_once('/').unwrap_or_default();
         let path = self.schedule_path(group, &format!("{NAME}{name}"));
         match &machine.tags {
-            Some(tags) if self.thing(&path, VERSION, "look at its schedule").await?.is_none() => {
+            Some(tags)
+                if self
+                    .thing(&path, VERSION, "look at its schedule")
+                    .await?
+                    .is_none() =>
+            {
                 self.set_schedule(machine, tags).await
             }
             _ => Ok(()),

@@ -9,9 +9,7 @@ use model::{
     tags::{Tags, is_ours},
 };
 
-use super::{
-    wire::{Disk, Failure, Firewall, Instance, Operation},
-};
+use super::wire::{Disk, Failure, Firewall, Instance, Operation};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// Where its credentials come from.

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
+use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use crate::http::Authorize;

@@ -7,8 +7,8 @@ use std::{
 
 use model::{cloud::CloudApi, error::ProviderError};
 
-use super::{Access, DefaultCredentials, Gcp};
 use super::convert::CREDENTIALS_HELP;
+use super::{Access, DefaultCredentials, Gcp};
 use crate::{
     environment::{Entry, Environment, missing},
     http::{Authorize, Bearer},

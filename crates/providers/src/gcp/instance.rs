@@ -72,7 +72,11 @@ impl Gcp {
         }
     }
 
-    pub(super) async fn create(&self, order: &Order, zone: String) -> Result<ObservedInstance, ProviderError> {
+    pub(super) async fn create(
+        &self,
+        order: &Order,
+        zone: String,
+    ) -> Result<ObservedInstance, ProviderError> {
         let request = Request::new(
             Method::POST,
             self.path(&format!("zones/{zone}/instances")),

@@ -32,10 +32,13 @@ impl Gcp {
             .collect();
         names.retain(|name| split_place(name).0 == region);
         names.sort_by_key(|name| (Some(name.as_str()) != wanted, name.clone()));
-        let looks = names.iter().map(|zone| self.machine_type(zone, &order.candidate.instance_type));
+        let looks = names
+            .iter()
+            .map(|zone| self.machine_type(zone, &order.candidate.instance_type));
         let looks = join_all(looks).await;
         let is_unsold = |look: &Result<MachineType, ProviderError>| {
-            look.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound)
+            look.as_ref()
+                .is_err_and(|error| error.kind == ErrorKind::NotFound)
         };
         if !names.is_empty() && looks.iter().all(is_unsold) {
             let cause = format!("no zone of {region} sells {}", order.candidate.instance_type);
@@ -49,7 +52,9 @@ impl Gcp {
         if names.is_empty() {
             let help = "`gcloud compute zones list` shows those that are there".to_owned();
             let cause = format!("there is no open zone in {}", order.candidate.region);
-            return Err(self.error(ErrorKind::Invalid, "choose a zone", cause).with_help(help));
+            return Err(self
+                .error(ErrorKind::Invalid, "choose a zone", cause)
+                .with_help(help));
         }
         Ok(names)
     }

@@ -4,8 +4,8 @@ mod convert;
 mod credentials;
 mod environment;
 mod instance;
-mod network;
 mod lookup;
+mod network;
 mod preflight;
 mod series;
 mod wire;
@@ -23,8 +23,8 @@ use model::{
     name::Label,
     order::Order,
     price::Billed,
-    selector::Selector,
     profile::{Profile, Ranges},
+    selector::Selector,
     tags::{self, OURS, Tags},
     time::Timestamp,
     world::{Console, Preflight, Prices},
@@ -127,7 +127,6 @@ impl Gcp {
         };
         Some(self.path(&rest))
     }
-
 }
 
 /// Makes the id of a request out of the attempt and what it is for: a repeated request has the same one.
@@ -152,7 +151,6 @@ fn split_place(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-
 #[async_trait]
 impl CloudApi for Gcp {
     fn profile(&self) -> &Profile {
@@ -161,7 +159,10 @@ impl CloudApi for Gcp {
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         let (cause, help) = series::why_not(instance_type, need)?;
-        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+        Some(
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help),
+        )
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {

@@ -10,8 +10,9 @@ use model::{
 };
 
 use super::{
-    Gcp, series, split_place,
+    Gcp,
     convert::last,
+    series, split_place,
     wire::{MachineType, Quota, Region},
 };
 use crate::http::Request;
@@ -34,7 +35,10 @@ impl Preflight for Gcp {
             let mut looks = zones.into_iter().zip(looks);
             let first = looks.next().unwrap_or_else(|| {
                 let cause = format!("the region {region} has no zone");
-                (region.to_owned(), Err(self.error(ErrorKind::Invalid, "look up the type", cause)))
+                (
+                    region.to_owned(),
+                    Err(self.error(ErrorKind::Invalid, "look up the type", cause)),
+                )
             });
             let (zone, found_type) = match first.1 {
                 Ok(_) => first,

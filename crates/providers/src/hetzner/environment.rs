@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::{cloud::CloudApi, error::ProviderError};
 
-use super::{Access, Hetzner};
 use super::convert::CREDENTIALS_HELP;
+use super::{Access, Hetzner};
 use crate::environment::{Entry, Environment, missing};
 
 /// How it is made of the environment.

@@ -17,8 +17,8 @@ use model::{
     machine::{Listed, ResourceKind},
     money::Money,
     order::Order,
-    selector::Selector,
     profile::Profile,
+    selector::Selector,
     tags::{OURS, Tags},
     time::Timestamp,
     world::{Preflight, Prices},
@@ -226,7 +226,8 @@ impl Hetzner {
         let found = found.as_array().ok_or("it is no list".to_owned());
         found.and_then(|found| rows(found)).map_err(|why| {
             let cause = format!("the list of {list} is not what the API describes: {why}");
-            self.error(ErrorKind::Unavailable, operation, cause).with_help("try again later; if it stays, report it")
+            self.error(ErrorKind::Unavailable, operation, cause)
+                .with_help("try again later; if it stays, report it")
         })
     }
 
@@ -234,7 +235,9 @@ impl Hetzner {
     async fn actions(&self, ids: &str) -> Result<Vec<Action>, ProviderError> {
         const LOOK: &str = "look at how a create goes";
         let request = Request::get("/actions", LOOK);
-        let request = ids.split(' ').fold(request, |request, id| request.query("id", id));
+        let request = ids
+            .split(' ')
+            .fold(request, |request, id| request.query("id", id));
         self.rows("actions", self.client.json(&request).await?, LOOK)
     }
 
@@ -260,9 +263,7 @@ fn list_of(kind: ResourceKind) -> &'static str {
         | ResourceKind::Group
         | ResourceKind::UserData
         | ResourceKind::Schedule
-        | ResourceKind::Directory => {
-            "none"
-        }
+        | ResourceKind::Directory => "none",
     }
 }
 
@@ -310,13 +311,16 @@ impl CloudApi for Hetzner {
                 format!("no type of Hetzner Cloud has KVM, {instance_type} included, and the lane needs it");
             let help =
                 "use `gcp`, `aws`, `ovh` or `local` for that lane; Hetzner serves lanes with kvm = \"none\"";
-            self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help)
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help)
         })
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
         let ((), firewall) = try_join(self.key(order), self.firewall(order)).await?;
-        let launch = Launch::new(&order.candidate.region, firewall, |firewall| self.create(order, firewall));
+        let launch = Launch::new(&order.candidate.region, firewall, |firewall| {
+            self.create(order, firewall)
+        });
         Ok(vec![launch])
     }
 

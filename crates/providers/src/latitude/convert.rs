@@ -14,9 +14,7 @@ use model::{
 use reqwest::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use super::{
-    wire::{Failure, Key, Resource, Server, UserData},
-};
+use super::wire::{Failure, Key, Resource, Server, UserData};
 use crate::http::{ApiError, Dialect, Effect, by_status, seconds};
 
 /// How long a server must be there before it is believed when it was never anything but `on`.

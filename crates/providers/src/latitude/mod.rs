@@ -137,10 +137,16 @@ impl Latitude {
             }
         }
         let cause = format!("its list {list} has more than {PAGES_MAX} pages");
-        Err(self.error(ErrorKind::Unavailable, operation, cause).with_help("report it"))
+        Err(self
+            .error(ErrorKind::Unavailable, operation, cause)
+            .with_help("report it"))
     }
 
-    fn read<T: DeserializeOwned>(&self, request: &Request, page: &Many) -> Result<Vec<Resource<T>>, ProviderError> {
+    fn read<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        page: &Many,
+    ) -> Result<Vec<Resource<T>>, ProviderError> {
         rows(&page.data).map_err(|why| {
             let cause = format!("a row of {} is not what the API describes: {why}", request.path);
             self.client.garbled(request, cause)
@@ -159,7 +165,8 @@ impl Latitude {
             true => "make a project in the Latitude.sh dashboard".to_owned(),
             false => format!("set LATITUDESH_PROJECT to one of: {}", slugs.join(", ")),
         };
-        let refuse = |cause: String, help: &str| self.error(ErrorKind::Invalid, "be used", cause).with_help(help);
+        let refuse =
+            |cause: String, help: &str| self.error(ErrorKind::Invalid, "be used", cause).with_help(help);
         let found = match &self.asked_project {
             Some(asked) => projects
                 .iter()
@@ -206,7 +213,9 @@ impl Latitude {
         let found = stock::choices(&plans, &systems, wanted);
         if found.is_empty() {
             let (cause, help) = stock::why_none(&plans, wanted);
-            return Err(self.error(ErrorKind::NoCapacity, "create a box", cause).with_help(help));
+            return Err(self
+                .error(ErrorKind::NoCapacity, "create a box", cause)
+                .with_help(help));
         }
         Ok(found)
     }
@@ -217,7 +226,9 @@ impl Latitude {
         }
         let cause = "the user-data holds `{{`, which Latitude.sh takes for a template of its own";
         let help = "keep such braces out of [system] in twolane.toml";
-        Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help))
+        Err(self
+            .error(ErrorKind::Invalid, "create a box", cause)
+            .with_help(help))
     }
 
     async fn post<T: DeserializeOwned>(
@@ -284,7 +295,8 @@ impl Latitude {
         );
         let help =
             "use a project of the kind `on_demand`, and look at the team's bill in the Latitude.sh dashboard";
-        self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
+        self.error(ErrorKind::Invalid, "create a box", cause)
+            .with_help(help)
     }
 }
 
@@ -351,7 +363,8 @@ impl CloudApi for Latitude {
         (need == KvmNeed::Nested).then(|| {
             let cause = format!("{instance_type} is bare metal, and the lane asks for nested KVM");
             let help = "use `gcp`, `aws`, `ovh`, `vultr` or `local` for nested KVM";
-            self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help)
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help)
         })
     }
 
@@ -363,7 +376,12 @@ impl CloudApi for Latitude {
         let (user_data, key) = try_join(self.user_data(order, project), self.key(order, project)).await?;
         let launch = |choice: Choice| {
             let place = format!("{} at {}", choice.plan, choice.site);
-            let prepared = Prepared { choice, project, user_data: user_data.clone(), key: key.clone() };
+            let prepared = Prepared {
+                choice,
+                project,
+                user_data: user_data.clone(),
+                key: key.clone(),
+            };
             Launch::new(place, prepared, |prepared| self.create(order, prepared))
         };
         Ok(choices.into_iter().map(launch).collect())
@@ -441,8 +459,13 @@ impl CloudApi for Latitude {
 
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError> {
         if listed.state == convert::LOCKED {
-            let cause = format!("server {} is locked, and Latitude.sh ignores its deletion", listed.id);
-            return Err(self.error(ErrorKind::Invalid, "destroy", cause).with_help(convert::UNLOCK));
+            let cause = format!(
+                "server {} is locked, and Latitude.sh ignores its deletion",
+                listed.id
+            );
+            return Err(self
+                .error(ErrorKind::Invalid, "destroy", cause)
+                .with_help(convert::UNLOCK));
         }
         let list = match listed.kind {
             ResourceKind::UserData => "user_data",

@@ -10,9 +10,7 @@ use model::{
     tags::Tags,
 };
 
-use super::{
-    wire::{Failure, Instance, Key},
-};
+use super::wire::{Failure, Instance, Key};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// Words of a message that say that there is none left. The API has no code for it.

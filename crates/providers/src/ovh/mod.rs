@@ -123,7 +123,9 @@ impl Ovh {
             is_create_repeatable: false,
             listing_lag: Duration::from_secs(10),
             // Bare metal takes its time; how much nobody has recorded.
-            up_max: |instance_type| Duration::from_secs(if is_metal(instance_type) { 30 * 60 } else { 10 * 60 }),
+            up_max: |instance_type| {
+                Duration::from_secs(if is_metal(instance_type) { 30 * 60 } else { 10 * 60 })
+            },
             ..Profile::new(NAME, &LADDER, DEAD_MANS_SWITCH)
         };
         let known = ENDPOINTS.iter().find(|(name, _)| *name == access.endpoint);
@@ -199,7 +201,9 @@ impl Ovh {
         }
         let cause = format!("the user-data is {length} bytes, and OVHcloud takes {USER_DATA_MAX}");
         let help = "shorten [system] in twolane.toml: packages, certificates, tools";
-        Err(self.error(ErrorKind::Invalid, "create a box", cause).with_help(help))
+        Err(self
+            .error(ErrorKind::Invalid, "create a box", cause)
+            .with_help(help))
     }
 
     async fn flavors(&self, region: Option<&str>) -> Result<Vec<Flavor>, ProviderError> {
@@ -247,11 +251,13 @@ impl Ovh {
             self.error(ErrorKind::Invalid, operation, cause).with_help(help)
         } else if selling.is_empty() {
             let cause = format!("OVHcloud sells no type {instance_type} to this project");
-            self.error(ErrorKind::Invalid, operation, cause).with_help("the default is b3-16")
+            self.error(ErrorKind::Invalid, operation, cause)
+                .with_help("the default is b3-16")
         } else {
             let cause = format!("{region} does not sell {instance_type}");
             let help = format!("these do: {}", list(selling));
-            self.error(ErrorKind::NoCapacity, operation, cause).with_help(help)
+            self.error(ErrorKind::NoCapacity, operation, cause)
+                .with_help(help)
         })
     }
 
@@ -275,7 +281,8 @@ impl Ovh {
             let mut names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
             names.sort_unstable();
             let help = format!("it has: {}", names.join(", "));
-            self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
+            self.error(ErrorKind::Invalid, "create a box", cause)
+                .with_help(help)
         })
     }
 
@@ -319,7 +326,8 @@ impl Ovh {
         );
         let help =
             "look at the project's bill in the OVHcloud manager, and at its support if a month is on it";
-        self.error(ErrorKind::Invalid, "create a box", cause).with_help(help)
+        self.error(ErrorKind::Invalid, "create a box", cause)
+            .with_help(help)
     }
 }
 
@@ -389,7 +397,10 @@ impl CloudApi for Ovh {
             KvmNeed::None | KvmNeed::Required | KvmNeed::Nested | KvmNeed::Metal => return None,
         };
         let help = "use bm-s1 for bare metal, b3-16 for nested KVM";
-        Some(self.error(ErrorKind::NoKvm, "create a box", cause).with_help(help))
+        Some(
+            self.error(ErrorKind::NoKvm, "create a box", cause)
+                .with_help(help),
+        )
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
@@ -397,7 +408,11 @@ impl CloudApi for Ovh {
         let region = order.candidate.region.as_str();
         let flavor = self.flavor(&order.candidate.instance_type, region).await?;
         let (image, key) = try_join(self.image(order, &flavor), self.key(order, region)).await?;
-        let prepared = Prepared { flavor: flavor.id, image, key };
+        let prepared = Prepared {
+            flavor: flavor.id,
+            image,
+            key,
+        };
         let launch = Launch::new(region, prepared, |prepared| self.create(order, prepared));
         Ok(vec![launch])
     }

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::Mutex;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use reqwest::header::{HeaderName, HeaderValue};
 use sha1::{Digest, Sha1};
 

@@ -9,9 +9,7 @@ use model::{
     tags::{OURS, Tags},
 };
 
-use super::{
-    wire::{Failure, Server},
-};
+use super::wire::{Failure, Server};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// The longest name of a key, or description of a firewall group, that is sent. Vultr documents no limit.

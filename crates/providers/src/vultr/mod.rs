@@ -218,7 +218,9 @@ impl Vultr {
             };
             let page: Page = self.client.json(&request).await?;
             let found = page.lists.get(list).and_then(|found| found.as_array());
-            let found = found.ok_or("it is missing".to_owned()).and_then(|found| rows(found));
+            let found = found
+                .ok_or("it is missing".to_owned())
+                .and_then(|found| rows(found));
             all.extend(found.map_err(|why| {
                 let cause = format!("the list `{list}` is not what the API describes: {why}");
                 self.client.garbled(&request, cause)
@@ -230,7 +232,9 @@ impl Vultr {
             }
         }
         let cause = format!("its list `{list}` has more than {PAGES_MAX} pages");
-        Err(self.error(ErrorKind::Unavailable, operation, cause).with_help("report it"))
+        Err(self
+            .error(ErrorKind::Unavailable, operation, cause)
+            .with_help("report it"))
     }
 
     /// Looks up a plan of either kind.
@@ -299,7 +303,7 @@ fn path_of(listed: &Listed) -> Option<String> {
         | ResourceKind::Interface
         | ResourceKind::Group
         | ResourceKind::UserData
-            | ResourceKind::Schedule
+        | ResourceKind::Schedule
         | ResourceKind::Directory => return None,
     };
     Some(format!("/{list}/{}", listed.id))
@@ -366,7 +370,10 @@ impl CloudApi for Vultr {
 
     fn refuse(&self, instance_type: &str, need: KvmNeed) -> Option<ProviderError> {
         let unfit = plans::why_not(instance_type, need)?;
-        Some(self.error(unfit.kind, "create a box", unfit.why).with_help(unfit.help))
+        Some(
+            self.error(unfit.kind, "create a box", unfit.why)
+                .with_help(unfit.help),
+        )
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
@@ -379,7 +386,9 @@ impl CloudApi for Vultr {
         };
         let (os, key, group) = try_join3(self.os(order), self.key(order), group).await?;
         let prepared = Prepared { os, key, group };
-        let launch = Launch::new(&order.candidate.region, prepared, |prepared| self.create(order, prepared));
+        let launch = Launch::new(&order.candidate.region, prepared, |prepared| {
+            self.create(order, prepared)
+        });
         Ok(vec![launch])
     }
 
