@@ -276,9 +276,8 @@ async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
 /// Makes the tags of a new attempt, and has them on the disk before any create call leaves.
 async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal> {
     let label = &lane.lane.label;
-    let holdings = lane.world.journal.holdings().await.map_err(Refusal::new)?;
     // What an earlier attempt made may have been extended since, and is adopted with the deadline that it has then.
-    let extended = holdings.boxes.get(label).map(|held| held.tags.deadline);
+    let extended = held(lane).await?.map(|held| held.tags.deadline);
     let deadline = Deadline::after(lane.world.clock.now(), lane.lane.ttl);
     let tags = Tags {
         label: label.clone(),

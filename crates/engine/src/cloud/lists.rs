@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use model::{
     selector::Selector,
     world::Clock,
 };
+use parking_lot::Mutex;
 
 /// How long after a list that serves many the next one begins, at least.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -85,7 +89,7 @@ impl Pace {
 #[derive(Default)]
 struct SharedList {
     /// How many lists were begun.
-    begun: Mutex<u64>,
+    begun: AtomicU64,
     last: lock::Mutex<Option<LastList>>,
 }
 
@@ -93,11 +97,6 @@ struct LastList {
     number: u64,
     at: Duration,
     answer: Result<Arc<Vec<Listed>>, ProviderError>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a poisoned lock holds is still true.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -112,9 +111,9 @@ impl Shared {
     where
         F: Future<Output = Result<Vec<Listed>, ProviderError>>,
     {
-        let list = lock(&self.regions).entry(region.to_owned()).or_default().clone();
+        let list = self.regions.lock().entry(region.to_owned()).or_default().clone();
         // One that began before now may lack what is so by now.
-        let before = *lock(&list.begun);
+        let before = list.begun.load(Ordering::Relaxed);
         let mut last = list.last.lock().await;
         if let Some(last) = last.as_ref().filter(|last| last.number > before) {
             return meant(&last.answer, selector);
@@ -124,11 +123,7 @@ impl Shared {
             .map(|last| clock.monotonic().saturating_sub(last.at));
         let pause = PAUSE.max(look_max);
         clock.sleep(pause.saturating_sub(since.unwrap_or(pause))).await;
-        let number = {
-            let mut begun = lock(&list.begun);
-            *begun += 1;
-            *begun
-        };
+        let number = list.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let at = clock.monotonic();
         let answer = ask().await;
         let last = last.insert(LastList {
@@ -141,9 +136,9 @@ impl Shared {
 
     /// Waits until it is the turn of one destroy out of many.
     pub(super) async fn take_turn(&self, clock: &dyn Clock) {
-        let turn = lock(&self.pace).take(clock.monotonic());
+        let turn = self.pace.lock().take(clock.monotonic());
         loop {
-            let due = lock(&self.pace).due(&turn);
+            let due = self.pace.lock().due(&turn);
             let wait = due.saturating_sub(clock.monotonic());
             if wait.is_zero() {
                 return;
@@ -154,7 +149,7 @@ impl Shared {
 
     /// Takes the answer to one destroy out of many: over the limit the next ones are further apart.
     pub(super) fn took_turn(&self, answer: &Result<(), ProviderError>, clock: &dyn Clock) {
-        let mut pace = lock(&self.pace);
+        let mut pace = self.pace.lock();
         match answer {
             Err(ProviderError {
                 kind: ErrorKind::RateLimited { retry_after },
