@@ -68,19 +68,10 @@ pub fn permissions(provider: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::with_variables;
 
     fn known(variables: &[(&str, &str)]) -> Vec<CloudAccess> {
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        from_environment(&Environment {
-            variable: &variable,
-            machine: None,
-            log: None,
-        })
+        with_variables(variables, from_environment)
     }
 
     fn usable(variables: &[(&str, &str)]) -> Vec<String> {

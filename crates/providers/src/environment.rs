@@ -96,16 +96,22 @@ impl Entry {
 
     /// Returns the cloud with credentials that are none.
     fn stand_in(&self) -> Arc<dyn CloudApi> {
-        let value = |name: &str| self.stand_ins.iter().find(|(key, _)| *key == name);
-        let variable = |name: &str| value(name).map(|(_, value)| (*value).to_owned());
-        let environment = Environment {
-            variable: &variable,
-            machine: None,
-            log: None,
-        };
-        (self.make)(&environment)
+        with_variables(self.stand_ins, |environment| (self.make)(environment))
             .unwrap_or_else(|error| panic!("the stand-ins of {} are not enough: {error}", self.name))
     }
+}
+
+/// Hands over an environment that has these variables alone.
+pub(crate) fn with_variables<T>(variables: &[(&str, &str)], see: impl FnOnce(&Environment<'_>) -> T) -> T {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    see(&Environment {
+        variable: &variable,
+        machine: None,
+        log: None,
+    })
 }
 
 /// Says what is missing to use a cloud, and where to get that.

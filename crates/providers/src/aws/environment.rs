@@ -85,20 +85,12 @@ fn endpoint(environment: &Environment<'_>, config: &ConfigFile) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::with_variables;
 
     #[test]
     fn exported_credentials_say_when_they_expire() {
         let expiry = |variables: &[(&str, &str)]| {
-            let variable = |name: &str| {
-                let found = variables.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| (*value).to_owned())
-            };
-            let environment = Environment {
-                variable: &variable,
-                machine: None,
-                log: None,
-            };
-            make(&environment).unwrap().expiry()
+            with_variables(variables, |environment| make(environment).unwrap().expiry())
         };
         let keys = [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")];
         let expires = ("AWS_CREDENTIAL_EXPIRATION", "2026-11-27T09:00:00+00:00");
@@ -116,18 +108,13 @@ mod tests {
     fn variables_come_before_the_configuration_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "[default]\nregion = eu-west-1\n").unwrap();
-        let region = |region: Option<&str>| {
-            let variable = |name: &str| match name {
-                "AWS_CONFIG_FILE" => Some(file.path().to_str().unwrap().to_owned()),
-                "AWS_DEFAULT_REGION" => region.map(str::to_owned),
-                _ => None,
-            };
-            let environment = Environment {
-                variable: &variable,
-                machine: None,
-                log: None,
-            };
-            make(&environment).unwrap().profile().choices[0].region.clone()
+        let region = |region: Option<&'static str>| {
+            let file = ("AWS_CONFIG_FILE", file.path().to_str().unwrap());
+            let named = region.map(|region| ("AWS_DEFAULT_REGION", region));
+            let variables: Vec<_> = [file].into_iter().chain(named).collect();
+            with_variables(&variables, |environment| {
+                make(environment).unwrap().profile().choices[0].region.clone()
+            })
         };
         assert_eq!(region(None), "eu-west-1");
         assert_eq!(region(Some("us-west-2")), "us-west-2");
@@ -138,19 +125,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "[default]\nendpoint_url = https://file.example.com\n").unwrap();
         let endpoint = |set: &[(&str, &str)]| {
-            let variable = |name: &str| match name {
-                "AWS_CONFIG_FILE" => Some(file.path().to_str().unwrap().to_owned()),
-                _ => set
-                    .iter()
-                    .find(|(key, _)| *key == name)
-                    .map(|(_, value)| (*value).to_owned()),
-            };
-            let environment = Environment {
-                variable: &variable,
-                machine: None,
-                log: None,
-            };
-            endpoint(&environment, &ConfigFile::read(&environment))
+            let file = ("AWS_CONFIG_FILE", file.path().to_str().unwrap());
+            with_variables(&[&[file], set].concat(), |environment| {
+                endpoint(environment, &ConfigFile::read(environment))
+            })
         };
         let all = ("AWS_ENDPOINT_URL", "https://all.example.com");
         let own = ("AWS_ENDPOINT_URL_EC2", "https://ec2.example.com");

@@ -171,18 +171,17 @@ fn realm(environment: &Environment<'_>, login: Option<&Login>) -> Realm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::with_variables;
 
     fn made(variables: &[(&str, &str)], machine: Option<&str>) -> Result<(), String> {
-        let variable = |name: &str| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        let environment = Environment {
-            variable: &variable,
-            machine: machine.map(str::to_owned),
-            log: None,
-        };
-        make(&environment).map(|_| ()).map_err(|error| error.cause)
+        with_variables(variables, |environment| {
+            let environment = Environment {
+                machine: machine.map(str::to_owned),
+                log: None,
+                ..*environment
+            };
+            make(&environment).map(|_| ()).map_err(|error| error.cause)
+        })
     }
 
     const SUBSCRIPTION: (&str, &str) = ("AZURE_SUBSCRIPTION_ID", "0b1f6471-1bf0-4dda-aec3-cb9272f09590");
@@ -243,21 +242,14 @@ mod tests {
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "r"),
         ];
         let found = |variables: &[(&str, &str)], named: Option<&str>| {
-            let variable = |name: &str| {
-                let found = variables.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| (*value).to_owned())
-            };
-            let environment = Environment {
-                variable: &variable,
-                machine: None,
-                log: None,
-            };
-            let login = Login::of(&environment, named);
-            let realm = realm(&environment, login.as_ref());
-            (
-                sources(&environment, login.as_ref(), realm).unwrap_or_default(),
-                realm,
-            )
+            with_variables(variables, |environment| {
+                let login = Login::of(environment, named);
+                let realm = realm(environment, login.as_ref());
+                (
+                    sources(environment, login.as_ref(), realm).unwrap_or_default(),
+                    realm,
+                )
+            })
         };
         let program = |subscription: &str| Source::Program {
             subscription: Some(subscription.to_owned()),
