@@ -617,14 +617,8 @@ async fn expired_credentials_make_nothing() {
 
 #[tokio::test]
 async fn list_without_an_end_is_given_up() {
-    let bench = Bench::new().await;
-    bench.up("box-1").await.unwrap();
-    bench.fake.api().behaviour.is_endless = true;
-    let error = bench.cloud.listing().unwrap().list().await.unwrap_err();
-    assert!(error.cause.contains("more than 200 pages"), "{error}");
-    bench.fake.api().behaviour.is_endless = false;
-    bench.down("box-1").await.unwrap();
-    assert_eq!(bench.names(), Vec::<String>::new());
+    let set = |fake: &mut FakeAws, is_endless| fake.behaviour.is_endless = is_endless;
+    Bench::new().await.gives_up_a_list_without_an_end(set).await;
 }
 
 #[tokio::test]

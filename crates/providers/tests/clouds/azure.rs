@@ -638,32 +638,16 @@ async fn the_clouds_own_clock_is_reported() {
 
 #[tokio::test]
 async fn list_without_an_end_is_given_up() {
-    let bench = Bench::new().await;
-    bench.up("box-1").await.unwrap();
-    bench.fake.api().behaviour.is_endless = true;
-    let error = bench.cloud.listing().unwrap().list().await.unwrap_err();
-    assert!(error.cause.contains("more than 200 pages"), "{error}");
-    bench.fake.api().behaviour.is_endless = false;
-    bench.down("box-1").await.unwrap();
-    assert_eq!(bench.names(), Vec::<String>::new());
+    let set = |fake: &mut FakeAzure, is_endless| fake.behaviour.is_endless = is_endless;
+    Bench::new().await.gives_up_a_list_without_an_end(set).await;
 }
 
 #[tokio::test]
 async fn foreign_row_that_makes_no_sense_hides_nobody() {
-    let bench = Bench::new().await;
-    bench.up("box-1").await.unwrap();
-    let listing = bench.cloud.listing().unwrap();
-    let before = listing.list().await.unwrap();
-    bench.fake.alter(Some(Box::new(|body| {
-        let mut page: Value = serde_json::from_slice(&body).expect("it is JSON");
-        let odd = json!({"id": null, "name": null, "zone": null});
+    let add = |page: &mut Value| {
         if let Some(rows) = page["value"].as_array_mut() {
-            rows.push(odd);
+            rows.push(json!({"id": null, "name": null, "zone": null}));
         }
-        page.to_string().into_bytes()
-    })));
-    let after = listing.list().await.unwrap();
-    bench.fake.alter(None);
-    assert_eq!(after, before);
-    bench.down("box-1").await.unwrap();
+    };
+    Bench::new().await.lists_all_beside_a_row(add).await;
 }

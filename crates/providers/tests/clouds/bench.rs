@@ -14,6 +14,7 @@ use model::{
     world::Provider,
 };
 use providers::contract::Reports;
+use serde_json::Value;
 
 use crate::{
     fakes::{
@@ -104,6 +105,33 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.fake.names()
+    }
+
+    /// Lists boxes while every page of a list names a next one, as `set` has it: the list is given up, and no box lost.
+    pub(crate) async fn gives_up_a_list_without_an_end(&self, set: impl Fn(&mut F, bool)) {
+        self.up("box-1").await.unwrap();
+        set(&mut self.fake.api(), true);
+        let error = self.cloud.listing().unwrap().list().await.unwrap_err();
+        assert!(error.cause.contains("more than 200 pages"), "{error}");
+        set(&mut self.fake.api(), false);
+        self.down("box-1").await.unwrap();
+        assert_eq!(self.names(), Vec::<String>::new());
+    }
+
+    /// Lists boxes while `add` puts a row of somebody else's into each answer: all others are still listed.
+    pub(crate) async fn lists_all_beside_a_row(&self, add: impl Fn(&mut Value) + Send + 'static) {
+        self.up("box-1").await.unwrap();
+        let listing = self.cloud.listing().unwrap();
+        let before = listing.list().await.unwrap();
+        self.fake.alter(Some(Box::new(move |body| {
+            let mut page = serde_json::from_slice(&body).expect("it is JSON");
+            add(&mut page);
+            page.to_string().into_bytes()
+        })));
+        let after = listing.list().await.unwrap();
+        self.fake.alter(None);
+        assert_eq!(after, before);
+        self.down("box-1").await.unwrap();
     }
 
     /// Brings one box up although one call goes wrong, and down again. The call is recognised by how its method and path

@@ -461,24 +461,13 @@ async fn shared_network_is_named_whole() {
 
 #[tokio::test]
 async fn list_without_an_end_is_given_up() {
-    let bench = Bench::new().await;
-    bench.up("box-1").await.unwrap();
-    bench.fake.api().behaviour.is_endless = true;
-    let error = bench.cloud.listing().unwrap().list().await.unwrap_err();
-    assert!(error.cause.contains("more than 200 pages"), "{error}");
-    bench.fake.api().behaviour.is_endless = false;
-    bench.down("box-1").await.unwrap();
-    assert_eq!(bench.names(), Vec::<String>::new());
+    let set = |fake: &mut FakeGcp, is_endless| fake.behaviour.is_endless = is_endless;
+    Bench::new().await.gives_up_a_list_without_an_end(set).await;
 }
 
 #[tokio::test]
 async fn foreign_row_that_makes_no_sense_hides_nobody() {
-    let bench = Bench::new().await;
-    bench.up("box-1").await.unwrap();
-    let listing = bench.cloud.listing().unwrap();
-    let before = listing.list().await.unwrap();
-    bench.fake.alter(Some(Box::new(|body| {
-        let mut page: Value = serde_json::from_slice(&body).expect("it is JSON");
+    let add = |page: &mut Value| {
         let odd = json!({"id": null, "name": null, "zone": null});
         match &mut page["items"] {
             Value::Array(rows) => rows.push(odd),
@@ -489,12 +478,8 @@ async fn foreign_row_that_makes_no_sense_hides_nobody() {
             }
             _ => {}
         }
-        page.to_string().into_bytes()
-    })));
-    let after = listing.list().await.unwrap();
-    bench.fake.alter(None);
-    assert_eq!(after, before);
-    bench.down("box-1").await.unwrap();
+    };
+    Bench::new().await.lists_all_beside_a_row(add).await;
 }
 
 #[tokio::test]
