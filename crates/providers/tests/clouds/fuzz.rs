@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use engine::cloud::Cloud;
+use fastrand::Rng;
 use model::{cloud::CloudApi, lane::KvmNeed, machine::ResourceKind, selector::Selector, world::Provider};
 use providers::contract::Reports;
 use serde_json::{Value, json};
@@ -40,23 +41,6 @@ enum Reach {
     Everything,
 }
 
-/// Splitmix, so that a seed is all that a failure needs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).expect("it is below a size")
-    }
-}
-
 /// Has adapter and engine meet mutated answers. Whatever they say, nothing panics, what they call gone is gone, and once the
 /// answers are true again nothing is left.
 pub(crate) async fn check<A: CloudApi, F: Api>(bench: Bench<A, F>) {
@@ -80,7 +64,7 @@ pub(crate) async fn check<A: CloudApi, F: Api>(bench: Bench<A, F>) {
 
 async fn round<A: CloudApi, F: Api>(bench: &Bench<A, F>, seed: u64, reach: Reach) {
     let mutated = |part: u64| {
-        let mut random = Random(seed * 4 + part);
+        let mut random = Rng::with_seed(seed * 4 + part);
         bench
             .fake
             .alter(Some(Box::new(move |body| mutate(body, &mut random, reach))));
@@ -122,15 +106,15 @@ async fn boxes<A: CloudApi>(cloud: &Cloud<A>) -> Result<Vec<String>, model::erro
 }
 
 /// Returns an answer in half of all cases as it is.
-fn mutate(body: Vec<u8>, random: &mut Random, reach: Reach) -> Vec<u8> {
-    if random.below(2) == 0 || body.is_empty() {
+fn mutate(body: Vec<u8>, random: &mut Rng, reach: Reach) -> Vec<u8> {
+    if random.bool() || body.is_empty() {
         return body;
     }
-    let is_bytes = reach == Reach::Everything && random.below(4) == 0;
+    let is_bytes = reach == Reach::Everything && random.u8(..4) == 0;
     match serde_json::from_slice::<Value>(&body) {
         Ok(mut value) if !is_bytes => {
             let count = leaves(&mut value, reach, &mut |_| ());
-            let chosen = random.below(count);
+            let chosen = random.usize(..count.max(1));
             let mut at = 0;
             leaves(&mut value, reach, &mut |leaf| {
                 if at == chosen {
@@ -149,7 +133,7 @@ fn mutate(body: Vec<u8>, random: &mut Random, reach: Reach) -> Vec<u8> {
 }
 
 /// Changes what one element of an XML document holds.
-fn mutate_text(text: &str, random: &mut Random, reach: Reach) -> String {
+fn mutate_text(text: &str, random: &mut Rng, reach: Reach) -> String {
     let is_identity = |name: &str| XML_IDENTITY.contains(&name) || name.ends_with("Id");
     let ends = text.match_indices("</").filter_map(|(end, _)| {
         let begin = text[..end].rfind('>')? + 1;
@@ -158,7 +142,7 @@ fn mutate_text(text: &str, random: &mut Random, reach: Reach) -> String {
         (may_change && text[..begin].ends_with(&format!("<{name}>"))).then_some(begin..end)
     });
     let leaves: Vec<_> = ends.collect();
-    let Some(leaf) = leaves.get(random.below(leaves.len())) else {
+    let Some(leaf) = random.choice(&leaves) else {
         return text.to_owned();
     };
     let odd = match odd(random) {
@@ -190,7 +174,7 @@ fn leaves(value: &mut Value, reach: Reach, visit: &mut dyn FnMut(&mut Value)) ->
     count
 }
 
-fn odd(random: &mut Random) -> Value {
+fn odd(random: &mut Rng) -> Value {
     let odd = [
         Value::Null,
         json!(""),
@@ -206,15 +190,15 @@ fn odd(random: &mut Random) -> Value {
         json!([[[{"a": null}]]]),
         json!("x".repeat(70_000)),
     ];
-    odd[random.below(odd.len())].clone()
+    odd[random.usize(..odd.len())].clone()
 }
 
 /// Cuts an answer short, or changes one byte of it.
-fn damaged(mut body: Vec<u8>, random: &mut Random) -> Vec<u8> {
-    let at = random.below(body.len());
-    match random.below(2) {
-        0 => body.truncate(at),
-        _ => body[at] = (random.next() & 0xff) as u8,
+fn damaged(mut body: Vec<u8>, random: &mut Rng) -> Vec<u8> {
+    let at = random.usize(..body.len());
+    match random.bool() {
+        true => body.truncate(at),
+        false => body[at] = random.u8(..),
     }
     body
 }

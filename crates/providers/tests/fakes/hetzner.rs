@@ -373,16 +373,25 @@ impl Hetzner {
         {
             return failure(422, "invalid_input", "SSH key not found");
         }
+        let named = body["firewalls"].as_array().into_iter().flatten();
+        let firewalls: Vec<_> = named.map(|one| &one["firewall"]).collect();
+        let has_firewall = |id: &&Value| {
+            self.lists["firewalls"]
+                .values()
+                .any(|one| one.value["id"] == **id)
+        };
+        if !firewalls.iter().all(has_firewall) {
+            return failure(422, "invalid_input", "firewall not found");
+        }
+        let firewalls: Vec<_> = firewalls
+            .into_iter()
+            .map(|id| json!({"id": id, "status": "applied"}))
+            .collect();
         let (id, ip) = (self.id(), self.id());
         let address = format!("192.0.2.{}", id % 250 + 1);
         let user_data = text("user_data");
         let address = self.behind.make(&id.to_string(), user_data.as_bytes(), address);
         let made = self.clock.now();
-        let firewalls: Vec<_> = body["firewalls"].as_array().into_iter().flatten().collect();
-        let firewalls: Vec<_> = firewalls
-            .iter()
-            .map(|one| json!({"id": one["firewall"], "status": "applied"}))
-            .collect();
         let server = json!({
             "id": id, "name": body["name"], "status": "initializing", "created": made.to_string(),
             "labels": body["labels"], "location": location(&text("location")), "server_type": server_type(&text("server_type")),
