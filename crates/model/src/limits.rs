@@ -37,18 +37,22 @@ pub fn show_bytes(bytes: u64) -> String {
 }
 
 /// Reads a size such as `500 MiB` or `4GiB`; it has to be more than nothing.
-pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let shift = match unit.trim_start() {
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
+    let unit: u64 = match unit.trim_start() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         _ => return None,
     };
     let number: u64 = number.parse().ok()?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+    number.checked_mul(unit).filter(|bytes| *bytes > 0)
 }
 
 #[cfg(test)]
@@ -59,7 +63,8 @@ mod tests {
     fn sizes_are_read_or_refused() {
         assert_eq!(parse_bytes("500 MiB"), Some(500 << 20));
         assert_eq!(parse_bytes("4GiB"), Some(4 << 30));
-        for wrong in ["", "4", "GiB", "-1 GiB", "4 GB", "0 MiB", "99999999999 TiB"] {
+        assert_eq!(parse_bytes("5GB"), Some(5_000_000_000));
+        for wrong in ["", "4", "GiB", "-1 GiB", "4 Gb", "0 MiB", "99999999999 TiB"] {
             assert_eq!(parse_bytes(wrong), None, "{wrong}");
         }
     }

@@ -21,6 +21,8 @@ use providers::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+#[path = "local/cache.rs"]
+mod cache;
 #[path = "local/network.rs"]
 mod network;
 #[path = "local/templates.rs"]

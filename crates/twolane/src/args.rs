@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use camino::Utf8PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use model::{
+    limits::parse_bytes,
     name::{Label, RunId},
     tags::OwnerIs,
     time::parse_length,
@@ -134,6 +135,8 @@ pub(crate) enum Command {
     Split(SplitArgs),
     /// Show the report of a run, list or compare runs
     Report(ReportArgs),
+    /// List or delete base images, toolchains and templates
+    Cache(CacheArgs),
     /// Print shell completions
     Completions(CompletionsArgs),
     /// Print a manual page
@@ -454,6 +457,37 @@ pub(crate) enum ProvidersCommand {
     },
 }
 
+/// `twolane cache`.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Subcommand.
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+/// Subcommands of `twolane cache`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List what is there, its size, last use and who uses it now
+    Ls,
+    /// Delete what nobody uses now and nobody used for 30 days
+    Prune(PruneArgs),
+}
+
+/// `twolane cache prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Delete what was not used for TIME
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "30d")]
+    pub(crate) older: Duration,
+    /// Delete everything that is not in use
+    #[arg(long, conflicts_with = "older")]
+    pub(crate) all: bool,
+    /// Delete what was unused for longest, until SIZE is left
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["older", "all"])]
+    pub(crate) max: Option<u64>,
+}
+
 /// `twolane verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -581,6 +615,18 @@ pub(crate) struct ManArgs {
     /// Write all pages into DIR
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub(crate) dir: Option<Utf8PathBuf>,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(Duration::from_secs(u64::from(days) * 24 * 3600)),
+        None => length(text),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "write a size such as 5GB or 500 MiB".to_owned())
 }
 
 fn length(text: &str) -> Result<Duration, String> {

@@ -21,7 +21,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Maintenance",
-        &["reap", "providers", "render", "verify", "matrix"],
+        &["reap", "cache", "providers", "render", "verify", "matrix"],
     ),
     ("Shell", &["completions", "man"]),
 ];
@@ -155,6 +155,11 @@ const EXAMPLES: &[Example] = &[
     (
         "twolane reap --owner repository=acme/mvm",
         "Reap only the boxes of one repository",
+    ),
+    ("twolane cache ls", "List base images, toolchains and templates"),
+    (
+        "twolane cache prune --max 5GB",
+        "Delete what was unused for longest",
     ),
     (
         "twolane render cloud-init live-kvm",

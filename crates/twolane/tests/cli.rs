@@ -137,7 +137,7 @@ impl Ended {
     }
 }
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "init",
     "plan",
     "doctor",
@@ -160,6 +160,7 @@ const COMMANDS: [&str; 24] = [
     "matrix",
     "split",
     "report",
+    "cache",
     "completions",
     "man",
 ];
@@ -1098,6 +1099,36 @@ fn a_state_directory_that_cannot_be_made_stops_everything() {
         );
     }
     assert_eq!(place.paths(), before);
+}
+
+#[test]
+fn cache_is_listed_and_pruned_by_size() {
+    let place = Place::new();
+    let empty = place.run(&["cache", "ls"]).code(0);
+    assert!(empty.stdout().contains("nothing is in"), "{}", empty.stdout());
+    for key in ["debian-13-0a", "template-0b"] {
+        place.write(
+            &format!("../home/.cache/twolane/images/{key}/disk"),
+            &"d".repeat(9000),
+        );
+    }
+    let listed = place.run(&["--json", "cache", "ls"]).code(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed[0]["used_by"], serde_json::json!([]));
+    place
+        .run(&["cache", "prune", "--max", "5 potatoes"])
+        .code(2)
+        .says("5GB or 500 MiB");
+    let pruned = place
+        .run(&["--json", "cache", "prune", "--max", "20kB"])
+        .code(0)
+        .json();
+    assert_eq!(pruned["deleted"].as_array().unwrap().len(), 1, "{pruned}");
+    place.run(&["cache", "prune", "--all"]).code(0).says("stay in");
+    assert_eq!(
+        place.run(&["--json", "cache", "ls"]).code(0).json(),
+        serde_json::json!([])
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod error;
 mod health;
 mod image;
 mod instance_type;
+mod inventory;
 mod network;
 mod preflight;
 mod process;
@@ -37,6 +38,7 @@ use model::{
 pub use accel::Acceleration;
 pub use error::NAME;
 pub use image::{Image, Release};
+pub use inventory::{CacheKind, Cached, Prune, cached, prune};
 pub use programs::Programs;
 pub use settings::LocalSettings;
 
@@ -147,6 +149,11 @@ impl Local {
     async fn template(&self, vm: &qemu::Vm<'_>, progress: &dyn Progress) -> Option<Template> {
         let parts = vm.order.parts.as_ref().filter(|_| !self.settings.is_cold)?;
         let template = template::ensure(&self.cache_dir, vm, parts, progress).await;
+        // What cannot be deleted is no reason to have no box.
+        let old = Prune::OlderTemplates(inventory::TEMPLATE_AGE);
+        for gone in prune(&self.cache_dir, old).unwrap_or_default() {
+            progress.report(&format!("deleted {}, unused for long", gone.key), None);
+        }
         template
             .inspect_err(|error| progress.report(&boots_cold(error), None))
             .ok()

@@ -201,6 +201,10 @@ impl Vm<'_> {
     fn watched(&self, directory: &Utf8Path, role: Role, port: Option<u16>) -> Result<Command, LocalError> {
         let qemu = programs::path_of(&self.programs.qemu)
             .ok_or_else(|| LocalError::invalid(format!("`{}` is not installed", self.programs.qemu)))?;
+        // What a clone uses is behind a link in its directory.
+        let link = directory.join(TEMPLATE);
+        let template = (role == Role::Clone).then(|| link.read_link_utf8()).transpose();
+        let template = template.map_err(|e| LocalError::system(format!("read {link}"), e))?;
         let mut command = Command::new(&self.programs.python3);
         let given = std::env::vars_os().filter(|(name, _)| is_for_children(&name.to_string_lossy()));
         command
@@ -210,6 +214,13 @@ impl Vm<'_> {
             .arg(directory.join("watchdog.py"))
             .args((role == Role::Template).then_some("--with-maker"))
             .args(self.reach.watchdog_arguments())
+            .args(
+                self.base
+                    .directories()
+                    .iter()
+                    .flat_map(|held| ["--hold", held.as_str()]),
+            )
+            .args(template.iter().flat_map(|held| ["--hold", held.as_str()]))
             .arg(directory)
             .arg(qemu)
             .args(self.arguments(role, directory, port))

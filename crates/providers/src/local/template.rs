@@ -35,7 +35,7 @@ use tokio::{
 
 use super::{
     error::LocalError,
-    image::cache::{self, Found, Making},
+    image::cache::{self, Found, Held, Making},
     process, programs,
     qemu::{self, DISK, LOG, PORT, Role, Vm},
     qmp, seed, space,
@@ -67,9 +67,9 @@ pub(crate) const CLONE_PATIENCE: Duration = Duration::from_secs(60);
 const ENTROPY_BYTES: usize = 256;
 
 /// A frozen box, there for as many clones as are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Template {
-    directory: Utf8PathBuf,
+    directory: Held,
 }
 
 /// Written when a template is whole.
@@ -110,10 +110,10 @@ impl Template {
 
     /// Renames it, so that the next run makes another. What runs on it holds its files open.
     pub(crate) fn put_aside(&self) {
-        let aside = Utf8PathBuf::from(format!("{}.bad", self.directory));
+        let aside = Utf8PathBuf::from(format!("{}.bad", self.directory()));
         // Another process may do the same at the same time; that it is out of the way is all that counts.
         let _ = fs::remove_dir_all(&aside);
-        let _ = fs::rename(&self.directory, &aside);
+        let _ = fs::rename(self.directory(), &aside);
     }
 }
 
@@ -148,7 +148,7 @@ impl Template {
         if manifest.qemu != qemu {
             return Err(LocalError::invalid(format!(
                 "the template {} was made by another QEMU",
-                self.directory
+                self.directory()
             )));
         }
         for (name, stamp) in &manifest.files {
@@ -166,7 +166,7 @@ impl Template {
     fn check_owner(&self) -> Result<(), LocalError> {
         let us = rustix::process::geteuid().as_raw();
         for path in [
-            self.directory.clone(),
+            self.directory().to_owned(),
             self.directory.join(MEMORY),
             self.directory.join(STATE),
         ] {
@@ -372,7 +372,7 @@ pub(crate) async fn clone(vm: &Vm<'_>, lock: &Lock, template: &Template, port: u
         .unwrap_or_else(|_| {
             Err(LocalError::invalid(format!(
                 "a clone of the template {} did not answer within {} s",
-                template.directory,
+                template.directory(),
                 vm.clone_patience.as_secs()
             )))
         })

@@ -1,10 +1,11 @@
 """Runs a box's QEMU, and ends it when the box's deadline has passed or its directory is gone.
 
-    watchdog.py [--with-maker] [--filter RULES] DIRECTORY QEMU [ARGUMENT…]
+    watchdog.py [--with-maker] [--filter RULES] [--hold DIRECTORY]… DIRECTORY QEMU [ARGUMENT…]
 
 It needs nobody: neither the program that started it nor the guest. It exits with QEMU. With a maker QEMU makes a
 template, which is nobody's: it ends with the program that makes it, which holds the other end of standard input. What the
-guest sends passes filter.py, which gets RULES: QEMU finds the two ends as descriptors 100 and 101.
+guest sends passes filter.py, which gets RULES: QEMU finds the two ends as descriptors 100 and 101. What is held is a
+directory of the cache that QEMU reads: it stays locked, so that nobody deletes it.
 """
 
 import ctypes
@@ -25,6 +26,9 @@ arguments = arguments[with_maker:]
 rules = None
 if arguments[0] == "--filter":
     rules, arguments = arguments[1].split(), arguments[2:]
+while arguments[0] == "--hold":
+    fcntl.flock(os.open(arguments[1], os.O_RDONLY), fcntl.LOCK_SH)
+    arguments = arguments[2:]
 directory, *command = arguments
 os.setsid()
 os.chdir(directory)

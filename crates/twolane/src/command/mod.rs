@@ -2,6 +2,7 @@
 
 mod attach;
 mod boxes;
+mod cache;
 mod completions;
 mod deploy;
 mod doctor;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Matrix(args) => matrix::run(&context, &args),
         Command::Split(args) => split::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
+        Command::Cache(args) => cache::run(&context, &args),
         Command::Completions(args) => completions::run(&context, &args),
         Command::Man(args) => man::run(&context, &args),
     }

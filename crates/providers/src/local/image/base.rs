@@ -1,17 +1,18 @@
 //! An image that is there, as QEMU takes it.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::debian;
+use super::{cache::Held, debian};
 
 /// What a box's disk begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Base {
     Debian {
-        system: Utf8PathBuf,
-        toolchain: Option<Utf8PathBuf>,
+        system: Held,
+        toolchain: Option<Held>,
     },
     Cloud {
+        image: Held,
         disk: Utf8PathBuf,
         format: &'static str,
     },
@@ -30,6 +31,17 @@ impl Base {
         match self {
             Self::Debian { .. } => "raw",
             Self::Cloud { format, .. } => format,
+        }
+    }
+
+    /// Returns the directories of the cache that a box of it uses.
+    pub(crate) fn directories(&self) -> Vec<&Utf8Path> {
+        match self {
+            Self::Debian { system, toolchain } => {
+                let all = [Some(system), toolchain.as_ref()].into_iter().flatten();
+                all.map(|held| &**held).collect()
+            }
+            Self::Cloud { image, .. } => vec![image],
         }
     }
 

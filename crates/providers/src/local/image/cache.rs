@@ -1,9 +1,12 @@
-//! Directories that are made once: `<cache_dir>/images/<key>`. What is there is whole, as it gets its name last.
+//! Directories that are made once: `<cache_dir>/images/<key>`. What is there is whole, as it gets its name last. Who uses
+//! one keeps it locked, shared with others; who deletes it locks it for itself.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    time::Duration,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -44,9 +47,42 @@ pub(crate) struct Making {
     lock_path: Utf8PathBuf,
 }
 
+/// A directory that is there, and that nobody deletes as long as this lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    path: Utf8PathBuf,
+    _lock: Arc<File>,
+}
+
+impl Held {
+    /// Locks a directory; none when it is not there, or no longer once the lock is had.
+    fn of(path: &Utf8Path) -> Result<Option<Self>, LocalError> {
+        let error = |e| LocalError::system(format!("lock {path}"), e);
+        let file = match File::open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(error)?,
+        };
+        file.lock_shared().map_err(error)?;
+        // Its time of change is that of its last use. Where it is another user's it stays as it is.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(is_same(&file, path).then(|| Self {
+            path: path.to_owned(),
+            _lock: Arc::new(file),
+        }))
+    }
+}
+
+impl Deref for Held {
+    type Target = Utf8Path;
+
+    fn deref(&self) -> &Utf8Path {
+        &self.path
+    }
+}
+
 /// What was found under a key.
 pub(crate) enum Found {
-    There(Utf8PathBuf),
+    There(Held),
     ToBeMade(Making),
 }
 
@@ -57,17 +93,17 @@ pub(crate) async fn find(
     progress: &dyn Progress,
 ) -> Result<Found, LocalError> {
     let done = directory(cache_dir, key);
-    if done.is_dir() {
-        return Ok(Found::There(done));
+    if let Some(held) = Held::of(&done)? {
+        return Ok(Found::There(held));
     }
     let images = cache_dir.join("images");
     fs::create_dir_all(&images).map_err(|e| LocalError::system(format!("make {images}"), e))?;
     let lock_path = images.join(format!("{key}.lock"));
     let lock = lock(&lock_path, progress).await?;
-    if done.is_dir() {
+    if let Some(held) = Held::of(&done)? {
         // It was made while we waited. Others who wait for this file look again, as we did.
         let _ = fs::remove_file(&lock_path);
-        return Ok(Found::There(done));
+        return Ok(Found::There(held));
     }
     let part = images.join(format!("{key}.part"));
     sweep(&part)?;
@@ -90,10 +126,11 @@ impl Making {
     }
 
     /// Gives it its name, now that it is whole.
-    pub(crate) fn finish(self) -> Result<Utf8PathBuf, LocalError> {
+    pub(crate) fn finish(self) -> Result<Held, LocalError> {
         fs::rename(&self.part, &self.done)
             .map_err(|e| LocalError::system(format!("rename {} to {}", self.part, self.done), e))?;
-        Ok(self.done.clone())
+        let held = Held::of(&self.done)?;
+        held.ok_or_else(|| LocalError::invalid(format!("{} was deleted as soon as it was made", self.done)))
     }
 }
 
@@ -136,7 +173,7 @@ async fn lock(path: &Utf8Path, progress: &dyn Progress) -> Result<File, LocalErr
     }
 }
 
-fn is_same(file: &File, path: &Utf8Path) -> bool {
+pub(crate) fn is_same(file: &File, path: &Utf8Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (file.metadata(), fs::metadata(path)) {
         (Ok(open), Ok(there)) => open.ino() == there.ino(),
@@ -202,7 +239,7 @@ mod tests {
     fn making(found: Found) -> Making {
         match found {
             Found::ToBeMade(making) => making,
-            Found::There(path) => panic!("{path} is there"),
+            Found::There(path) => panic!("{} is there", &*path),
         }
     }
 

@@ -45,7 +45,11 @@ pub(crate) async fn ensure(
     };
     let disk = directory.join("disk");
     let format = format_of(&disk).map_err(|e| LocalError::system(format!("read {disk}"), e))?;
-    Ok(Base::Cloud { disk, format })
+    Ok(Base::Cloud {
+        disk,
+        format,
+        image: directory,
+    })
 }
 
 /// A qcow2 file says so in its first bytes; everything else is taken as it is.

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use model::{text::last_lines, world::Progress};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Release,
-    cache::{self, Found, Making},
+    cache::{self, Found, Held, Making},
 };
 use crate::local::{LocalSettings, error::LocalError, programs, space};
 
@@ -61,7 +61,7 @@ pub(crate) async fn ensure(
     release: Release,
     packages: &[String],
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, LocalError> {
+) -> Result<Held, LocalError> {
     let key = key(settings, release, packages);
     match cache::find(cache_dir, &key, progress).await? {
         Found::There(directory) => Ok(directory),
@@ -119,11 +119,7 @@ struct Wanted<'a> {
     packages: &'a [String],
 }
 
-async fn make(
-    making: Making,
-    wanted: &Wanted<'_>,
-    progress: &dyn Progress,
-) -> Result<Utf8PathBuf, LocalError> {
+async fn make(making: Making, wanted: &Wanted<'_>, progress: &dyn Progress) -> Result<Held, LocalError> {
     programs::need("mmdebstrap", "mmdebstrap")?;
     programs::need("mke2fs", "e2fsprogs")?;
     space::check_disk(

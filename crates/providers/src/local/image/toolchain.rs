@@ -2,11 +2,11 @@
 
 use std::{fs, io, os::unix, process::Stdio};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use model::{order::OperatorToolchain, text::last_lines, world::Progress};
 use tokio::process::Command;
 
-use super::cache::{self, Found, Making};
+use super::cache::{self, Found, Held, Making};
 use crate::local::{error::LocalError, programs, space};
 
 /// What a toolchain needs of its directory; the rest is documentation.
@@ -17,7 +17,7 @@ pub(crate) async fn ensure(
     cache_dir: &Utf8Path,
     toolchain: &OperatorToolchain,
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, LocalError> {
+) -> Result<Held, LocalError> {
     let programs: Vec<_> = toolchain.programs.iter().map(|path| path.as_str()).collect();
     let key = cache::key("toolchain", &["1", &toolchain.key, &programs.join("\0")]);
     match cache::find(cache_dir, &key, progress).await? {
@@ -30,7 +30,7 @@ async fn make(
     making: Making,
     toolchain: &OperatorToolchain,
     progress: &dyn Progress,
-) -> Result<Utf8PathBuf, LocalError> {
+) -> Result<Held, LocalError> {
     if !is_file_name(&toolchain.key) {
         return Err(LocalError::invalid(format!(
             "`{}` is not a toolchain's key",
