@@ -222,7 +222,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 unanswered = Some(error.clone());
             }
             let may_exist = matches!(error.kind, ErrorKind::Unanswered | ErrorKind::Taken);
-            if may_exist && let Some(found) = self.look_for(order, &error, progress).await? {
+            let why = unanswered.as_ref().unwrap_or(&error);
+            if may_exist && let Some(found) = self.look_for(order, why, progress).await? {
                 return Ok(found);
             }
             let left = end.left(&*self.clock);
@@ -241,28 +242,29 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         }
     }
 
-    /// Looks for a box whose create call was not answered, for as long as lists may lag and a little more.
+    /// Looks for a box whose create call was not answered, or whose name is taken, for as long as lists may lag and a
+    /// little more.
     async fn look_for(
         &self,
         order: &Order,
-        unanswered: &ProviderError,
+        why: &ProviderError,
         progress: &dyn Progress,
     ) -> Result<Option<ObservedInstance>, ProviderError> {
-        progress.report(&format!("{unanswered}; looking for the box"), None);
+        progress.report(&format!("{why}; looking for the box"), None);
         let end = Limit::after(&*self.clock, self.profile().listing_lag + LOST_MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.find(order, progress).await {
-                Ok(Some(found)) if !is_anothers_end(&found, order) => return Ok(Some(found)),
+                Ok(Some(found)) if answers(&found, order, why) => return Ok(Some(found)),
                 Ok(_) => {}
                 // Whether the box was made is still not known, whatever this failure says.
                 Err(error) => {
-                    let cause = format!("{}; then {}", unanswered.cause, error.cause);
+                    let cause = format!("{}; then {}", why.cause, error.cause);
                     return Err(ProviderError {
                         cause,
                         help: error.help,
-                        ..unanswered.clone()
+                        ..why.clone()
                     });
                 }
             }
@@ -677,8 +679,9 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
     }
 }
 
-/// Returns whether a box is an earlier attempt's and dead: it says nothing of what became of this one.
-fn is_anothers_end(found: &ObservedInstance, order: &Order) -> bool {
+/// Returns whether a box tells what became of an order. One that an earlier attempt made does where it lives and has the name
+/// that was refused; of a call that was not answered it says nothing.
+fn answers(found: &ObservedInstance, order: &Order, why: &ProviderError) -> bool {
     let is_over = match found.state {
         InstanceState::Terminating | InstanceState::Terminated | InstanceState::Failed { .. } => true,
         InstanceState::Pending | InstanceState::Running | InstanceState::Stopped | InstanceState::Unknown => {
@@ -686,7 +689,8 @@ fn is_anothers_end(found: &ObservedInstance, order: &Order) -> bool {
         }
     };
     let tags = found.listed.tags.as_ref();
-    is_over && tags.is_some_and(|tags| tags.token != order.tags.token)
+    let is_this_attempts = tags.is_none_or(|tags| tags.token == order.tags.token);
+    is_this_attempts || (!is_over && why.kind == ErrorKind::Taken)
 }
 
 /// For calls that no step of a run waits for.
