@@ -106,16 +106,18 @@ pub(crate) struct Terms {
 pub(crate) async fn down_target(target: &ReapTarget, terms: Terms, world: &World) -> DestroyOutcome {
     let mut down = of_run(&target.label, &target.run, None, world).await;
     down.lists = terms.lists;
+    let things = || target.things.iter();
+    if down.known.held().is_none() {
+        let deadlines = things().filter_map(|(_, listed)| Some(listed.tags.as_ref()?.deadline));
+        down.until = deadlines.max().filter(|_| terms.is_overdue);
+    }
     if matches!(down.known, JournalView::Nothing) && !target.things.is_empty() {
-        let things = || target.things.iter();
         down.listed_at.clear();
         for (name, listed) in things() {
             let regions = down.listed_at.entry(name.clone()).or_default();
             regions.insert(listed.region.clone());
         }
         down.is_elsewhere = false;
-        let deadlines = things().filter_map(|(_, listed)| Some(listed.tags.as_ref()?.deadline));
-        down.until = deadlines.max().filter(|_| terms.is_overdue);
     }
     down.run().await
 }

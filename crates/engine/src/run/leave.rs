@@ -28,6 +28,8 @@ pub(super) async fn leave(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict
         return verdict;
     }
     if ended.stopped.is_none()
+        // Of a box that died, or that was given up for the next candidate, nothing is there to be looked at.
+        && link.machine().is_some()
         && let Some(length) = lane.plan.keep.stays(verdict, lane.lane.ttl)
         && let Some(deadline) = keep(lane, length).await
     {
