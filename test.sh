@@ -83,6 +83,20 @@ simulation() {
     "${seeds[@]}" crashes
 }
 
+# The .deb of the program that the tests were run with, installed where nothing else is.
+package() {
+    packaging/deb.sh target/debug/twolane
+    local deb release
+    deb=$(compgen -G 'target/debian/*.deb')
+    # The program is linked to this machine's C library: an older release would not take it.
+    release=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME" || echo trixie)
+    mmdebstrap --quiet --variant=apt "$release" /dev/null "$DEBIAN_MIRROR" \
+        --customize-hook="copy-in $deb /root" \
+        --customize-hook="chroot \"\$1\" apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends /root/${deb##*/}" \
+        --customize-hook='copy-in packaging/first-steps.sh /root' \
+        --customize-hook='chroot "$1" bash /root/first-steps.sh'
+}
+
 end_to_end() { cargo nextest run --locked --workspace --profile e2e; }
 
 failed=()
@@ -121,6 +135,7 @@ phase dependencies dependencies
 phase samples samples
 phase tests tests
 phase simulation simulation
+phase package package
 phase "end to end" end_to_end
 
 printf '\n'

