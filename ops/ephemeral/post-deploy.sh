@@ -28,7 +28,7 @@ SPACE_MIN=262144 # KiB that have to be free
 
 # Lists have one entry a line.
 SOURCES='' BINARIES='' CONFIGS='' UNITS='' UNITS_IN='' SMOKE=''
-CONFIG_DIR='' SERVICE_USER='' WORK_USER=mvm WORK_HOME=/home/mvm
+CONFIG_DIR='' SERVICE_USER='' WORK_USER=dev WORK_HOME=/home/dev
 
 say() { printf '%s\n' "$*"; }
 die() { say "error: $*" >&2 && exit 1; }

@@ -26,7 +26,7 @@ LINKS='' # where links to the operator's toolchain go; $BIN when empty
 # cannot serve is given up before anything is downloaded.
 STEPS='users directories keys gate packages toolchain nix firecracker vmm cargo-tools'
 
-PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=mvm MIRROR='' GATE_REQUIRED='' HIDE_KVM='' CARGO_TOOLS=''
+PACKAGES='' USERS='' DIRECTORIES='' WORK_USER=dev MIRROR='' GATE_REQUIRED='' HIDE_KVM='' CARGO_TOOLS=''
 TOOLCHAIN='' TOOLCHAIN_KEY='' RUSTUP_VERSION='' RUST_CHANNEL='' RUST_COMPONENTS='' RUST_TARGETS=''
 NIX_VERSION='' FIRECRACKER_VERSION=''
 # shellcheck source=/dev/null

@@ -34,7 +34,7 @@ KVM=${TWOLANE_KVM:-/dev/kvm}
 SELF=$(readlink -f "$0")
 PIECE=$((1 << 20)) # bytes of output in one answer
 run_as=''
-WORK_USER=mvm LINKS='' HIDE_KVM=''
+WORK_USER=dev LINKS='' HIDE_KVM=''
 # shellcheck source=/dev/null
 [ ! -e "$ETC/stage1.env" ] || . "$ETC/stage1.env"
 

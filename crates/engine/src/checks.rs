@@ -11,6 +11,7 @@ use model::{
     limits::show_bytes,
     render::post_deploy::{bundle, check_command, trace_file},
     skips::traced_command,
+    source::{Source, home_of},
     verdict::Verdict,
     world::Command,
 };
@@ -129,8 +130,8 @@ fn start(lane: &Lane<'_>, check: &Check, environment: &str) -> Command {
         .plan
         .sources
         .first()
-        .map_or("/home/mvm".to_owned(), model::source::Source::remote_dir);
-    let mut command = check_command(check, &lane.plan.deploy);
+        .map_or_else(|| home_of(&lane.plan.system.user), Source::remote_dir);
+    let mut command = check_command(check, &lane.plan.deploy, &lane.plan.system.user);
     if let Some(record) = check.record() {
         command = traced_command(&record, &command);
     }

@@ -16,7 +16,7 @@ pub struct Check {
     pub name: String,
     /// The name as it goes into unit and file names, unique in its lane: `[a-z0-9-]+`.
     pub slug: String,
-    /// The shell command, run by user `mvm` in the first source's directory.
+    /// The shell command, run by the user of the checks in the first source's directory.
     pub run: String,
     /// After this time it is ended, and has timed out.
     #[serde(rename = "timeout_seconds", with = "crate::time::seconds")]
@@ -162,7 +162,7 @@ impl Expect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Need {
-    /// A program in the path of user `mvm`.
+    /// A program in the path of the user of the checks.
     Program(String),
     /// A file, relative to the source's directory.
     File(String),

@@ -6,17 +6,27 @@ use serde::{Deserialize, Serialize};
 /// One tree that is copied to the box. Checks run in the first one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Its name in `[sources]`, and of its directory on the box: `/home/mvm/<name>`.
+    /// Its name in `[sources]`, and of its directory on the box.
     pub name: String,
+    /// Who owns it on the box.
+    pub user: String,
     /// Where it is here; absolute.
     pub path: Utf8PathBuf,
 }
 
 impl Source {
-    /// Returns its directory on the box.
+    /// Returns its directory on the box: in the home of its user.
     pub fn remote_dir(&self) -> String {
-        format!("/home/mvm/{}", self.name)
+        format!("{}/{}", home_of(&self.user), self.name)
     }
+}
+
+/// Who owns the sources and runs the checks, where `[system] user` names nobody else.
+pub const WORK_USER: &str = "dev";
+
+/// Returns the home on a box of the user who runs the checks.
+pub fn home_of(user: &str) -> String {
+    format!("/home/{user}")
 }
 
 /// What a copy did.

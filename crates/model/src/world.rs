@@ -284,7 +284,7 @@ pub trait Session: Send + Sync {
     /// Runs a command to its end. A command that ends with a failure is an `Output`, not an error.
     async fn run(&self, command: &Command) -> Result<Output, RemoteError>;
 
-    /// Makes the box's directory of that source equal to what git would carry of it here, owned by user `mvm`.
+    /// Makes the box's directory of that source equal to what git would carry of it here, owned by its user.
     async fn sync(&self, source: &Source, progress: &dyn Progress) -> Result<Synced, RemoteError>;
 
     /// Copies a directory with everything in it to the box, as root, and deletes there what is not here.

@@ -36,6 +36,7 @@ async fn main() {
     for files in [600, 30_000] {
         let source = Source {
             name: format!("t{files}"),
+            user: "dev".to_owned(),
             path: tree(&server.dir, files),
         };
         let plain = Plain::new(&server, &source);

@@ -277,16 +277,17 @@ impl Test {
         let temp = tempfile::tempdir().unwrap();
         let dir = Utf8PathBuf::from_path_buf(temp.path().to_owned()).unwrap();
         let layout = Layout {
-            home: dir.join("home").into_string(),
-            user: None,
+            root: dir.to_string(),
+            has_users: false,
             manifests: dir.join("m").into_string(),
         };
         let source = Source {
             name: "x".to_owned(),
+            user: "dev".to_owned(),
             path: dir.join("source"),
         };
         fs::create_dir_all(&source.path).unwrap();
-        fs::create_dir(dir.join("home")).unwrap();
+        fs::create_dir_all(dir.join("home/dev")).unwrap();
         git_words(source.path.as_std_path(), &["init", "-q"]);
         Self {
             here: Here::new(&dir),
@@ -324,7 +325,11 @@ impl Test {
 
     fn arrived(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let mut found = BTreeMap::new();
-        files(self.dir.join("home/x").as_std_path(), Path::new(""), &mut found);
+        files(
+            self.dir.join("home/dev/x").as_std_path(),
+            Path::new(""),
+            &mut found,
+        );
         found
     }
 }

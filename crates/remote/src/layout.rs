@@ -3,10 +3,10 @@
 /// The directories on the box, and who owns the sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// The directory that holds the directory of each source.
-    pub home: String,
-    /// Who owns the sources, when that is not the user who logs in.
-    pub user: Option<String>,
+    /// What comes before each source's directory.
+    pub root: String,
+    /// Whether the sources belong to their user, and not to whoever logs in.
+    pub has_users: bool,
     /// The directory that holds the manifest of each source.
     pub manifests: String,
 }
@@ -14,8 +14,8 @@ pub struct Layout {
 impl Default for Layout {
     fn default() -> Self {
         Self {
-            home: "/home/mvm".to_owned(),
-            user: Some("mvm".to_owned()),
+            root: String::new(),
+            has_users: true,
             manifests: "/var/lib/twolane/manifest".to_owned(),
         }
     }

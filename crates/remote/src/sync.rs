@@ -4,7 +4,7 @@
 use model::{
     error::RemoteError,
     render::quote,
-    source::{Source, Synced},
+    source::{Source, Synced, home_of},
     text::last_words,
     world::{Command, Output, Progress},
 };
@@ -123,15 +123,15 @@ impl<'a> Place<'a> {
         Ok(Self {
             layout,
             source,
-            base: format!("{}/{name}", layout.home),
+            base: format!("{}{}", layout.root, source.remote_dir()),
         })
     }
 
     /// Returns what a command on the box begins with so that it runs as the owner of the sources.
     fn as_owner(&self) -> Vec<&str> {
-        match &self.layout.user {
-            Some(user) => vec!["runuser", "-u", user, "--"],
-            None => vec!["env"],
+        match self.layout.has_users {
+            true => vec!["runuser", "-u", &self.source.user, "--"],
+            false => vec!["env"],
         }
     }
 
@@ -142,10 +142,11 @@ impl<'a> Place<'a> {
         hash: &str,
         progress: &dyn Progress,
     ) -> Result<Copied, RemoteError> {
-        let Layout { home, manifests, .. } = self.layout;
+        let Layout { root, manifests, .. } = self.layout;
+        let home = home_of(&self.source.user);
         let name = &self.source.name;
         let (hash_file, list) = (format!("{manifests}/.hash/{name}"), format!("{manifests}/{name}"));
-        let times = format!("{home}/.twolane/{name}.mtimes");
+        let times = format!("{root}{home}/.twolane/{name}.mtimes");
         let owner = self.as_owner();
         let args = [
             &[hash_file.as_str(), hash, OTHER_LIST, &list],

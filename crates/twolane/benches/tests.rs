@@ -161,7 +161,7 @@ fn records() {
 /// Records a run of one check; returns the file for what it printed.
 fn run_of_one_check(state: &Path) -> File {
     let dir = state.join("runs").join(RUN);
-    let record = "only/artifacts//home/mvm/demo/target/twolane/test.jsonl";
+    let record = "only/artifacts//home/dev/demo/target/twolane/test.jsonl";
     let events = [
         json!({"event": "run-began", "run": RUN, "project": "demo", "version": "0"}),
         json!({"event": "lane-began", "label": "demo-only", "need": "none", "checks": [
@@ -181,7 +181,7 @@ fn run_of_one_check(state: &Path) -> File {
         text + &format!("{event}\n")
     });
     fs::create_dir_all(dir.join("only/checks")).expect("a directory");
-    fs::create_dir_all(dir.join("only/artifacts/home/mvm/demo/target/twolane")).expect("a directory");
+    fs::create_dir_all(dir.join("only/artifacts/home/dev/demo/target/twolane")).expect("a directory");
     fs::write(dir.join("events.jsonl"), text).expect("a file");
     File::create(dir.join("only/checks/test.log")).expect("a file")
 }
@@ -213,7 +213,7 @@ fn reports(state: &Path, of_what: &str, formats: &[&str]) {
 fn report_of_many(state: &Path) {
     let mut log = run_of_one_check(state);
     let record = record_of_many();
-    let path = "only/artifacts/home/mvm/demo/target/twolane/test.jsonl";
+    let path = "only/artifacts/home/dev/demo/target/twolane/test.jsonl";
     fs::write(state.join("runs").join(RUN).join(path), record).expect("a file");
     let mut text = format!("running {MANY} tests\n");
     for number in 0..MANY {

@@ -179,7 +179,7 @@ pub(crate) struct BoxArgs {
         value_name = "GIB"
     )]
     pub(crate) disk: Option<String>,
-    /// Let this public key log in too, as mvm
+    /// Let this public key log in too, as the user of the checks
     #[arg(
         long,
         env = "TWOLANE_SSH_PUBKEY",
@@ -352,9 +352,9 @@ pub(crate) struct ReapArgs {
 pub(crate) struct SshArgs {
     /// Label of the box
     pub(crate) label: Label,
-    /// Log in as this user
-    #[arg(short, long, default_value = "mvm")]
-    pub(crate) user: String,
+    /// Log in as this user instead of the one who runs the checks
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
     /// Run this command instead of a shell
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,

@@ -60,7 +60,7 @@ impl Place {
             json!({"event": "check-began", "check": "junit"}),
             json!({"event": "check-ended", "check": "junit", "outcome": {"outcome": "passed"}, "seconds": 1.0}),
             json!({"event": "step-ended", "step": "checks", "failure": null}),
-            json!({"event": "collected", "files": ["fast/artifacts//home/mvm/demo/target/junit.xml"], "missing": []}),
+            json!({"event": "collected", "files": ["fast/artifacts//home/dev/demo/target/junit.xml"], "missing": []}),
             json!({"event": "lane-ended", "verdict": verdict}),
             json!({"event": "run-ended", "verdict": verdict}),
         ];
@@ -74,7 +74,7 @@ impl Place {
         });
         self.write(&dir.join("events.jsonl"), lines.collect::<String>());
         self.write(&dir.join("fast/checks/unit.log"), log);
-        self.write(&dir.join("fast/artifacts/home/mvm/demo/target/junit.xml"), junit);
+        self.write(&dir.join("fast/artifacts/home/dev/demo/target/junit.xml"), junit);
     }
 
     /// Has the tests of `unit` run under the tracer, which wrote down this.
@@ -87,14 +87,14 @@ impl Place {
                 Some("lane-began") => event["checks"][0]["trace"] = json!(true),
                 Some("collected") => {
                     let files = event["files"].as_array_mut().unwrap();
-                    files.push(json!("fast/artifacts//home/mvm/demo/target/twolane/unit.jsonl"));
+                    files.push(json!("fast/artifacts//home/dev/demo/target/twolane/unit.jsonl"));
                 }
                 _ => {}
             }
             format!("{event}\n")
         });
         self.write(&events, lines.collect::<String>());
-        let path = "fast/artifacts/home/mvm/demo/target/twolane/unit.jsonl";
+        let path = "fast/artifacts/home/dev/demo/target/twolane/unit.jsonl";
         self.write(&self.run_dir(run).join(path), record);
     }
 

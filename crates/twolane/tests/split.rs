@@ -291,8 +291,8 @@ impl Place {
             json!({"name": name, "label": format!("demo-{name}"), "need": need, "candidates": [], "ttl_seconds": 60, "max_cost": null,
                 "has_deploy": false, "checks": [check], "fail_on_skip": strict, "supersede": false})
         };
-        let plan = json!({"run": RUN, "project": "demo", "sources": [{"name": "demo", "path": "/demo"}],
-            "system": {"packages": [], "rust": null, "nix": null, "firecracker": null, "cargo_tools": [], "users": [], "directories": [], "mirror": null, "ca_certs": null},
+        let plan = json!({"run": RUN, "project": "demo", "sources": [{"name": "demo", "user": "dev", "path": "/demo"}],
+            "system": {"packages": [], "rust": null, "nix": null, "firecracker": null, "cargo_tools": [], "user": "dev", "users": [], "directories": [], "mirror": null, "ca_certs": null},
             "toolchain": null, "ca_certs": [],
             "deploy": {"binaries": [], "configs": [], "units": [], "smoke": null, "config_dir": "/etc/demo", "user": "demo"},
             "lanes": [lane("cheap", "none", strict), lane("live", "required", false)],
@@ -301,7 +301,7 @@ impl Place {
         place.write(&dir.join("plan.json"), plan.to_string());
         let mut events = vec![json!({"event": "run-began", "run": RUN, "project": "demo", "version": "0"})];
         for name in ["cheap", "live"] {
-            let record = format!("{name}/artifacts//home/mvm/demo/target/twolane/test.jsonl");
+            let record = format!("{name}/artifacts//home/dev/demo/target/twolane/test.jsonl");
             let reported = [
                 json!({"event": "lane-began", "label": format!("demo-{name}"), "need": "none", "checks": [check]}),
                 json!({"event": "check-began", "check": "test"}),
@@ -341,7 +341,7 @@ impl Place {
             text += &format!("{}\n", json!({"what": "end", "code": 0}));
             place.write(
                 &dir.join(name)
-                    .join("artifacts/home/mvm/demo/target/twolane/test.jsonl"),
+                    .join("artifacts/home/dev/demo/target/twolane/test.jsonl"),
                 text,
             );
         }

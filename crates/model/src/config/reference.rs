@@ -69,7 +69,7 @@ const KEYS: &[Key] = &[
     key("project.baseline", Kind::Text, "none", "\"twolane-skips.txt\"", "File of known silent skips, one test a line"),
 
     key("sources", Kind::Table, "{ NAME = { path = \".\" } }", "", "Directories to copy; checks run in the first one"),
-    key("sources.NAME", Kind::Table, "", "", "One directory. On the box it is `/home/mvm/NAME`"),
+    key("sources.NAME", Kind::Table, "", "", "One directory. On the box it is `NAME` in the home of `system.user`"),
     key("sources.NAME.path", Kind::Text, REQUIRED, "\"../mvm\"", "Path on this machine, relative to twolane.toml"),
 
     key("system", Kind::Table, "", "", "What stage 1 installs on every box"),
@@ -87,7 +87,8 @@ const KEYS: &[Key] = &[
     key("system.cargo-tools[].version", Kind::Text, "a pinned version", "\"0.12.0\"", "Version"),
     key("system.cargo-tools[].url", Kind::Text, "built on the box", "\"https://mirror.example/nextest-{arch}.tar.gz\"", "Archive to download; `{arch}` is the architecture"),
     key("system.cargo-tools[].sha256", Kind::Checksums, "required with `url`", "{ x86_64 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\" }", "SHA-256 of the archive"),
-    key("system.users", Kind::Texts, "[\"mvm\"]", "[\"mvm\", \"mvmd\"]", "System users; `mvm`, who runs the checks, always exists"),
+    key("system.user", Kind::Text, "\"dev\"", "\"acme\"", "Who owns the sources and runs the checks; may log in"),
+    key("system.users", Kind::Texts, "[]", "[\"mvm\", \"mvmd\"]", "System users beside it"),
     key("system.directories", Kind::Entries, "[]", "[\"/var/lib/mvm\"]", "Directories: paths, or tables"),
     key("system.directories[].path", Kind::Text, REQUIRED, "\"/srv/images\"", "Absolute path"),
     key("system.directories[].owner", Kind::Text, "the user named like its last part, else root", "\"mvm\"", "Owner"),
@@ -132,7 +133,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.checks[].artifacts", Kind::Texts, "[]", "[\"target/tmp\"]", "Files and directories to collect"),
     key("lanes.NAME.checks[].needs", Kind::Texts, "[]", "[\"program:strace\"]", "Skip the check without these: `program:NAME`, `file:PATH`, `advisory-db`"),
     key("lanes.NAME.checks[].reboot", Kind::Flag, "false", "true", "Allow the check to reboot the box"),
-    key("lanes.NAME.checks[].user", Kind::Word(&["root"]), "the unprivileged user `mvm`", "\"root\"", "User that runs the check"),
+    key("lanes.NAME.checks[].user", Kind::Word(&["root"]), "`system.user`", "\"root\"", "User that runs the check"),
     key("lanes.NAME.checks[].env", Kind::Variables, "{}", "{ RUST_LOG = \"debug\" }", "Environment variables; part of the recorded plan"),
     key("lanes.NAME.checks[].env-from", Kind::Texts, "[]", "[\"MVM_LIVE_KERNEL\"]", "Variables to pass from your own environment; never recorded"),
     key("lanes.NAME.checks[].expect", Kind::TextsOrTable, "none", "[\"boots_a_guest\"]", "Tests that must really run, by name or number; else the check fails"),

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::source::WORK_USER;
+
 /// What stage 1 installs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct System {
@@ -16,7 +18,9 @@ pub struct System {
     pub firecracker: Option<Pinned>,
     /// Programs that cargo runs or builds.
     pub cargo_tools: Vec<CargoTool>,
-    /// Users. `mvm`, which runs the checks, is always among them.
+    /// Who owns the sources and runs the checks.
+    pub user: String,
+    /// System users beside them.
     pub users: Vec<String>,
     /// Directories that are made.
     pub directories: Vec<Directory>,
@@ -34,7 +38,8 @@ impl Default for System {
             nix: None,
             firecracker: None,
             cargo_tools: Vec::new(),
-            users: vec!["mvm".to_owned()],
+            user: WORK_USER.to_owned(),
+            users: Vec::new(),
             directories: Vec::new(),
             mirror: None,
             ca_certs: None,

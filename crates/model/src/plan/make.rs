@@ -124,6 +124,7 @@ impl Planner<'_> {
         }
         let source = |source: &config::SourceDir| Source {
             name: source.name.clone(),
+            user: config.system.user.clone(),
             path: normal(&dir.join(&source.path)),
         };
         config.sources.iter().map(source).collect()

@@ -6,10 +6,7 @@ use super::{LanePlan, Plan};
 use crate::{
     candidate::Candidate,
     config::{self, RustFrom},
-    render::{
-        cloud_init::WORK_USER,
-        stage1::{Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User},
-    },
+    render::stage1::{Archive, CargoTool, Directory, HostKey, Pinned, Stage1, System, Toolchain, User},
     skips::TRACER_PACKAGE,
     tags::Tags,
     world::Keys,
@@ -54,7 +51,7 @@ impl Plan {
             nix: system.nix.as_ref().map(pinned),
             firecracker: system.firecracker.as_ref().map(pinned),
             cargo_tools: system.cargo_tools.iter().map(cargo_tool).collect(),
-            users: users(&system.users),
+            users: users(system),
             directories: system.directories.iter().map(directory).collect(),
             mirror: system.mirror.clone(),
             ca_certs: self.ca_certs.clone(),
@@ -96,17 +93,13 @@ fn is_traced(lane: &LanePlan) -> bool {
     lane.checks.iter().any(|check| check.trace)
 }
 
-fn users(names: &[String]) -> Vec<User> {
-    let mut users = vec![User {
-        name: WORK_USER.to_owned(),
-        login: true,
-    }];
-    let others = names.iter().filter(|name| *name != WORK_USER);
-    users.extend(others.map(|name| User {
+fn users(system: &config::System) -> Vec<User> {
+    let user = |name: &String, login| User {
         name: name.clone(),
-        login: false,
-    }));
-    users
+        login,
+    };
+    let others = system.users.iter().map(|name| user(name, false));
+    std::iter::once(user(&system.user, true)).chain(others).collect()
 }
 
 fn pinned(pinned: &config::Pinned) -> Pinned {

@@ -13,7 +13,7 @@ use super::{
     stage1::{CargoTool, Pinned, Stage1, System, Toolchain, User},
     validate::mistakes,
 };
-use crate::order::Parts;
+use crate::{order::Parts, source::WORK_USER};
 
 const TEMPLATE: &str = include_str!("../../../../ops/ephemeral/cloud-init.yaml");
 const STAGE1: &str = include_str!("../../../../ops/ephemeral/stage1.sh");
@@ -23,9 +23,6 @@ const OF_TEMPLATE: &str = include_str!("../../../../ops/ephemeral/template.sh");
 
 /// The name of a box that is nobody's yet.
 const NOBODY: &str = "twolane-template";
-
-/// The user of the checks when no other user may log in.
-pub const WORK_USER: &str = "mvm";
 
 /// User-data cannot be made of these values; all mistakes at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -471,7 +468,7 @@ mod tests {
     fn there_is_always_a_user_for_the_checks() {
         let mut stage1 = stage1();
         stage1.system.users = vec![User {
-            name: "mvm".to_owned(),
+            name: WORK_USER.to_owned(),
             login: false,
         }];
         assert_eq!(parsed(&stage1)["users"][0]["shell"], "/bin/bash");

@@ -10,14 +10,11 @@ use crate::{
     config::Deploy,
     plan::{LanePlan, Plan},
     skips::{TRACE_TESTS, TRACE_TESTS_PATH},
-    source::Source,
+    source::{Source, home_of},
 };
 
 /// Where the box keeps what stage 2 brings.
 const LIB: &str = "/usr/local/lib/twolane";
-
-/// The user who owns the sources on the box.
-const WORK_HOME: &str = "/home/mvm";
 
 /// Where unit files are looked for in a source.
 pub const UNITS_IN: &str = "ops/ephemeral/units";
@@ -72,7 +69,11 @@ impl File {
 /// Returns what a person who is logged in needs to repeat the lane's checks.
 pub fn check_files(plan: &Plan, lane: &LanePlan) -> Vec<File> {
     vec![
-        File::new(format!("{WORK_HOME}/run-tests.sh"), "0755", RUN_TESTS),
+        File::new(
+            format!("{}/run-tests.sh", home_of(&plan.system.user)),
+            "0755",
+            RUN_TESTS,
+        ),
         File::new(format!("{LIB}/checks.env"), "0644", checks_env(plan, lane)),
     ]
 }
@@ -173,8 +174,8 @@ pub fn command(has_new_secret: bool) -> String {
 }
 
 /// Returns the command of a check: its own, or that of the smoke script.
-pub fn check_command(check: &Check, deploy: &Deploy) -> String {
-    let script = smoke_command(deploy).filter(|_| check.run == SMOKE);
+pub fn check_command(check: &Check, deploy: &Deploy, user: &str) -> String {
+    let script = smoke_command(deploy, user).filter(|_| check.run == SMOKE);
     let command = script.unwrap_or_else(|| check.run.clone());
     if check.is_setup { once(&command) } else { command }
 }
@@ -190,9 +191,10 @@ fn once(command: &str) -> String {
 }
 
 /// Returns the command that runs the smoke script on the box, if there is one.
-fn smoke_command(deploy: &Deploy) -> Option<String> {
+fn smoke_command(deploy: &Deploy, user: &str) -> Option<String> {
     let name = deploy.smoke.as_ref()?.rsplit('/').next()?;
-    Some(format!("exec bash {}", quote(&format!("{WORK_HOME}/{name}"))))
+    let path = format!("{}/{name}", home_of(user));
+    Some(format!("exec bash {}", quote(&path)))
 }
 
 /// Returns a line that the text does not hold.
@@ -229,6 +231,8 @@ fn deploy_env(plan: &Plan) -> String {
         ("SMOKE".to_owned(), smoke.clone().unwrap_or_default()),
         ("CONFIG_DIR".to_owned(), config_dir.clone()),
         ("SERVICE_USER".to_owned(), user.clone()),
+        ("WORK_USER".to_owned(), plan.system.user.clone()),
+        ("WORK_HOME".to_owned(), home_of(&plan.system.user)),
     ])
 }
 
@@ -237,7 +241,7 @@ fn checks_env(plan: &Plan, lane: &LanePlan) -> String {
     let dir = plan
         .sources
         .first()
-        .map_or(WORK_HOME.to_owned(), Source::remote_dir);
+        .map_or(home_of(&plan.system.user), Source::remote_dir);
     let head = [
         ("CHECKS_DIR".to_owned(), dir),
         ("CHECKS".to_owned(), lane.checks.len().to_string()),
@@ -252,7 +256,7 @@ fn checks_env(plan: &Plan, lane: &LanePlan) -> String {
         let needs = rows(check.needs.iter().map(ToString::to_string));
         [
             ("NAME", check.name.clone()),
-            ("RUN", check_command(check, &plan.deploy)),
+            ("RUN", check_command(check, &plan.deploy, &plan.system.user)),
             ("SECONDS", check.timeout.as_secs().max(1).to_string()),
             ("NEEDS", needs),
             ("USER", if check.as_root { "root" } else { "" }.to_owned()),
@@ -295,12 +299,10 @@ mod tests {
     #[test]
     fn smoke_stands_for_the_script_of_deploy() {
         let deploy = whole().deploy;
-        assert_eq!(
-            check_command(&smoke("smoke"), &deploy),
-            "exec bash '/home/mvm/smoke-mvmd.sh'"
-        );
-        assert_eq!(check_command(&smoke("smoke --all"), &deploy), "smoke --all");
-        assert_eq!(check_command(&smoke("smoke"), &Deploy::default()), "smoke");
+        let command = |run, deploy| check_command(&smoke(run), deploy, "acme");
+        assert_eq!(command("smoke", &deploy), "exec bash '/home/acme/smoke-mvmd.sh'");
+        assert_eq!(command("smoke --all", &deploy), "smoke --all");
+        assert_eq!(command("smoke", &Deploy::default()), "smoke");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use model::{
     error::ErrorKind,
     lane::KvmNeed,
     order::Order,
-    render::{KVM_GATE, cloud_init::WORK_USER, quote},
+    render::{KVM_GATE, quote},
+    source::WORK_USER,
 };
 use serde::Deserialize;
 
@@ -70,11 +71,16 @@ pub(crate) fn up(order: &Order) -> Result<String, HostError> {
     let data: UserData = serde_saphyr::from_str(&order.user_data)
         .map_err(|error| HostError::invalid(format!("the user-data cannot be read: {error}")))?;
     let mut files = Files::default();
+    let mut work_user = None;
     for file in &data.write_files {
         let (dir, name) = file.path.rsplit_once('/').unwrap_or_default();
         match (dir, name) {
             (LIB, name) => files.add(&format!("lib/{name}"), &file.content, &file.encoding),
-            (_, "stage1.env") => files.add(name, &file.content, &file.encoding),
+            (_, "stage1.env") => {
+                let mut lines = file.content.lines();
+                work_user = lines.find(|line| line.starts_with("WORK_USER="));
+                files.add(name, &file.content, &file.encoding);
+            }
             // The deadline comes with the tags.
             _ => {}
         }
@@ -87,7 +93,7 @@ pub(crate) fn up(order: &Order) -> Result<String, HostError> {
     let keys: Vec<&str> = data.ssh_authorized_keys.iter().map(|key| key.trim()).collect();
     files.add(
         "order",
-        &order_file(&tags.join("\n"), &keys.join("\n"), order.need),
+        &order_file(&tags.join("\n"), &keys.join("\n"), order.need, work_user),
         "",
     );
     Ok(call(&["up"], &files))
@@ -97,16 +103,19 @@ pub(crate) fn up(order: &Order) -> Result<String, HostError> {
 pub(crate) fn doctor(need: KvmNeed) -> String {
     let mut files = Files::default();
     files.add("lib/kvm-gate.py", KVM_GATE, "");
-    files.add("order", &order_file("", "", need), "");
+    files.add("order", &order_file("", "", need, None), "");
     call(&["doctor"], &files)
 }
 
-fn order_file(tags: &str, keys: &str, need: KvmNeed) -> String {
+/// `work_user` is the line of `stage1.env` that says who runs the checks.
+fn order_file(tags: &str, keys: &str, need: KvmNeed, work_user: Option<&str>) -> String {
     let need = if need.is_needed() { "1" } else { "" };
+    let usual = format!("WORK_USER={WORK_USER}");
     format!(
-        "TAGS={}\nKEYS={}\nGATE_REQUIRED={need}\nWORK_USER={WORK_USER}\n",
+        "TAGS={}\nKEYS={}\nGATE_REQUIRED={need}\n{}\n",
         quote(tags),
-        quote(keys)
+        quote(keys),
+        work_user.unwrap_or(&usual)
     )
 }
 

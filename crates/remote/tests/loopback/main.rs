@@ -60,6 +60,7 @@ fn source(server: &Sshd) -> Source {
     fs::create_dir_all(&path).unwrap();
     Source {
         name: "mvm".to_owned(),
+        user: "dev".to_owned(),
         path,
     }
 }
@@ -223,7 +224,7 @@ async fn sync_follows_git_and_leaves_what_was_built() {
     let synced = sync(&session, &source).await;
     assert_eq!((synced.files, synced.sent, synced.deleted), (5, 4, 0));
     assert!(synced.bytes > 0);
-    let there = server.dir.join("home/mvm");
+    let there = server.dir.join("home/dev/mvm");
     sh(
         &there,
         "test -x '#b'; test -f ./'-c d'; test -L link; test ! -e target; mkdir target; echo o > target/o",
@@ -255,7 +256,7 @@ async fn sent_file_is_younger_than_what_was_built_before() {
         "printf '[package]\\nname = \"x\"\\nversion = \"0.1.0\"\\nedition = \"2024\"\\n' > Cargo.toml; mkdir src
          echo 'fn main() { print!(\"one\"); }' > src/main.rs; echo same > same; touch -d 2020-01-01 same src/main.rs",
     );
-    let there = server.dir.join("home/mvm");
+    let there = server.dir.join("home/dev/mvm");
     let built = || {
         let mut cargo = process::Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
         cargo.args(["run", "--quiet", "--offline"]).current_dir(&there);
@@ -299,8 +300,8 @@ async fn sync_knows_the_list_of_an_earlier_client() {
     sh(&source.path, "rm -r a");
     let synced = sync(&server.ssh.connect(&server.target).await.unwrap(), &source).await;
     assert_eq!(synced.deleted, 1);
-    assert!(!server.dir.join("home/mvm/a").exists());
-    assert!(server.dir.join("home/mvm/keep").exists());
+    assert!(!server.dir.join("home/dev/mvm/a").exists());
+    assert!(server.dir.join("home/dev/mvm/keep").exists());
 }
 
 #[tokio::test]
@@ -309,6 +310,7 @@ async fn unreadable_source_is_said() {
     let session = server.ssh.connect(&server.target).await.unwrap();
     let missing = Source {
         name: "x".to_owned(),
+        user: "dev".to_owned(),
         path: server.dir.join("missing"),
     };
     let error = session.sync(&missing, &Silent).await.unwrap_err();

@@ -41,11 +41,11 @@ impl Sshd {
         let temp = tempfile::tempdir().unwrap();
         let dir = Utf8PathBuf::from_path_buf(temp.path().to_owned()).unwrap();
         let layout = Layout {
-            home: dir.join("home").to_string(),
-            user: None,
+            root: dir.to_string(),
+            has_users: false,
             manifests: dir.join("manifest").to_string(),
         };
-        fs::create_dir(dir.join("home")).unwrap();
+        fs::create_dir_all(dir.join("home/dev")).unwrap();
         let ssh = Ssh::new(dir.join("state")).with_layout(layout);
         let label = Label::new("m1").unwrap();
         let keys = ssh.keys(&label).await.unwrap();

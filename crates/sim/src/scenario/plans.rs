@@ -79,6 +79,7 @@ pub(super) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         project: "mvm".to_owned(),
         sources: vec![Source {
             name: "mvm".to_owned(),
+            user: "dev".to_owned(),
             path: "/src/mvm".into(),
         }],
         system: System::default(),

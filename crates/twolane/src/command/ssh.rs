@@ -2,7 +2,11 @@
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-use model::{render::quote, source::Source, world::Target};
+use model::{
+    render::quote,
+    source::{Source, WORK_USER},
+    world::Target,
+};
 
 use super::boxes;
 use crate::{
@@ -15,16 +19,19 @@ use crate::{
 /// Becomes ssh. Its exit code is the command's own.
 pub(crate) fn run(context: &Context, args: &SshArgs) -> Result {
     let paths = context.paths()?;
-    let (machine, dir) = block_on(async {
+    let (machine, plan) = block_on(async {
         let journal = journal(&paths)?;
         boxes::notice_unfinished(context, &paths, &*journal).await?;
         let held = boxes::held(&*journal, &args.label).await?;
         let plan = boxes::plan_of(&paths, &held).ok();
-        let dir = plan.and_then(|plan| plan.sources.first().map(Source::remote_dir));
-        Ok((boxes::machine(held)?, dir))
+        Ok((boxes::machine(held)?, plan))
     })?;
+    let usual = plan
+        .as_ref()
+        .map_or(WORK_USER.to_owned(), |plan| plan.system.user.clone());
+    let dir = plan.and_then(|plan| plan.sources.first().map(Source::remote_dir));
     let target = Target {
-        user: args.user.clone(),
+        user: args.user.clone().unwrap_or(usual),
         ..Target::root_of(&machine)
     };
     let argv = remote::Ssh::new(paths.state.clone())

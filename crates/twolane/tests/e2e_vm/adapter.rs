@@ -85,7 +85,7 @@ checks = [{ name = "hello", run = "cat hello.txt && id -un" }]
         "passed"
     );
     let output = fs::read_to_string(&bench.files_ending("checks/hello.log")[0]).unwrap();
-    assert_eq!(output, "hello from here\nmvm\n");
+    assert_eq!(output, "hello from here\ndev\n");
 
     let left: Vec<_> = fs::read_dir(&boxes).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");

@@ -391,7 +391,7 @@ fn check_run<C: Cloud>(cloud: &RealCloud<C>, bench: Bench) -> (Vec<Value>, Value
     assert_eq!(up["machine"]["provider"], C::NAME);
     assert_eq!(up["machine"]["port"], 22);
     let output = fs::read_to_string(&bench.files_ending("checks/source-is-there.log")[0]).unwrap();
-    assert_eq!(output, "mvm\nhello from here\n");
+    assert_eq!(output, "dev\nhello from here\n");
 
     let (call, body) = C::CREATE;
     assert_eq!(cloud.fake.count_in_body(call, body), 1, "{call} {body}");

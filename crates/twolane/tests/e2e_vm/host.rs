@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{Bench, SYSTEM, is};
 
-/// Makes an ordinary machine of a box: nothing of twolane, a user `mvm` with a home of its own, and a repository with two
+/// Makes an ordinary machine of a box: nothing of twolane, a user `dev` with a home of its own, and a repository with two
 /// packages that are not installed.
 const MAKE_ORDINARY: &str = r##"set -eu
 systemctl disable --now twolane-deadline.service twolane-toolchain.service 2>/dev/null
@@ -21,12 +21,12 @@ rm -f /etc/systemd/system/twolane-deadline.service /etc/systemd/system/twolane-t
 rm -rf /etc/twolane /var/lib/twolane /usr/local/lib/twolane /opt/twolane
 find /usr/local/bin -type l -delete
 systemctl daemon-reload
-gpasswd -d mvm kvm >/dev/null
-rm -rf /home/mvm/e2e
-echo "its own" >/home/mvm/theirs
-mkdir -p /home/mvm/e2e
-echo "another checkout" >/home/mvm/e2e/hello.txt
-chown -R mvm: /home/mvm
+gpasswd -d dev kvm >/dev/null
+rm -rf /home/dev/e2e
+echo "its own" >/home/dev/theirs
+mkdir -p /home/dev/e2e
+echo "another checkout" >/home/dev/e2e/hello.txt
+chown -R dev: /home/dev
 printf "%s" "$KEY" >>/root/.ssh/authorized_keys
 mkdir -p /srv/repo/probe/DEBIAN /srv/repo/probe/usr/bin /srv/repo/needed/DEBIAN
 cd /srv/repo
@@ -165,7 +165,7 @@ fn a_machine_that_was_there_is_what_it_was_when_a_run_is_over() {
         .expect("a gate's answer");
     assert_eq!(gate["answer"]["works"], true, "{gate}");
     let log = fs::read_to_string(&bench.files_ending("checks/one.log")[0]).unwrap();
-    assert_eq!(log, "mvm\nhello from here\nprobed\n");
+    assert_eq!(log, "dev\nhello from here\nprobed\n");
     assert!(events.iter().any(|event| is(event, "machine-gone")), "{text}");
     let after = there(&desk, EVERYTHING);
     assert_eq!(differences(&before, &after), Vec::<String>::new());

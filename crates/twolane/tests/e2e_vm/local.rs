@@ -133,7 +133,7 @@ setup = "echo prepared >> /setup.txt"
     );
     assert_eq!(
         fs::read_to_string(&bench.files_ending("made.txt")[0]).unwrap(),
-        "mvm\n"
+        "dev\n"
     );
     bench.assert_nothing_left();
 }
@@ -260,7 +260,7 @@ fn a_box_stays_for_who_wants_it_and_is_tested_again_and_again() {
         code == 0 && text.contains("everything passed last time"),
         "{text}"
     );
-    let (code, text) = bench.output(&["ssh", "e2e-stays", "cat", "/home/mvm/e2e/hello.txt"]);
+    let (code, text) = bench.output(&["ssh", "e2e-stays", "cat", "/home/dev/e2e/hello.txt"]);
     assert_eq!((code, text.as_str()), (0, "hello from here\n"));
     let (code, text) = bench.output(&["extend", "e2e-stays", "--by", "10m"]);
     assert_eq!(code, 0, "{text}");

@@ -24,9 +24,11 @@ pub(super) fn system(mut table: Table<'_>) -> System {
         let tools = tools.list("cargo tools").unwrap_or_default();
         system.cargo_tools = tools.iter().filter_map(cargo_tool).collect();
     }
+    let user = table.take("user").and_then(|value| value.read(&rules::USER));
+    system.user = user.unwrap_or(system.user);
     if let Some(value) = table.take("users") {
         for user in value.list_of("users", &rules::USER) {
-            if !system.users.contains(&user) {
+            if user != system.user && !system.users.contains(&user) {
                 system.users.push(user);
             }
         }
@@ -35,7 +37,7 @@ pub(super) fn system(mut table: Table<'_>) -> System {
         let listed = value.list("directories").unwrap_or_default();
         system.directories = listed
             .iter()
-            .filter_map(|entry| directory(entry, &system.users))
+            .filter_map(|entry| directory(entry, &system))
             .collect();
     }
     system.mirror = table.take("mirror").and_then(|value| value.read(&rules::URL));
@@ -209,11 +211,11 @@ fn known_version(name: &str) -> Option<String> {
 
 /// Reads a path, or a table that says whose it is. A path alone belongs to the user of its last name, if there is one;
 /// below `/etc` that user may only read it.
-fn directory(entry: &Value<'_>, users: &[String]) -> Option<Directory> {
+fn directory(entry: &Value<'_>, system: &System) -> Option<Directory> {
     if entry.is_text() {
         return entry
             .read(&rules::ABSOLUTE_PATH)
-            .map(|path| default_owner(path, users));
+            .map(|path| default_owner(path, system));
     }
     let mut table = entry.table()?;
     let path = table
@@ -224,7 +226,7 @@ fn directory(entry: &Value<'_>, users: &[String]) -> Option<Directory> {
     let group = part("group", &rules::OWNER);
     let mode = part("mode", &rules::MODE);
     table.finish();
-    let usual = default_owner(path?, users);
+    let usual = default_owner(path?, system);
     Some(Directory {
         owner: owner.flatten().unwrap_or(usual.owner),
         group: group.flatten().unwrap_or(usual.group),
@@ -233,9 +235,10 @@ fn directory(entry: &Value<'_>, users: &[String]) -> Option<Directory> {
     })
 }
 
-fn default_owner(path: String, users: &[String]) -> Directory {
+fn default_owner(path: String, system: &System) -> Directory {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let user = users.iter().find(|user| *user == last);
+    let mut users = std::iter::once(&system.user).chain(&system.users);
+    let user = users.find(|user| *user == last);
     let (owner, group, mode) = match user {
         Some(user) if path.starts_with("/etc/") => ("root", user.as_str(), "0750"),
         Some(user) => (user.as_str(), user.as_str(), "0750"),

@@ -155,7 +155,7 @@ fn what_is_not_said_of_rust_is_stable_by_a_pinned_rustup() {
 #[test]
 fn directories_belong_to_the_user_of_their_name() {
     let config = good(
-        "[system]\nusers = [\"mvmd\"]\ndirectories = [\"/var/lib/mvm\", \"/etc/mvmd\", \"/srv/x\", { path = \"/srv/y\", owner = \"mvmd\", mode = \"700\" }]\n\
+        "[system]\nuser = \"mvm\"\nusers = [\"mvmd\"]\ndirectories = [\"/var/lib/mvm\", \"/etc/mvmd\", \"/srv/x\", { path = \"/srv/y\", owner = \"mvmd\", mode = \"700\" }]\n\
          [lanes.a]\nchecks = \"rust\"",
     );
     let shown: Vec<String> = config
@@ -178,7 +178,8 @@ fn directories_belong_to_the_user_of_their_name() {
             "0700 mvmd root /srv/y"
         ]
     );
-    assert_eq!(config.system.users, ["mvm", "mvmd"]);
+    assert_eq!(config.system.user, "mvm");
+    assert_eq!(config.system.users, ["mvmd"]);
 }
 
 #[test]
