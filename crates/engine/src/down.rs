@@ -101,13 +101,13 @@ pub(crate) struct Terms {
 }
 
 /// Destroys what was picked. Of what the journal does not know only those providers and regions are asked that list it, as
-/// all of them were asked just now; and where it was picked for its deadline, what has a later one stays: on another machine
-/// the run may just be resumed.
+/// all of them were asked just now; and where it was picked for its deadline, what has a later one stays: another process, or
+/// another machine, may be at work on the run once more.
 pub(crate) async fn down_target(target: &ReapTarget, terms: Terms, world: &World) -> DestroyOutcome {
     let mut down = of_run(&target.label, &target.run, None, world).await;
     down.lists = terms.lists;
     let things = || target.things.iter();
-    if down.known.held().is_none() {
+    if !down.is_ours().await {
         let deadlines = things().filter_map(|(_, listed)| Some(listed.tags.as_ref()?.deadline));
         down.until = deadlines.max().filter(|_| terms.is_overdue);
     }
@@ -197,14 +197,19 @@ impl<'a> Down<'a> {
         self.emit(Event::Notice { text });
     }
 
+    /// Returns whether no other process can carry out its run meanwhile, on this machine.
+    async fn is_ours(&self) -> bool {
+        match self.known.held() {
+            Some(held) => self.world.journal.hold(&held.run).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
     /// Destroys it, and says so.
     async fn run(&self) -> DestroyOutcome {
         self.emit(Event::StepBegan { step: Step::Down });
-        let held = self.known.held();
-        let is_ours = match held {
-            Some(held) => self.world.journal.hold(&held.run).await.unwrap_or(false),
-            None => true,
-        };
+        // What the journal does not know, nobody else records.
+        let is_ours = self.known.held().is_none() || self.is_ours().await;
         let label = self.label.clone();
         self.record(Fact::DownBegan { label }).await;
         let (gone, mut failures) = self.destroy_everywhere().await;
