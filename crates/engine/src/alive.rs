@@ -71,9 +71,7 @@ async fn watched<T>(
             link.cut();
             let console = console(lane, &**provider).await;
             let label = &machine.label;
-            Err(Refusal::of_candidate(format!(
-                "box {label} has died: {why}{console}"
-            )))
+            Err(Refusal::of_death(format!("box {label} has died: {why}{console}")))
         }
     }
 }

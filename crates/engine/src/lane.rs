@@ -34,6 +34,8 @@ pub(crate) struct Refusal {
     pub help: Option<String>,
     /// Whether another candidate may do better.
     pub is_candidates: bool,
+    /// Whether the provider says that the box is dead.
+    pub is_death: bool,
 }
 
 impl Refusal {
@@ -43,6 +45,7 @@ impl Refusal {
             why: why.to_string(),
             help: None,
             is_candidates: false,
+            is_death: false,
         }
     }
 
@@ -51,6 +54,14 @@ impl Refusal {
         Self {
             is_candidates: true,
             ..Self::new(why)
+        }
+    }
+
+    /// Makes a refusal for a box that has died.
+    pub(crate) fn of_death(why: impl ToString) -> Self {
+        Self {
+            is_death: true,
+            ..Self::of_candidate(why)
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
     link::Link,
     reap::{beside_leftovers, supersede},
     sync::sync,
-    up::up,
+    up::on_new_box,
 };
 
 /// Carries out a plan on boxes of its own, and returns how it ended: `twolane run`, and with [`Keep::Passed`]
@@ -124,8 +124,7 @@ fn worst(verdicts: Vec<Verdict>) -> Verdict {
 async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     let outcome = async {
         claim(lane).await?;
-        up(lane, link).await?;
-        while_alive(lane, link, async {
+        on_new_box(lane, link, async || {
             if lane.lane.has_deploy && !have_begun(lane, link).await {
                 stage2(lane, link, false).await?;
             }
@@ -140,12 +139,9 @@ async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
 async fn bring_up(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
     let outcome = async {
         claim(lane).await?;
-        up(lane, link).await?;
-        while_alive(lane, link, async {
-            match lane.lane.has_deploy {
-                true => stage2(lane, link, false).await,
-                false => hand_over(lane, link).await,
-            }
+        on_new_box(lane, link, async || match lane.lane.has_deploy {
+            true => stage2(lane, link, false).await,
+            false => hand_over(lane, link).await,
         })
         .await
     };

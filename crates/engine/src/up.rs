@@ -44,16 +44,30 @@ const KEY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked for meanwhile.
 const KEY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Makes the lane's box and prepares it, sources included. `link` leads to it then.
-/// What was made stays when this fails: whoever called destroys it.
-pub(crate) async fn up(lane: &Lane<'_>, link: &Link) -> Result<Machine, Refusal> {
+/// Makes the lane's box, prepares it, sources included, and has it do its work. `link` leads to it meanwhile. When a spot
+/// box is taken back, all of it begins anew with the next candidate. What was made stays when this fails: whoever called
+/// destroys it.
+pub(crate) async fn on_new_box<T>(
+    lane: &Lane<'_>,
+    link: &Link,
+    work: impl AsyncFn() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let mut held = held(lane).await?;
     let mut rejected = Vec::new();
     let candidates = candidates_from(&lane.lane.candidates, held.as_ref());
     for (index, candidate) in candidates.iter().enumerate() {
-        let refusal = match attempt(lane, candidate, held.take(), link).await {
-            Ok(machine) => return Ok(machine),
+        let outcome = match up(lane, candidate, held.take(), link).await {
+            Ok(()) => while_alive(lane, link, work()).await.map_err(|refusal| Refusal {
+                // Whatever else its work ends with, another box would end with too.
+                is_candidates: refusal.is_death && candidate.options.spot,
+                ..refusal
+            }),
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match outcome {
+            Err(refusal) if refusal.is_death && candidate.options.spot => taken_back(candidate, refusal),
             Err(refusal) => refusal,
+            outcome => return outcome,
         };
         let is_last = index + 1 == candidates.len();
         if !refusal.is_candidates || (is_last && rejected.is_empty()) {
@@ -91,12 +105,16 @@ fn candidates_from<'a>(candidates: &'a [Candidate], held: Option<&Held>) -> &'a 
     &candidates[held.and_then(asked).unwrap_or(0)..]
 }
 
-async fn attempt(
-    lane: &Lane<'_>,
-    candidate: &Candidate,
-    held: Option<Held>,
-    link: &Link,
-) -> Result<Machine, Refusal> {
+fn taken_back(candidate: &Candidate, refusal: Refusal) -> Refusal {
+    let provider = &candidate.provider;
+    let why = format!(
+        "{}\nit was a spot box, which {provider} takes back when it likes",
+        refusal.why
+    );
+    Refusal { why, ..refusal }.help("add a candidate without `spot` behind it in `boxes`")
+}
+
+async fn up(lane: &Lane<'_>, candidate: &Candidate, held: Option<Held>, link: &Link) -> Result<(), Refusal> {
     let provider = lane.world.providers.get(&candidate.provider);
     let provider =
         provider.ok_or_else(|| Refusal::of_candidate(format!("no provider `{}`", candidate.provider)))?;
@@ -115,8 +133,7 @@ async fn attempt(
     let connected = connect(lane, &mut machine, link, reported_by);
     lane.step(Step::Connect, while_booting(lane, link, Step::Connect, connected))
         .await?;
-    while_alive(lane, link, prepare(lane, link)).await?;
-    Ok(machine)
+    while_alive(lane, link, prepare(lane, link)).await
 }
 
 /// Has stage 1 and the first copy of the sources run side by side: the copy needs little of what stage 1 installs.

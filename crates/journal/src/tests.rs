@@ -6,6 +6,7 @@ use model::{
     candidate::Candidate,
     journal::Holdings,
     name::{Label, ProviderName, Token},
+    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     verdict::Verdict,
@@ -87,6 +88,7 @@ fn intent(label: &str, run_id: &str) -> Fact {
             instance_type: "2x4g".into(),
             image: None,
             disk_gb: None,
+            options: Options::default(),
         },
         tags: Tags {
             token: Token::generate(&label, 1),

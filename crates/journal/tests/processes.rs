@@ -16,6 +16,7 @@ use model::{
     error::JournalError,
     journal::Fact,
     name::{Label, ProviderName, RunId, Token},
+    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     world::{Clock, Journal as _},
@@ -128,6 +129,7 @@ fn intent(run: &RunId) -> Fact {
             instance_type: "2x4g".into(),
             image: None,
             disk_gb: None,
+            options: Options::default(),
         },
         tags: Tags {
             token: Token::generate(&label, 1),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::ProviderName;
+use crate::{name::ProviderName, options::Options};
 
 /// One place that may give a lane its box. A lane tries its candidates in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +19,15 @@ pub struct Candidate {
     pub image: Option<String>,
     /// Size of the root disk, in GiB; the provider's default when the lane names none.
     pub disk_gb: Option<u32>,
+    /// What else it is asked for.
+    #[serde(default, skip_serializing_if = "Options::is_none")]
+    pub options: Options,
 }
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} in {}", self.provider, self.instance_type, self.region)
+        write!(f, "{} {} in {}", self.provider, self.instance_type, self.region)?;
+        f.write_str(if self.options.spot { ", spot" } else { "" })
     }
 }
 

@@ -395,6 +395,7 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
 
     const NOW: &str = "2026-01-02T03:04:05Z";
 
@@ -421,6 +422,7 @@ mod tests {
                             instance_type: "2x4g".into(),
                             image: None,
                             disk_gb: None,
+                            options: Options::default(),
                         },
                         tags: Tags {
                             label: label(name),

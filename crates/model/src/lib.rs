@@ -18,6 +18,7 @@ pub mod machine;
 pub mod matrix;
 pub mod money;
 pub mod name;
+pub mod options;
 pub mod order;
 pub mod plan;
 pub mod price;

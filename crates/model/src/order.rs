@@ -1,6 +1,6 @@
 //! What a provider is given to make a box.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,15 @@ pub struct Order {
     pub parts: Option<Parts>,
     /// What stage 1 is going to install. A provider that makes its images itself may put it in beforehand.
     pub preinstall: Preinstall,
+}
+
+impl Order {
+    /// Returns what goes as tags into its create calls: the user's own, and ours.
+    pub fn pairs(&self) -> BTreeMap<String, String> {
+        let mut pairs = self.candidate.options.tags.clone();
+        pairs.extend(self.tags.pairs());
+        pairs
+    }
 }
 
 impl fmt::Debug for Order {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{candidate::Fallback, machine::ResourceKind, name::ProviderName};
+use crate::{candidate::Fallback, machine::ResourceKind, name::ProviderName, options::Takes};
 
 /// The facts of a provider. None of them takes a call, and none changes while the process lives.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Profile {
     pub reports_host_key: bool,
     /// The longest user-data that it takes, in bytes.
     pub user_data_max: usize,
+    /// What it takes of a candidate's options.
+    pub takes: Takes,
     /// Which ranges of addresses an order has to name.
     pub ranges: Ranges,
     /// How long a box of a type may take from its create call to its address.
@@ -76,6 +78,7 @@ impl Profile {
             is_create_repeatable: false,
             reports_host_key: false,
             user_data_max: usize::MAX,
+            takes: Takes::default(),
             ranges: Ranges::Any,
             up_max: |_| Duration::from_secs(10 * 60),
             look_max: Duration::from_secs(2),

@@ -182,6 +182,7 @@ mod tests {
         journal::{Entry, Fact},
         machine::ResourceKind,
         name::Token,
+        options::Options,
         time::Deadline,
         verdict::Verdict,
     };
@@ -256,6 +257,7 @@ mod tests {
                         instance_type: "2x4g".into(),
                         image: None,
                         disk_gb: None,
+                        options: Options::default(),
                     },
                     tags: tags(label, run.as_str(), line.ends_with("overdue"), None),
                 },

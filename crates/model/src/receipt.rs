@@ -210,6 +210,7 @@ mod tests {
     use crate::{
         candidate::Candidate,
         machine::Machine,
+        options::Options,
         tags::{Owner, Tags},
     };
 
@@ -234,6 +235,7 @@ mod tests {
                     instance_type: "2x4g".into(),
                     image: None,
                     disk_gb: None,
+                    options: Options::default(),
                 },
                 tags: Tags {
                     label,

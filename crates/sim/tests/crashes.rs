@@ -1,8 +1,8 @@
 //! A whole run, killed once at each call of the world; and bugs that are put in on purpose, each of which is caught.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use model::verdict::Verdict;
+use model::{check, event::Event, verdict::Verdict};
 use sim::{Action, BoxEnd, Bug, Faults, Outcome, Scenario, record::Observation};
 
 /// Kills what a process does at each of its calls of the world.
@@ -223,4 +223,45 @@ fn credentials_that_expire_too_soon_are_named_and_lose_no_box() {
         });
         assert!(is_named, "seed {seed}");
     }
+}
+
+#[test]
+fn spot_box_that_is_taken_back_is_followed_by_the_next_candidate() {
+    let faults = Faults {
+        box_ends: 1000,
+        ..Faults::default()
+    };
+    let mut followed = 0;
+    for seed in 0..200 {
+        let scenario = Scenario {
+            seed,
+            faults: Some(faults.clone()),
+            ..Scenario::default()
+        };
+        let outcome = scenario.outcome();
+        assert_eq!(outcome.wrong, [""; 0], "seed {seed}");
+        let (mut began, mut taken) = (BTreeSet::new(), BTreeSet::new());
+        for (_, seen) in &outcome.seen {
+            let Observation::Outcome(record) = seen else {
+                continue;
+            };
+            let lane = &record.lane;
+            match &record.event {
+                Event::CheckBegan { .. } => drop(began.insert(lane)),
+                Event::CandidateRejected { why, .. }
+                    if why.contains("it was a spot box") && began.contains(lane) =>
+                {
+                    taken.insert(lane);
+                }
+                Event::CheckEnded {
+                    outcome: check::Outcome::Passed,
+                    ..
+                } => {
+                    followed += usize::from(taken.contains(lane));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(followed >= 10, "{followed}");
 }

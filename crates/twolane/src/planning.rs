@@ -256,6 +256,8 @@ fn facts(
             instance_type: instance_type.to_owned(),
             region: region.to_owned(),
             fallbacks: known.provider.choices().iter().skip(1).cloned().collect(),
+            takes: known.provider.profile().takes,
+            is_cloud: known.provider.profile().has_own_network,
         }
     };
     Ok(Facts {

@@ -17,6 +17,7 @@ use model::{
     candidate::Candidate,
     journal::Fact,
     name::{Label, ProviderName, RunId, Token},
+    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     world::{Clock, Journal as _},
@@ -107,6 +108,7 @@ impl Place {
                 instance_type: "2x4g".to_owned(),
                 image: None,
                 disk_gb: None,
+                options: Options::default(),
             },
             tags: tags.clone(),
         };

@@ -1,10 +1,10 @@
 //! `[lanes.*]`: what runs where.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{check::Check, lane::KvmNeed, money::Money, name::ProviderName};
+use crate::{check::Check, lane::KvmNeed, money::Money, name::ProviderName, options::Options};
 
 /// One lane of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Lane {
     /// How long its box may live.
     #[serde(rename = "ttl_seconds", with = "crate::time::seconds")]
     pub ttl: Duration,
+    /// Tags of the user's own for each box at a provider that takes any; a candidate's own count more.
+    pub tags: BTreeMap<String, String>,
     /// What a box may cost in its whole time, at most.
     pub max_cost: Option<Money>,
     /// Whether stage 2 builds and installs the project's software.
@@ -57,6 +59,8 @@ pub struct BoxChoice {
     pub image: Option<String>,
     /// Size of the root disk, in GiB.
     pub disk_gb: Option<u32>,
+    /// What else is asked of it.
+    pub options: Options,
 }
 
 impl BoxChoice {
@@ -68,6 +72,7 @@ impl BoxChoice {
             region: None,
             image: None,
             disk_gb: None,
+            options: Options::default(),
         }
     }
 }

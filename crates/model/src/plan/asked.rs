@@ -9,6 +9,7 @@ use crate::{
     lane::KvmNeed,
     money::Money,
     name::{ProviderName, RunId},
+    options::Takes,
     order::OperatorToolchain,
     revision::Revision,
     tags::Owner,
@@ -83,6 +84,10 @@ pub struct Defaults {
     pub region: String,
     /// What is tried after these, in order, when a lane names neither.
     pub fallbacks: Vec<Fallback>,
+    /// What it takes of a candidate's options.
+    pub takes: Takes,
+    /// Whether it is a cloud, which has the user's tags on its bill.
+    pub is_cloud: bool,
 }
 
 /// A box that could be had, with its price.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    asked::Offer,
+    asked::{Defaults, Offer},
     make::{Overrides, Planner},
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     lane::KvmNeed,
     money::cheapest_first,
     name::ProviderName,
+    options::Options,
 };
 
 /// How many of the cheapest a lane tries.
@@ -33,12 +34,14 @@ impl Planner<'_> {
             let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
                 continue;
             };
+            let options = self.options(lane, choice);
             for fallback in self.fallbacks(&provider, choice, overrides) {
                 let candidate = Candidate {
                     region: fallback.region,
                     instance_type: fallback.instance_type,
                     image: choice.image.clone(),
                     disk_gb: overrides.disk_gb.or(choice.disk_gb),
+                    options: options.clone(),
                     provider: provider.clone(),
                 };
                 if candidate.region.is_empty() {
@@ -53,6 +56,38 @@ impl Planner<'_> {
             }
         }
         candidates
+    }
+
+    /// Returns what else is asked of a choice, with the lane's tags. What its provider does not take is a mistake.
+    fn options(&mut self, lane: &Lane, choice: &BoxChoice) -> Options {
+        let Defaults { takes, is_cloud, .. } = self.facts.providers[&choice.provider];
+        let mut options = choice.options.clone();
+        if is_cloud {
+            let of_lane = lane
+                .tags
+                .iter()
+                .filter(|(key, _)| !choice.options.tags.contains_key(*key));
+            options
+                .tags
+                .extend(of_lane.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        for wrong in options.wrong_for(&takes) {
+            let takers = self
+                .facts
+                .providers
+                .iter()
+                .filter(|(_, known)| options.wrong_for(&known.takes).is_empty());
+            let takers: Vec<&str> = takers.map(|(name, _)| name.as_str()).collect();
+            let help = match takers.as_slice() {
+                [] => "leave it away, or write it as the provider takes it".to_owned(),
+                takers => format!(
+                    "leave it away, or use a provider that takes it: {}",
+                    takers.join(", ")
+                ),
+            };
+            self.refuse(format!("lane {}: {}: {wrong}", lane.name, choice.provider), help);
+        }
+        options
     }
 
     /// Returns the sizes and places to try at a provider, in order: one, or its whole fallbacks where neither is named.
@@ -104,6 +139,7 @@ impl Planner<'_> {
         }
         let candidate = |offer: &Offer| Candidate {
             disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
+            options: self.options(lane, &BoxChoice::of(offer.candidate.provider.clone())),
             ..offer.candidate.clone()
         };
         offers.into_iter().take(CHEAPEST_MAX).map(candidate).collect()
@@ -112,8 +148,8 @@ impl Planner<'_> {
 
 /// Returns whether asking `b` after `a` refused would be asking the same again.
 fn is_same_place(a: &Candidate, b: &Candidate) -> bool {
-    (&a.provider, &a.region, &a.instance_type, &a.image)
-        == (&b.provider, &b.region, &b.instance_type, &b.image)
+    (&a.provider, &a.region, &a.instance_type, &a.image, &a.options)
+        == (&b.provider, &b.region, &b.instance_type, &b.image, &b.options)
 }
 
 /// Returns the lane's choices of that provider, or its own choice of everything.

@@ -6,6 +6,7 @@ use crate::{
     config::{Around, Config, read},
     error::{ErrorKind, ProviderError},
     name::ProviderName,
+    options::{OptionKey, Options, TagRules, Takes},
     order::OperatorToolchain,
     price::{Billed, Price},
 };
@@ -47,6 +48,8 @@ pub(super) fn facts() -> Facts {
             instance_type: instance_type.into(),
             region: region.into(),
             fallbacks: Vec::new(),
+            takes: takes(name),
+            is_cloud: name != "local",
         };
         (ProviderName::new(name).unwrap(), defaults)
     };
@@ -64,6 +67,7 @@ pub(super) fn facts() -> Facts {
             instance_type: instance_type.into(),
             image: None,
             disk_gb: None,
+            options: Options::default(),
         },
         hourly: Money::parse(hourly).unwrap(),
         kvm,
@@ -83,6 +87,67 @@ pub(super) fn facts() -> Facts {
         revision: None,
         variables: ["PATH".to_owned()].into(),
     }
+}
+
+/// `gcp` takes both, `aws` spot alone.
+fn takes(provider: &str) -> Takes {
+    let keys: &[OptionKey] = match provider {
+        "gcp" => &OptionKey::ALL,
+        "aws" => &[OptionKey::Spot],
+        _ => &[],
+    };
+    let tags = TagRules {
+        count_max: 4,
+        lengths: (20, 20),
+        marks: "-",
+        is_lower: true,
+        reserved: &[],
+    };
+    Takes { keys, tags }
+}
+
+fn of_lane(lines: &str) -> Result<Vec<Options>, Vec<String>> {
+    let text = format!("[lanes.a]\nchecks = [\"test\"]\n{lines}");
+    let planned = plan(&config(&text), &Asked::default(), &facts());
+    let options = |plan: Plan| {
+        plan.lanes[0]
+            .candidates
+            .iter()
+            .map(|it| it.options.clone())
+            .collect()
+    };
+    let shown = |mistake: PlanMistake| format!("{} / {}", mistake.message, mistake.help.unwrap_or_default());
+    planned
+        .map(options)
+        .map_err(|wrong| wrong.into_iter().map(shown).collect())
+}
+
+#[test]
+fn options_are_a_candidates_own_and_its_providers_to_take() {
+    let spot = "boxes = [{ provider = \"aws\", spot = true }, \"aws\"]";
+    let of_spot = of_lane(spot).unwrap();
+    assert_eq!(
+        of_spot.iter().map(|it| it.spot).collect::<Vec<_>>(),
+        [true, false]
+    );
+    let wrong = of_lane("boxes = [{ provider = \"hetzner\", spot = true }]").unwrap_err();
+    let expected = "lane a: hetzner: it does not take `spot`: it sells no boxes that it may take back / leave it away, or use a \
+                    provider that takes it: aws, gcp";
+    assert_eq!(wrong, [expected]);
+}
+
+#[test]
+fn tags_of_a_lane_are_every_clouds_and_a_candidates_own_count_more() {
+    let lane = "tags = { team = \"ci\", cost = \"1\" }\n";
+    let tags = of_lane(&format!(
+        "{lane}boxes = [\"local\", {{ provider = \"gcp\", tags = {{ cost = \"2\" }} }}]"
+    ));
+    let shown: Vec<String> = tags.unwrap().iter().map(|it| format!("{:?}", it.tags)).collect();
+    assert_eq!(shown, ["{}", "{\"cost\": \"2\", \"team\": \"ci\"}"]);
+    let wrong = of_lane(&format!("{lane}boxes = [\"hetzner\"]")).unwrap_err();
+    assert!(wrong[0].contains("carry no tags but twolane's"), "{wrong:?}");
+    let ours = of_lane("boxes = [{ provider = \"gcp\", tags = { mvm-run = \"1\" } }]").unwrap_err();
+    assert!(ours[0].contains("twolane's own"), "{ours:?}");
 }
 
 /// Reads flags such as `live --region us-east-1` as [`Asked`].
@@ -382,6 +447,8 @@ fn a_machine_that_is_already_there_has_to_be_named() {
         instance_type: "as-it-is".to_owned(),
         region: String::new(),
         fallbacks: Vec::new(),
+        takes: Takes::default(),
+        is_cloud: true,
     };
     facts
         .providers

@@ -329,7 +329,11 @@ impl LaneReport {
                 }
             }
             Event::CandidateRejected { candidate, why } => {
-                self.rejected.push((candidate.clone(), why.clone()))
+                self.rejected.push((candidate.clone(), why.clone()));
+                // Whatever ran on its box begins anew on another.
+                for check in &mut self.checks {
+                    check.begin_anew();
+                }
             }
             Event::MachineUp { machine } => self.machine = Some(machine.clone()),
             Event::Gate { answer } => self.gate = Some(answer.clone()),
@@ -408,6 +412,12 @@ impl LaneReport {
 }
 
 impl CheckReport {
+    fn begin_anew(&mut self) {
+        self.outcome = Outcome::NotRun;
+        (self.seconds, self.began) = (None, None);
+        self.has_begun = false;
+    }
+
     pub(crate) fn not_run(check: &Check) -> Self {
         Self {
             name: check.name.clone(),

@@ -77,6 +77,7 @@ pub(super) fn kind(code: &str) -> Option<ErrorKind> {
         | "Server.InsufficientInstanceCapacity"
         | "InsufficientHostCapacity"
         | "InsufficientFreeAddressesInSubnet"
+        | "SpotMaxPriceTooLow"
         | "Unsupported" => ErrorKind::NoCapacity,
         "InstanceLimitExceeded"
         | "VcpuLimitExceeded"

@@ -55,6 +55,15 @@ impl Aws {
             .set("ClientToken", client_token(order, &prepared.place))
             .set("UserData", self.user_data(order)?);
         params = params.set("InstanceInitiatedShutdownBehavior", "terminate");
+        if order.candidate.options.spot {
+            params = params
+                .set("InstanceMarketOptions.MarketType", "spot")
+                .set("InstanceMarketOptions.SpotOptions.SpotInstanceType", "one-time")
+                .set(
+                    "InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior",
+                    "terminate",
+                );
+        }
         if prepared.is_nested {
             params = params.set("CpuOptions.NestedVirtualization", "enabled");
         }
@@ -78,7 +87,7 @@ impl Aws {
         params = params.set("NetworkInterface.1.SecurityGroupId.1", prepared.group);
         params = params.set("NetworkInterface.1.AssociatePublicIpAddress", true);
         params = params.set("NetworkInterface.1.DeleteOnTermination", true);
-        let params = tagged(params, &["instance", "volume", "network-interface"], &order.tags);
+        let params = tagged(params, &["instance", "volume", "network-interface"], order);
         let made = self
             .call::<Reservation>(region, WHAT, params, Effect::Creates)
             .await;

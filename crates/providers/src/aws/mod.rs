@@ -22,6 +22,7 @@ use model::{
     machine::{Listed, ResourceKind},
     money::Money,
     name::Label,
+    options::{OptionKey, TagRules, Takes},
     order::Order,
     price::Billed,
     profile::{Profile, Ranges},
@@ -96,6 +97,16 @@ impl Aws {
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(5),
             goes_along: &[ResourceKind::Disk, ResourceKind::Interface],
+            takes: Takes {
+                keys: &[OptionKey::Spot, OptionKey::Tags],
+                tags: TagRules {
+                    count_max: 40,
+                    lengths: (128, 256),
+                    marks: " _.:/=+-@",
+                    is_lower: false,
+                    reserved: &["aws:"],
+                },
+            },
             ranges: if access.group.is_some() {
                 Ranges::None
             } else {
@@ -264,12 +275,15 @@ fn endpoint(access: &Access, region: &str) -> String {
 }
 
 /// Adds our tags for every kind of thing that a call makes.
-fn tagged(mut params: Params, kinds: &[&str], tags: &Tags) -> Params {
+fn tagged(mut params: Params, kinds: &[&str], order: &Order) -> Params {
+    let mut pairs = order.pairs();
+    pairs
+        .entry("Name".to_owned())
+        .or_insert_with(|| order.tags.label.to_string());
     for (index, kind) in kinds.iter().enumerate() {
         let specification = format!("TagSpecification.{}", index + 1);
         params = params.set(format!("{specification}.ResourceType"), kind);
-        let name = ("Name".to_owned(), tags.label.to_string());
-        for (number, (key, value)) in tags.pairs().into_iter().chain([name]).enumerate() {
+        for (number, (key, value)) in pairs.iter().enumerate() {
             params = params.set(format!("{specification}.Tag.{}.Key", number + 1), key);
             params = params.set(format!("{specification}.Tag.{}.Value", number + 1), value);
         }

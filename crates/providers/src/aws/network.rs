@@ -56,7 +56,7 @@ impl Aws {
             .set("GroupName", &name)
             .set("VpcId", vpc);
         let params = params.set("GroupDescription", "SSH from its operator to one box of twolane");
-        let params = tagged(params, &["security-group"], &order.tags);
+        let params = tagged(params, &["security-group"], order);
         let taken = match self
             .call::<NewGroup>(region, WHAT, params, Effect::Repeatable)
             .await

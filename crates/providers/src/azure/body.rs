@@ -20,7 +20,7 @@ pub(super) struct Paths {
 }
 
 pub(super) fn group(order: &Order) -> Value {
-    json!({"location": order.candidate.region, "tags": order.tags.pairs()})
+    json!({"location": order.candidate.region, "tags": order.pairs()})
 }
 
 /// Whatever no rule lets in from outside is dropped by the rules that each group has from the start.
@@ -77,7 +77,7 @@ pub(super) fn machine(order: &Order, paths: &Paths, user_data: &str) -> Value {
     let candidate = &order.candidate;
     let key = json!({"path": format!("/home/{USER}/.ssh/authorized_keys"), "keyData": order.login_key});
     let named = candidate.image.as_deref();
-    let properties = json!({
+    let mut properties = json!({
         "hardwareProfile": {"vmSize": candidate.instance_type},
         // Under Trusted Launch, which is the default of newer versions, there is no nested virtualisation.
         "securityProfile": {"securityType": "Standard"},
@@ -98,6 +98,11 @@ pub(super) fn machine(order: &Order, paths: &Paths, user_data: &str) -> Value {
         ]},
         "diagnosticsProfile": {"bootDiagnostics": {"enabled": true}},
     });
+    if candidate.options.spot {
+        properties["priority"] = "Spot".into();
+        // What is taken back is gone, disk and all: nothing of it is to be paid for.
+        properties["evictionPolicy"] = "Delete".into();
+    }
     thing(order, &properties)
 }
 
@@ -112,5 +117,5 @@ fn image(name: &str) -> Value {
 }
 
 fn thing(order: &Order, properties: &Value) -> Value {
-    json!({"location": order.candidate.region, "tags": order.tags.pairs(), "properties": properties})
+    json!({"location": order.candidate.region, "tags": order.pairs(), "properties": properties})
 }

@@ -23,6 +23,7 @@ use model::{
     machine::{Listed, ResourceKind},
     money::Money,
     name::{Label, Token},
+    options::{OptionKey, TagRules, Takes},
     order::Order,
     profile::{Profile, Ranges},
     selector::Selector,
@@ -103,6 +104,17 @@ impl Azure {
             // A box of ours goes with its whole group.
             goes_along: &[ResourceKind::Group, ResourceKind::Schedule],
             user_data_max: USER_DATA_MAX,
+            takes: Takes {
+                keys: &[OptionKey::Spot, OptionKey::Tags],
+                tags: TagRules {
+                    count_max: 40,
+                    // A disk's are shorter than those of the other things.
+                    lengths: (128, 256),
+                    marks: " _.:=+-@",
+                    is_lower: false,
+                    reserved: &["microsoft", "azure", "windows"],
+                },
+            },
             ranges: Ranges::Ipv4,
             // A group takes up to a quarter of an hour to go.
             gone_max: Duration::from_secs(20 * 60),
@@ -522,9 +534,14 @@ impl Retag for Azure {
             ResourceKind::Schedule => return Ok(()),
             _ => (self.group_path(group), RESOURCES),
         };
-        let request = Request::new(Method::PATCH, path, "move the deadline")
+        const WHAT: &str = "move the deadline";
+        // What is sent replaces all tags, those of the user and of a policy too.
+        let found = self.thing(&path, version, WHAT).await?;
+        let mut pairs = found.and_then(|found| found.tags).unwrap_or_default();
+        pairs.extend(tags.pairs());
+        let request = Request::new(Method::PATCH, path, WHAT)
             .query("api-version", version)
-            .json(&json!({"tags": tags.pairs()}));
+            .json(&json!({"tags": pairs}));
         self.client.send(&request).await.map(|_| ())
     }
 }

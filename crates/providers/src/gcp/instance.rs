@@ -21,7 +21,7 @@ use crate::http::Request;
 impl Gcp {
     fn instance(&self, order: &Order, zone: &str) -> NewInstance {
         let candidate = &order.candidate;
-        let (labels, label) = (order.tags.pairs(), order.tags.label.to_string());
+        let (labels, label) = (order.pairs(), order.tags.label.to_string());
         let disk = InitializeParams {
             disk_name: order.tags.token.to_string(),
             source_image: candidate.image.clone().unwrap_or_else(|| IMAGE.to_owned()),
@@ -35,7 +35,11 @@ impl Gcp {
         let scheduling = Scheduling {
             on_host_maintenance: "TERMINATE",
             automatic_restart: false,
-            provisioning_model: "STANDARD",
+            provisioning_model: if candidate.options.spot {
+                "SPOT"
+            } else {
+                "STANDARD"
+            },
             instance_termination_action: "DELETE",
             termination_time: order.tags.deadline.moment().to_string(),
         };
@@ -164,9 +168,11 @@ impl Gcp {
         let path = self.path(&format!("zones/{}/instances/{}", listed.region, listed.id));
         let instance: Instance = self.client.json(&Request::get(path.clone(), WHAT)).await?;
         let label_fingerprint = instance.label_fingerprint.unwrap_or_default();
+        let mut labels = instance.labels;
+        labels.extend(tags.pairs());
         let body = Relabel {
             label_fingerprint,
-            labels: tags.pairs(),
+            labels,
         };
         let request = Request::new(Method::POST, format!("{path}/setLabels"), WHAT).json(&body);
         self.client.send(&request).await.map(|_| ())

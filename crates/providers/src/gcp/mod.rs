@@ -21,6 +21,7 @@ use model::{
     machine::{Listed, ResourceKind},
     money::Money,
     name::Label,
+    options::{OptionKey, TagRules, Takes},
     order::Order,
     price::Billed,
     profile::{Profile, Ranges},
@@ -86,6 +87,16 @@ impl Gcp {
             listing_lag: Duration::from_secs(3),
             goes_along: &[ResourceKind::Disk],
             user_data_max: USER_DATA_MAX,
+            takes: Takes {
+                keys: &[OptionKey::Spot, OptionKey::Tags],
+                tags: TagRules {
+                    count_max: 50,
+                    lengths: (63, 63),
+                    marks: "_-",
+                    is_lower: true,
+                    reserved: &["goog"],
+                },
+            },
             // The box has no IPv6 address.
             ranges: Ranges::Ipv4,
             ..Profile::new("gcp", &[("n2-standard-4", "us-central1-a")], DEAD_MANS_SWITCH)

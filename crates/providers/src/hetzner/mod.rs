@@ -6,7 +6,7 @@ mod preflight;
 mod prices;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::{try_join, try_join_all, try_join5};
@@ -16,6 +16,7 @@ use model::{
     lane::KvmNeed,
     machine::{Listed, ResourceKind},
     money::Money,
+    options::{OptionKey, TagRules, Takes},
     order::Order,
     profile::Profile,
     selector::Selector,
@@ -28,8 +29,8 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use self::environment::ENTRY;
 use self::wire::{
-    Action, CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, OneFirewall,
-    OneServer, Page, PublicNetRequest, Relabel, Rule, Server, SshKey, Thing,
+    Action, CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, Labels,
+    OneFirewall, OneServer, Page, PublicNetRequest, Rule, Server, SshKey, Thing,
 };
 use crate::http::{Bearer, Client, PAGES_MAX, Request, RequestLog, Settings, rows};
 
@@ -84,6 +85,16 @@ impl Hetzner {
             listing_lag: Duration::from_secs(3),
             user_data_max: USER_DATA_MAX,
             lists_parts_through_box: true,
+            takes: Takes {
+                keys: &[OptionKey::Tags],
+                tags: TagRules {
+                    count_max: 40,
+                    lengths: (63, 63),
+                    marks: "_.-",
+                    is_lower: true,
+                    reserved: &[],
+                },
+            },
             ..Profile::new("hetzner", &LADDER, DEAD_MANS_SWITCH)
         };
         let client = Client::new(Settings {
@@ -100,7 +111,7 @@ impl Hetzner {
     /// Makes the login key, or finds that an earlier try made it.
     async fn key(&self, order: &Order) -> Result<(), ProviderError> {
         let name = order.tags.label.as_str();
-        let labels = order.tags.pairs();
+        let labels = order.pairs();
         let body = CreateSshKey {
             name,
             public_key: &order.login_key,
@@ -142,7 +153,7 @@ impl Hetzner {
         };
         let body = CreateFirewall {
             name,
-            labels: order.tags.pairs(),
+            labels: order.pairs(),
             rules: vec![ssh, icmp],
         };
         let request = Request::new(Method::POST, "/firewalls", "make the firewall").json(&body);
@@ -282,7 +293,7 @@ impl Hetzner {
             location: &order.candidate.region,
             ssh_keys: vec![name],
             user_data: &order.user_data,
-            labels: order.tags.pairs(),
+            labels: order.pairs(),
             firewalls: vec![FirewallRef { firewall }],
             public_net: PublicNetRequest {
                 enable_ipv4: true,
@@ -407,8 +418,12 @@ impl Retag for Hetzner {
             return Ok(());
         }
         let path = format!("/{}/{}", list_of(listed.kind), listed.id);
-        let request =
-            Request::new(Method::PUT, path, "move the deadline").json(&Relabel { labels: tags.pairs() });
+        const WHAT: &str = "move the deadline";
+        // What is sent replaces all labels, those of the user too.
+        let found: BTreeMap<String, Labels> = self.client.json(&Request::get(path.clone(), WHAT)).await?;
+        let mut labels = found.into_values().next().unwrap_or_default();
+        labels.labels.extend(tags.pairs());
+        let request = Request::new(Method::PUT, path, WHAT).json(&labels);
         self.client.send(&request).await.map(|_| ())
     }
 }

@@ -53,8 +53,9 @@ pub(super) struct Rule<'a> {
     pub(super) source_ips: &'a [String],
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Relabel {
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Labels {
     pub(super) labels: BTreeMap<String, String>,
 }
 

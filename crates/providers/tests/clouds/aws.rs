@@ -10,7 +10,7 @@ use std::{
 use model::{
     error::ErrorKind,
     lane::KvmNeed,
-    machine::ResourceKind,
+    machine::{Health, ResourceKind},
     name::{Label, RunId, Token},
     order::Order,
     scope::Scope,
@@ -22,6 +22,8 @@ use providers::{
     aws::{Access, Aws, Identity},
     contract::{self, Hooks, Reports},
 };
+
+use serde_json::json;
 
 use crate::{
     bench,
@@ -652,4 +654,34 @@ fn page_lists_the_permissions_of_all_calls() {
     }
     assert!(called.contains("DescribeVolumes") && called.contains("RunInstances"));
     assert_eq!(quoted(&page, "\"ec2:"), called);
+}
+
+#[tokio::test]
+async fn tags_of_the_user_are_on_all_that_is_made_and_stay() {
+    let bench = Bench::new().await;
+    bench
+        .keeps_the_users_tags(|aws| {
+            let all = aws.all_tags();
+            let is_tagged =
+                |tags: &BTreeMap<String, String>| tags.get("team").is_some_and(|team| team == "ci");
+            assert!(all.iter().all(|(_, tags)| is_tagged(tags)), "{all:?}");
+            json!(all[0].1)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn spot_box_that_is_taken_back_is_dead_with_the_reason() {
+    let bench = Bench::new().await;
+    let health = bench
+        .health_of_spot_box(|aws| {
+            let made = aws.made_with("box-1").unwrap();
+            assert_eq!(made["InstanceMarketOptions.MarketType"], "spot");
+            aws.take_back();
+        })
+        .await;
+    assert!(
+        matches!(&health, Health::Dead(why) if why.contains("Server.SpotInstanceTermination")),
+        "{health:?}"
+    );
 }

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::ResourceKind,
+    machine::{Health, ResourceKind},
     name::{Label, RunId},
     order::Order,
     time::{Deadline, after, between},
@@ -650,4 +650,23 @@ async fn foreign_row_that_makes_no_sense_hides_nobody() {
         }
     };
     Bench::new().await.lists_all_beside_a_row(add).await;
+}
+
+#[tokio::test]
+async fn tags_of_the_user_are_on_all_that_is_made_and_stay() {
+    let bench = Bench::new().await;
+    bench
+        .keeps_the_users_tags(|azure| {
+            let tagged = azure.made_with.iter().filter(|tags| tags["team"] == "ci");
+            assert_eq!(tagged.count(), 6, "all but the schedule: {:?}", azure.made_with);
+            azure.only("virtualMachines")["tags"].clone()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn spot_box_that_is_taken_back_is_missing() {
+    let bench = Bench::new().await;
+    let health = bench.health_of_spot_box(FakeAzure::take_back).await;
+    assert_eq!(health, Health::Missing);
 }

@@ -1,20 +1,22 @@
 //! What the tests of all clouds share: a provider over its fake, and boxes that are brought up and down there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::cloud::Cloud;
 use model::{
     cloud::CloudApi,
     error::ProviderError,
     lane::KvmNeed,
-    machine::{Gone, Machine},
+    machine::{Gone, Health, Machine},
     name::{Label, RunId},
+    options::Options,
     order::Order,
     selector::Selector,
-    world::Provider,
+    time::Deadline,
+    world::{Clock, Provider},
 };
 use providers::contract::Reports;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     fakes::{
@@ -81,6 +83,50 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
 
     pub(crate) async fn make(&self, order: &Order) -> Result<Machine, ProviderError> {
         self.cloud.up(order, &Reports::default()).await
+    }
+
+    /// Orders box-1 with what `set` asks for beside its size.
+    pub(crate) fn order_with(&self, set: impl FnOnce(&mut Options)) -> Order {
+        let mut order = self.order("box-1");
+        set(&mut order.candidate.options);
+        order
+    }
+
+    /// Makes box-1 with tags of the user's own, and moves its deadline: `tags` returns those that it has at the cloud.
+    pub(crate) async fn keeps_the_users_tags(&self, tags: impl Fn(&mut F) -> Value) {
+        let order = self.order_with(|options| {
+            options.tags.insert("team".to_owned(), "ci".to_owned());
+        });
+        self.make(&order).await.unwrap();
+        for is_extended in [false, true] {
+            if is_extended {
+                let deadline = Deadline::at_unix(order.tags.deadline.unix() - 600);
+                let own = self.cloud.own_deadline().unwrap();
+                own.move_deadline(&label("box-1"), deadline).await.unwrap();
+            }
+            let found = tags(&mut self.fake.api());
+            assert_eq!(
+                (&found["team"], &found["mvm-label"]),
+                (&json!("ci"), &json!("box-1")),
+                "{found}"
+            );
+        }
+        self.down("box-1").await.unwrap();
+        assert_eq!(self.names(), Vec::<String>::new());
+    }
+
+    /// Makes box-1 as a spot box, which the cloud takes back, and returns what is said of it then.
+    pub(crate) async fn health_of_spot_box(&self, take_back: impl Fn(&mut F)) -> Health {
+        let machine = self
+            .make(&self.order_with(|options| options.spot = true))
+            .await
+            .unwrap();
+        take_back(&mut self.fake.api());
+        self.clock.sleep(Duration::from_secs(120)).await;
+        let health = self.cloud.health(&machine).await.unwrap();
+        self.down("box-1").await.unwrap();
+        assert_eq!(self.names(), Vec::<String>::new());
+        health
     }
 
     pub(crate) async fn up(&self, name: &str) -> Result<Machine, ProviderError> {

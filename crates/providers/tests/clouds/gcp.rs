@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use model::{
     error::ErrorKind,
     lane::KvmNeed,
-    machine::ResourceKind,
+    machine::{Health, ResourceKind},
     name::{Label, RunId},
     order::Order,
     time::Deadline,
@@ -494,4 +494,30 @@ async fn replaced_host_key_is_read_again() {
     assert!(renewed.ends_with("Renewed"), "{renewed}");
     bench.down("box-1").await.unwrap();
     assert_eq!(bench.cloud.host_key(&machine).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn labels_of_the_user_are_on_the_box_and_stay() {
+    let bench = Bench::new().await;
+    bench
+        .keeps_the_users_tags(|gcp| {
+            let instance = gcp.instance("box-1").unwrap();
+            assert_eq!(instance["disks"][0]["initializeParams"]["labels"]["team"], "ci");
+            instance["labels"].clone()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn spot_box_that_is_taken_back_is_missing() {
+    let bench = Bench::new().await;
+    let health = bench
+        .health_of_spot_box(|gcp| {
+            let scheduling = gcp.instance("box-1").unwrap()["scheduling"].clone();
+            assert_eq!(scheduling["provisioningModel"], "SPOT");
+            assert_eq!(scheduling["instanceTerminationAction"], "DELETE");
+            gcp.take_back();
+        })
+        .await;
+    assert_eq!(health, Health::Missing);
 }

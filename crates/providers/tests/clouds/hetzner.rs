@@ -565,3 +565,11 @@ async fn the_clouds_own_clock_is_reported() {
     listing.list().await.unwrap();
     assert_eq!(listing.now(), Some(bench.clock.now()));
 }
+
+#[tokio::test]
+async fn labels_of_the_user_are_on_the_box_and_stay() {
+    let bench = Bench::new().await;
+    bench
+        .keeps_the_users_tags(|hetzner| hetzner.server("box-1").unwrap()["labels"].clone())
+        .await;
+}

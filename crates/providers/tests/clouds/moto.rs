@@ -105,12 +105,15 @@ fn ubuntu(word: &str, architecture: &str) -> serde_json::Value {
 }
 
 async fn up_and_down(cloud: &Cloud<Aws>, instance_type: &str, need: KvmNeed) {
-    let order = orders::order(
+    let mut order = orders::order(
         ("aws", instance_type, "eu-central-1"),
         &label("box-1"),
         &run("r1"),
         &TestClock::new(),
     );
+    order.candidate.options.spot = need == KvmNeed::Required;
+    let team = ("team".to_owned(), "ci".to_owned());
+    order.candidate.options.tags.extend([team]);
     let machine = cloud
         .up(
             &Order {

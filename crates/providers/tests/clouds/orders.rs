@@ -9,6 +9,7 @@ use model::{
     candidate::Candidate,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
+    options::Options,
     order::{Order, Preinstall},
     tags::{Owner, Tags},
     time::Deadline,
@@ -40,6 +41,7 @@ pub(crate) fn order(
             instance_type: instance_type.to_owned(),
             image: None,
             disk_gb: None,
+            options: Options::default(),
         },
         tags: Tags {
             label: label.clone(),

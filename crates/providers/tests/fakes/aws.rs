@@ -197,6 +197,18 @@ impl Aws {
         id
     }
 
+    /// Takes all spot instances back.
+    pub(crate) fn take_back(&mut self) {
+        let gone = after(self.clock.now(), self.behaviour.leave);
+        self.behaviour.dies_of = Some("Server.SpotInstanceTermination");
+        for thing in self.things.values_mut() {
+            let market = thing.made_with.get("InstanceMarketOptions.MarketType");
+            if market.is_some_and(|market| market == "spot") {
+                thing.gone.get_or_insert(gone);
+            }
+        }
+    }
+
     /// Lets what goes with an instance go.
     fn pass_time(&mut self) {
         let now = self.clock.now();

@@ -169,6 +169,17 @@ impl Azure {
         self.things.insert(id.to_lowercase(), thing(Kind::Machine, value));
     }
 
+    /// Takes all spot boxes back.
+    pub(crate) fn take_back(&mut self) {
+        let gone = after(self.clock.now(), self.behaviour.leave);
+        for thing in self.things.values_mut() {
+            let properties = &thing.value["properties"];
+            if properties["priority"] == "Spot" && properties["evictionPolicy"] == "Delete" {
+                thing.gone.get_or_insert(gone);
+            }
+        }
+    }
+
     /// Returns the labels that anything there is tagged with.
     pub(crate) fn labels(&mut self) -> BTreeSet<String> {
         self.pass_time();

@@ -173,6 +173,16 @@ impl Gcp {
         }
     }
 
+    /// Takes all spot instances back.
+    pub(crate) fn take_back(&mut self) {
+        let gone = after(self.clock.now(), self.behaviour.leave);
+        for thing in self.instances.values_mut() {
+            if thing.value["scheduling"]["provisioningModel"] == "SPOT" {
+                thing.gone.get_or_insert(gone);
+            }
+        }
+    }
+
     /// Returns the rule of that name.
     pub(crate) fn firewall(&self, name: &str) -> Option<Value> {
         self.firewalls.get(name).cloned()

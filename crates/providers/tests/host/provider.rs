@@ -8,6 +8,7 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
+    options::Options,
     order::{Order, Preinstall},
     render::{
         cloud_init::user_data,
@@ -55,6 +56,7 @@ fn order(region: &str, label: &Label, run: &RunId) -> Order {
             instance_type: "as-it-is".to_owned(),
             image: None,
             disk_gb: None,
+            options: Options::default(),
         },
         tags: Tags {
             label: label.clone(),

@@ -10,6 +10,7 @@ use model::{
     lane::KvmNeed,
     limits::Limits,
     name::{Label, ProviderName, RunId},
+    options::Options,
     plan::{Keep, LanePlan, Plan},
     source::Source,
     tags::Owner,
@@ -117,6 +118,10 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         instance_type: format!("{}x4g", index + 1),
         image: None,
         disk_gb: None,
+        options: Options {
+            spot: !is_calm && sim.clock.happens(500),
+            ..Options::default()
+        },
     };
     let check = |index: u64| Check {
         slug: format!("lane{number}-check{index}"),

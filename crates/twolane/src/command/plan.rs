@@ -208,7 +208,7 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
         vec![
             priced.lane.to_owned(),
             priced.candidate.to_string(),
-            hourly(&priced.price),
+            hourly(&priced.price, priced.candidate.options.spot),
             estimated,
             worst,
         ]
@@ -232,9 +232,11 @@ fn print(style: Style, project: &Project, plan: &Plan, shown: &Shown<'_>) {
     }
 }
 
-fn hourly(price: &Price) -> String {
+/// The price of a spot box is not known, and never more than the list price.
+fn hourly(price: &Price, is_spot: bool) -> String {
     match price {
         Price::Free => "free".to_owned(),
+        Price::Hourly { amount, day, .. } if is_spot => format!("at most {amount} (not spot, on {day})"),
         Price::Hourly { amount, day, .. } => format!("{amount} (on {day})"),
         Price::Unknown => "unknown".to_owned(),
     }

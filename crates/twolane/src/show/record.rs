@@ -86,7 +86,12 @@ impl Record {
                 open.logs[&key].write_all_at(bytes, *offset)
             }
             (Event::CheckOutput { .. }, None) => Ok(()),
-            _ => {
+            (event, lane) => {
+                if let (Event::CandidateRejected { .. }, Some(lane)) = (event, lane) {
+                    // On its box checks may have begun that begin anew on another.
+                    open.logs.retain(|(of, _), _| of != lane);
+                    gone_or(fs::remove_dir_all(logs_dir(&self.dir, lane)))?;
+                }
                 let mut line = serde_json::to_vec(record)?;
                 line.push(b'\n');
                 open.events.write_all(&line)
@@ -111,9 +116,20 @@ impl Events for Record {
     }
 }
 
+fn gone_or(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn logs_dir(run_dir: &Utf8Path, lane: &str) -> Utf8PathBuf {
+    run_dir.join(lane).join("checks")
+}
+
 /// Returns the file of what a check wrote.
 pub(crate) fn log_path(run_dir: &Utf8Path, lane: &str, slug: &str) -> Utf8PathBuf {
-    run_dir.join(lane).join("checks").join(format!("{slug}.log"))
+    logs_dir(run_dir, lane).join(format!("{slug}.log"))
 }
 
 /// Finds a file that was brought back, by its path in the source's directory.
@@ -222,7 +238,7 @@ fn private() -> fs::OpenOptions {
 #[cfg(test)]
 mod tests {
     use anstream::ColorChoice;
-    use model::verdict::Verdict;
+    use model::{candidate::Candidate, name::ProviderName, options::Options, verdict::Verdict};
 
     use super::*;
 
@@ -261,6 +277,29 @@ mod tests {
             fs::read(log_path(dir, "no-kvm", "test")).unwrap(),
             b"one two \xff"
         );
+    }
+
+    #[test]
+    fn output_of_a_box_that_was_rejected_is_not_mixed_with_the_next_ones() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        let record = Record::open(dir, STYLE).unwrap();
+        record.emit(output(0, b"a long line"));
+        let candidate = Candidate {
+            provider: ProviderName::new("aws").unwrap(),
+            region: "us-east-1".into(),
+            instance_type: "c8i.xlarge".into(),
+            image: None,
+            disk_gb: None,
+            options: Options::default(),
+        };
+        let why = "taken back".to_owned();
+        record.emit(event_record(
+            Some("no-kvm"),
+            Event::CandidateRejected { candidate, why },
+        ));
+        record.emit(output(0, b"short"));
+        assert_eq!(fs::read(log_path(dir, "no-kvm", "test")).unwrap(), b"short");
     }
 
     #[test]

@@ -183,6 +183,9 @@ impl View {
         if let (Event::CheckOutput { check, bytes, .. }, Some(lane)) = (&record.event, &record.lane) {
             return self.take_output(lane, check, bytes);
         }
+        if let (Event::CandidateRejected { .. }, Some(lane)) = (&record.event, &record.lane) {
+            self.output.retain(|(of, _), _| of != lane);
+        }
         self.report.take(record);
         if let Some(line) = text::line(record, &self.report)
             && (self.is_reported(line.weight) || self.is_news(record))

@@ -101,7 +101,7 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
             Usual,
             format!(
                 "asks for {candidate}, {}; gone by {} at the latest: {}",
-                show_price(price),
+                show_price(price, candidate.options.spot),
                 deadline.moment(),
                 safe(dead_mans_switch)
             ),
@@ -251,10 +251,11 @@ pub(crate) fn left(label: &str, provider: &str, id: Option<&str>, why: &str) -> 
     )
 }
 
-/// Returns what is known of a price in words.
-fn show_price(price: &Price) -> String {
+/// Returns what is known of a price in words. That of a spot box is not known, and never more than the list price.
+fn show_price(price: &Price, is_spot: bool) -> String {
     match price {
         Price::Free => "free".to_owned(),
+        Price::Hourly { amount, .. } if is_spot => format!("{amount} an hour at most, as it is spot"),
         Price::Hourly { amount, .. } => format!("{amount} an hour"),
         Price::Unknown => "cost unknown".to_owned(),
     }

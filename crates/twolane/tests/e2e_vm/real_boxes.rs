@@ -15,6 +15,7 @@ use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
     name::{Label, ProviderName, Token},
+    options::Options,
     order::{Order, Preinstall},
     plan::Plan,
     selector::Selector,
@@ -135,6 +136,7 @@ impl RealBoxes {
                 instance_type: self.local.default_choice().0.to_owned(),
                 image: None,
                 disk_gb: None,
+                options: Options::default(),
             },
             tags: Tags {
                 label: lane.label.clone(),

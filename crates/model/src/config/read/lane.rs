@@ -1,6 +1,6 @@
 //! Reads `[lanes.*]`.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::{
     Reader, rules,
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
+    options::Options,
 };
 
 /// How long a box may live when its lane does not say.
@@ -26,6 +27,7 @@ impl Reader<'_> {
             Some(value) => self.boxes(&value),
             None => Some(Boxes::Listed(vec![self.local()])),
         };
+        let tags = table.take("tags").map(|value| tags(&value)).unwrap_or_default();
         let ttl = table.take("ttl").and_then(|value| value.read(&rules::TTL));
         let ttl = ttl.unwrap_or(TTL_DEFAULT);
         let max_cost = table.take("max-cost").and_then(|value| value.read(&rules::MONEY));
@@ -51,6 +53,7 @@ impl Reader<'_> {
         Some(Lane {
             kvm: kvm.unwrap_or_default(),
             boxes: boxes?,
+            tags,
             ttl,
             max_cost,
             deploy,
@@ -101,12 +104,14 @@ impl Reader<'_> {
         let disk_gb = table.take("disk").and_then(|value| value.number(DISK_BOUNDS));
         let is_host = provider.as_ref().is_some_and(|name| name.as_str() == "host");
         let address = host_address(&mut table, is_host);
+        let options = options(&mut table);
         table.finish();
         Some(BoxChoice {
             instance_type,
             region: address.or(region),
             image,
             disk_gb,
+            options,
             ..BoxChoice::of(provider?)
         })
     }
@@ -120,6 +125,22 @@ impl Reader<'_> {
         };
         crate::name::ProviderName::new(name).ok()
     }
+}
+
+fn options(table: &mut Table<'_>) -> Options {
+    Options {
+        spot: table.take("spot").and_then(|value| value.flag()).unwrap_or(false),
+        tags: table.take("tags").map(|value| tags(&value)).unwrap_or_default(),
+    }
+}
+
+fn tags(value: &Value<'_>) -> BTreeMap<String, String> {
+    let named = value
+        .table()
+        .map(|table| table.named(&rules::TAG))
+        .unwrap_or_default();
+    let pair = |(key, _, value): (String, _, Value<'_>)| Some((key, value.read(&rules::TAG_VALUE)?));
+    named.into_iter().filter_map(pair).collect()
 }
 
 /// Reads what a machine that is already there is called, and how it is gone into.

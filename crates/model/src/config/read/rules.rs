@@ -256,6 +256,20 @@ pub(super) const PROVIDER_WORD: Rule<String> = Rule {
     },
 };
 
+/// What each provider takes of it is looked at when the candidates are known.
+pub(super) const TAG: Rule<String> = Rule {
+    example: "cost-centre",
+    read: |text| {
+        one_line(text, "key of a tag").and_then(|text| match text.is_empty() {
+            true => Err("the key of a tag is empty".to_owned()),
+            false => Ok(text),
+        })
+    },
+};
+pub(super) const TAG_VALUE: Rule<String> = Rule {
+    example: "4711",
+    read: |text| one_line(text, "value of a tag"),
+};
 pub(super) const HOST_ADDRESS: Rule<String> = Rule {
     example: "user@machine:22",
     read: |text| text.parse::<Address>().map(|address| address.to_string()),
@@ -316,6 +330,13 @@ fn word(text: &str, what: &'static str) -> Result<String, String> {
         holds: starts_well,
     }
     .keep(text)
+}
+
+fn one_line(text: &str, what: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) || text.trim() != text {
+        true => Err(format!("the {what} is one line without spaces around it")),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn starts_well(text: &str) -> bool {

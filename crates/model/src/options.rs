@@ -1,0 +1,206 @@
+//! What a lane may ask of a candidate beside its size and place, and which of it a provider takes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a candidate is asked for beside its size and place. All of it is left away in most plans.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Whether the box is bought at the price of what nobody else wants now: the provider takes it back when it likes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub spot: bool,
+    /// Tags of the user's own, for what is made with the create call.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionKey {
+    /// `spot`.
+    Spot,
+    /// `tags`.
+    Tags,
+}
+
+impl OptionKey {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Spot, Self::Tags];
+
+    /// Returns its name in `twolane.toml`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Spot => "spot",
+            Self::Tags => "tags",
+        }
+    }
+}
+
+/// What a provider takes of the options.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// The keys.
+    pub keys: &'static [OptionKey],
+    /// What tags of the user's own must look like.
+    pub tags: TagRules,
+}
+
+/// What a provider's tags must look like. Keys begin with a letter everywhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TagRules {
+    /// How many a box may have beside ours.
+    pub count_max: usize,
+    /// Longest key and longest value, in characters.
+    pub lengths: (usize, usize),
+    /// Characters that keys and values may have beside letters and digits.
+    pub marks: &'static str,
+    /// Whether letters are lower case.
+    pub is_lower: bool,
+    /// What the provider's own keys begin with.
+    pub reserved: &'static [&'static str],
+}
+
+/// What our own keys begin with.
+const OURS: &str = "mvm-";
+
+impl TagRules {
+    /// Says what is wrong with a tag, if anything is.
+    pub fn why_not(&self, key: &str, value: &str) -> Option<String> {
+        let begins = |start: &str| {
+            let head = key.get(..start.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(start))
+        };
+        if begins(OURS) {
+            return Some(format!("keys that begin with `{OURS}` are twolane's own"));
+        }
+        if let Some(start) = self.reserved.iter().find(|start| begins(start)) {
+            return Some(format!("keys that begin with `{start}` are the provider's own"));
+        }
+        let is_letter = |c: char| c.is_ascii_lowercase() || (c.is_ascii_uppercase() && !self.is_lower);
+        let fits = |text: &str, longest: usize| {
+            let is_right = |c: char| is_letter(c) || c.is_ascii_digit() || self.marks.contains(c);
+            text.len() <= longest && text.chars().all(is_right)
+        };
+        let (key_max, value_max) = self.lengths;
+        let letters = if self.is_lower {
+            "lower-case letters"
+        } else {
+            "letters"
+        };
+        let marks = self.marks;
+        if !key.starts_with(is_letter) || !fits(key, key_max) {
+            return Some(format!(
+                "a key begins with a letter and has {letters}, digits and `{marks}`, at most {key_max} characters"
+            ));
+        }
+        // Kubernetes' rule, which some have: nothing else ends a value.
+        let is_edged = value.starts_with(['-', '_', '.']) || value.ends_with(['-', '_', '.']);
+        if !fits(value, value_max) || (self.is_lower && is_edged) {
+            return Some(format!(
+                "a value has {letters}, digits and, in between, `{marks}`, at most {value_max} characters"
+            ));
+        }
+        None
+    }
+}
+
+impl Options {
+    /// Returns whether nothing is asked for.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns which are asked for.
+    fn asked(&self) -> impl Iterator<Item = OptionKey> {
+        let is_asked = |key: &OptionKey| match key {
+            OptionKey::Spot => self.spot,
+            OptionKey::Tags => !self.tags.is_empty(),
+        };
+        OptionKey::ALL.into_iter().filter(is_asked)
+    }
+
+    /// Says what of this a provider does not take, and why.
+    pub fn wrong_for(&self, takes: &Takes) -> Vec<String> {
+        let untaken = self.asked().filter(|key| !takes.keys.contains(key));
+        let mut wrong: Vec<String> = untaken
+            .map(|key| {
+                let why = match key {
+                    OptionKey::Spot => "it sells no boxes that it may take back",
+                    OptionKey::Tags => "its boxes carry no tags but twolane's",
+                };
+                format!("it does not take `{}`: {why}", key.word())
+            })
+            .collect();
+        if takes.keys.contains(&OptionKey::Tags) {
+            let judged = |(key, value): (&String, &String)| {
+                let why = takes.tags.why_not(key, value)?;
+                Some(format!("tag `{key}` = `{value}`: {why}"))
+            };
+            wrong.extend(self.tags.iter().filter_map(judged));
+            if self.tags.len() > takes.tags.count_max {
+                wrong.push(format!(
+                    "{} tags, and a box may have {} beside twolane's",
+                    self.tags.len(),
+                    takes.tags.count_max
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: TagRules = TagRules {
+        count_max: 2,
+        lengths: (8, 8),
+        marks: "_-",
+        is_lower: true,
+        reserved: &["goog"],
+    };
+
+    #[track_caller]
+    fn check(key: &str, value: &str, expected: Option<&str>) {
+        let why = LABELS.why_not(key, value);
+        match (&why, expected) {
+            (Some(why), Some(expected)) => assert!(why.contains(expected), "{key}={value}: {why}"),
+            (why, expected) => assert_eq!(why.as_deref(), expected, "{key}={value}"),
+        }
+    }
+
+    #[test]
+    fn tags_keep_to_the_providers_rules_and_off_our_own() {
+        check("team", "ci", None);
+        check("team", "", None);
+        check("mvm-run", "r1", Some("twolane's own"));
+        check("MVM-RUN", "r1", Some("twolane's own"));
+        check("goog-x", "1", Some("provider's own"));
+        check("Team", "ci", Some("a key begins with"));
+        check("1team", "ci", Some("a key begins with"));
+        check("toolongkey", "ci", Some("at most 8"));
+        check("team", "C I", Some("a value has"));
+        check("team", "-ci", Some("a value has"));
+        check("ключ", "ci", Some("a key begins with"));
+    }
+
+    #[test]
+    fn what_a_provider_does_not_take_is_named_with_the_reason() {
+        let options = Options {
+            spot: true,
+            tags: BTreeMap::from([("team".to_owned(), "ci".to_owned())]),
+        };
+        let none = options.wrong_for(&Takes::default());
+        assert_eq!(none.len(), 2, "{none:?}");
+        assert!(none[0].contains("`spot`") && none[1].contains("`tags`"));
+        let takes = Takes {
+            keys: &[OptionKey::Spot, OptionKey::Tags],
+            tags: LABELS,
+        };
+        assert_eq!(options.wrong_for(&takes), Vec::<String>::new());
+        assert!(Options::default().wrong_for(&Takes::default()).is_empty());
+    }
+}
