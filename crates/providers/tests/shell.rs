@@ -344,25 +344,62 @@ async fn one_that_nobody_waits_for_any_more_is_killed_and_its_box_is_looked_for_
     bench.assert_nothing_left();
 }
 
+/// Starts what may outlive a call: in the background, in a session of its own, and one without an environment. Each has written
+/// down its number when this ends.
+const LEAVES: &str = r#"
+_leave() {
+    sleep 1000 &
+    echo $! >"$_CLOUD/background"
+    setsid sh -c 'echo $$ >"$1/daemon"; exec sleep 1000' sh "$_CLOUD" &
+    env -i "$(command -v sleep)" 1000 &
+    echo $! >"$_CLOUD/bare"
+    until [ -s "$_CLOUD/daemon" ]; do :; done
+}
+"#;
+
+const LEFT: [&str; 3] = ["background", "daemon", "bare"];
+
 #[tokio::test]
-async fn what_a_good_call_leaves_running_lives_and_holds_nothing_up() {
+async fn what_a_good_call_leaves_running_holds_nothing_up_and_only_a_daemon_of_up_lives() {
     let bench = Bench::new();
     let shell = bench.shell(&[
         REST,
+        LEAVES,
         r#"
-provider_up() { sleep 1000 & echo $! >"$_CLOUD/pid"; echo 127.0.0.1; }
-provider_down() { kill "$(cat "$_CLOUD/pid")"; rm "$_CLOUD/pid"; }
+provider_up() { _leave; mv "$_CLOUD/daemon" "$_CLOUD/box"; echo 127.0.0.1; }
+provider_down() { kill "$(cat "$_CLOUD/box")"; _leave; }
 "#,
     ]);
     up(&shell).await.unwrap();
-    let pid = bench.root.join("cloud/pid");
-    assert!(is_alive(&pid));
+    let file = |name: &str| bench.root.join("cloud").join(name);
+    assert!(is_alive(&file("box")));
+    assert!(!is_alive(&file("background")) && !is_alive(&file("bare")));
     let (label, other) = (Label::new("b1").unwrap(), RunId::new("r2").unwrap());
     let selector = Selector::OfRun(label, other);
     assert_eq!(shell.down(&selector, &Reports::default()).await.unwrap(), []);
-    assert!(is_alive(&pid), "the box of another run stays");
+    assert!(is_alive(&file("box")), "the box of another run stays");
     assert_eq!(down(&shell).await.unwrap().len(), 1);
-    assert!(!pid.exists());
+    for left in ["box", "background", "daemon", "bare"] {
+        until(left, || !is_alive(&file(left))).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_failed_call_started_lives_when_its_box_is_destroyed() {
+    for end in ["return 1", "wait"] {
+        let mut bench = Bench::new();
+        bench.settings.up_max = Duration::from_secs(2);
+        let body = format!("provider_up() {{ _leave; {end}; }}\n");
+        let looks = r#"provider_down() { for it in background daemon bare; do ps -o pid=,stat= "$(cat "$_CLOUD/$it")"; done >>"$_CLOUD/seen"; }"#;
+        let shell = bench.shell(&[REST, LEAVES, &body, looks]);
+        up(&shell).await.unwrap_err();
+        for left in LEFT {
+            until(left, || !is_alive(&bench.root.join("cloud").join(left))).await;
+        }
+        let seen = fs::read_to_string(bench.root.join("cloud/seen")).unwrap();
+        let alive: Vec<_> = seen.lines().filter(|line| !line.contains('Z')).collect();
+        assert!(alive.is_empty(), "{end}: provider_down found {alive:?}");
+    }
 }
 
 #[tokio::test]
@@ -663,6 +700,17 @@ fn a_file_that_does_not_end_is_given_up() {
         &hangs,
         "provider_default_region: it has not ended within 3 s",
     );
+}
+
+#[test]
+fn all_that_a_check_asks_of_bash_has_one_time_limit() {
+    let mut bench = Bench::new();
+    let slow = "#!/bin/sh\ncase \"$*\" in *--version*) ;; *) sleep 2 ;; esac\nexec bash \"$@\"\n";
+    let slow = bench.write("slow-bash", slow);
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.settings.bash = slow.into_string();
+    bench.settings.read_max = Duration::from_secs(3);
+    assert_reported(&bench, WHOLE, "reading it has not ended within 3 s");
 }
 
 /// Each of these would do something, were it run when the file is read. MARKER is a file that must not appear.

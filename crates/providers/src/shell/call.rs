@@ -9,16 +9,20 @@ use std::{
 };
 
 use camino::Utf8Path;
-use futures::future::{Either, join, select};
+use futures::future::{Either, join, maybe_done, select};
 use model::world::Progress;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
     time::timeout,
 };
 
-use super::{address::plain, dry::is_for_bash};
+use super::{
+    address::plain,
+    dry::is_for_bash,
+    processes::{self, Processes},
+};
+use crate::local::path_of;
 
 const SCRIPT: &str = include_str!("call.sh");
 
@@ -32,7 +36,7 @@ const LINE_MAX: usize = 500;
 const LINES_SHOWN: usize = 1000;
 const LINES_KEPT: usize = 5;
 
-/// How long output is waited for when the function has ended, and something that it started holds on to the pipe.
+/// How long output is waited for when the function has ended, and a daemon that it started holds on to the pipe.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// A call that can be made.
@@ -44,6 +48,8 @@ pub(crate) struct Call<'a> {
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) time_max: Duration,
+    /// Whether a daemon of a call that ended well is what it was made for.
+    pub(crate) may_leave_daemons: bool,
 }
 
 /// How a call ended.
@@ -59,24 +65,14 @@ pub(crate) struct Ended {
 }
 
 impl Call<'_> {
-    /// Runs it. Everything that it started is killed when it fails, takes too long, or is dropped.
+    /// Runs it. Everything that it started is killed when it ends, takes too long, or is dropped.
     pub(crate) async fn run(&self, progress: &dyn Progress) -> io::Result<Ended> {
-        let mut child = self.command().spawn()?;
+        let mark = processes::mark();
+        let mut child = self.command().env(processes::MARK, &mark).spawn()?;
+        let processes = Processes::of(&child, mark);
         let mut out = Out::default();
         let mut words = Words::new(progress);
-        let guard = Group::of(&child);
-        let ending = to_end(&mut child, &mut out, &mut words);
-        let status = match timeout(self.time_max, ending).await {
-            Ok(status) => Some(status?),
-            Err(_) => None,
-        };
-        if status.is_some_and(|status| status.success()) {
-            guard.keep();
-            // Ends the process that would kill what the function has left running.
-            if let Some(mut alive) = child.stdin.take() {
-                let _ = alive.write_all(b"\n").await;
-            }
-        }
+        let status = self.to_end(&mut child, processes, &mut out, &mut words).await?;
         Ok(Ended {
             status,
             stdout: String::from_utf8_lossy(&out.kept).into_owned(),
@@ -85,8 +81,51 @@ impl Call<'_> {
         })
     }
 
+    /// Waits for the end of the function while what it says is read, and ends what it has left.
+    async fn to_end(
+        &self,
+        child: &mut Child,
+        mut processes: Processes,
+        out: &mut Out,
+        words: &mut Words<'_>,
+    ) -> io::Result<Option<ExitStatus>> {
+        // `Child::wait` would close it, and with it end the call.
+        let alive = child.stdin.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut reading = pin!(maybe_done(join(
+            read(stdout, |bytes| out.take(bytes)),
+            read(stderr, |bytes| words.take(bytes)),
+        )));
+        let ending = async {
+            match select(pin!(child.wait()), reading.as_mut()).await {
+                Either::Left((status, _)) => status,
+                Either::Right(((), ended)) => ended.await,
+            }
+        };
+        let status = timeout(self.time_max, ending).await.ok().transpose()?;
+        if self.may_leave_daemons && status.is_some_and(|status| status.success()) {
+            processes.leave_daemons();
+        }
+        drop((processes, alive));
+        // A daemon may hold on to the pipes.
+        let _ = timeout(DRAIN, reading).await;
+        Ok(status)
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(self.bash);
+        let mut command = match path_of("setsid") {
+            Some(setsid) => {
+                let mut command = Command::new(setsid);
+                command.arg(self.bash);
+                command
+            }
+            // Every Linux has it.
+            None => {
+                let mut command = Command::new(self.bash);
+                command.process_group(0);
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             // Exported functions, too, begin so.
             if is_for_bash(&name.to_string_lossy()) {
@@ -102,7 +141,6 @@ impl Call<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
         command
     }
@@ -126,57 +164,11 @@ impl Ended {
     }
 }
 
-/// Waits for the end of the process, and reads what it says. A box that it leaves running may hold its pipes for ever.
-async fn to_end(child: &mut Child, out: &mut Out, words: &mut Words<'_>) -> io::Result<ExitStatus> {
-    // `Child::wait` would close standard input first, and with it end the call.
-    let alive = child.stdin.take();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let status = {
-        let reading = pin!(join(
-            read(stdout, |bytes| out.take(bytes)),
-            read(stderr, |bytes| words.take(bytes)),
-        ));
-        let ended = pin!(child.wait());
-        match select(ended, reading).await {
-            Either::Left((status, reading)) => {
-                let _ = timeout(DRAIN, reading).await;
-                status
-            }
-            Either::Right((_, ended)) => ended.await,
-        }
-    };
-    child.stdin = alive;
-    status
-}
-
 async fn read(pipe: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = vec![0; 8192];
     while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
         take(&chunk[..read]);
-    }
-}
-
-/// Kills a process group when dropped, unless the caller keeps it.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(pid.and_then(Pid::from_raw))
-    }
-
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // The process that waits for our end is in it still, so that the number is no other group's.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
     }
 }
 

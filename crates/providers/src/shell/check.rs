@@ -1,16 +1,17 @@
 //! The contract of a shell adapter: its name, its file, its four functions, and that reading it does nothing.
 
-use std::{
-    fs, io,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, io, time::Instant};
 
 use camino::Utf8Path;
 use model::{candidate::Fallback, name::ProviderName};
 use serde::Serialize;
 
-use super::{ShellSettings, address::shown, dry, statement::is_declaration};
+use super::{
+    ShellSettings,
+    address::shown,
+    dry::{self, Dry},
+    statement::is_declaration,
+};
 use crate::local::path_of;
 
 /// The functions that an adapter has, and no others but its own helpers.
@@ -87,18 +88,19 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
     let Some(bash) = bash else {
         return Err(mistakes.0);
     };
-    let is_whole = mistakes.of_syntax(&bash, &unix, settings.read_max);
-    mistakes.of_reading(&bash, &unix, settings.read_max, is_whole);
+    let dry = Dry::new(&bash, &unix, settings.read_max);
+    let is_whole = mistakes.of_syntax(&dry);
+    mistakes.of_reading(&dry, is_whole);
     // What is wrong already may be why a default is not to be had.
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);
     }
-    let began = Instant::now();
-    let default_instance_type = mistakes.keep(default(&bash, &unix, DEFAULT_TYPE, settings.read_max));
-    if began.elapsed() >= settings.read_max {
+    let default_instance_type = mistakes.keep(default(&dry, DEFAULT_TYPE));
+    // Then nothing is left for the other.
+    if dry.is_over() && !mistakes.0.is_empty() {
         return Err(mistakes.0);
     }
-    let default_region = mistakes.keep(default(&bash, &unix, DEFAULT_REGION, settings.read_max));
+    let default_region = mistakes.keep(default(&dry, DEFAULT_REGION));
     match (provider, default_instance_type, default_region) {
         (Some(provider), Some(default_instance_type), Some(default_region)) => Ok(Checked {
             default: Fallback {
@@ -157,9 +159,9 @@ impl Mistakes {
     }
 
     /// Returns whether bash understands the whole text.
-    fn of_syntax(&mut self, bash: &Utf8Path, text: &str, time_max: Duration) -> bool {
+    fn of_syntax(&mut self, dry: &Dry<'_>) -> bool {
         let before = self.0.len();
-        match syntax(bash, text, time_max) {
+        match dry.syntax() {
             Ok(said) => {
                 for line in said.lines() {
                     // The line itself follows the complaint about it.
@@ -171,16 +173,16 @@ impl Mistakes {
                     self.add(None, shown(said.trim()), "correct it; `bash -n` shows the same");
                 }
             }
-            Err(error) => self.cannot_run(bash, &error),
+            Err(error) => self.cannot_run(dry.bash, &error),
         }
         self.0.len() == before
     }
 
     /// `is_whole`: bash has understood all of it, so that what it does not define is not there.
-    fn of_reading(&mut self, bash: &Utf8Path, text: &str, time_max: Duration, is_whole: bool) {
-        let reading = match dry::read(bash, text, time_max) {
+    fn of_reading(&mut self, dry: &Dry<'_>, is_whole: bool) {
+        let reading = match dry.read() {
             Ok(reading) => reading,
-            Err(error) => return self.cannot_run(bash, &error),
+            Err(error) => return self.cannot_run(dry.bash, &error),
         };
         self.of_commands(&reading.tried);
         for complaint in &reading.complaints {
@@ -195,10 +197,10 @@ impl Mistakes {
             }
         }
         match reading.functions {
-            Some(functions) => self.of_functions(text, &functions, is_whole),
+            Some(functions) => self.of_functions(dry.text, &functions, is_whole),
             None if reading.said.status.is_none() => self.add(
                 None,
-                format!("reading it has not ended within {} s", time_max.as_secs()),
+                format!("reading it {}", dry.too_long()),
                 "take the loop, or what it waits for, into a function",
             ),
             None => self.add(
@@ -311,8 +313,8 @@ pub(crate) fn bash(settings: &ShellSettings) -> Result<camino::Utf8PathBuf, Mist
         ))
     })?;
     let mut command = dry::bare(&path);
-    command.env_clear().env("LC_ALL", "C").arg("--version");
-    let said = dry::run(&mut command, "", settings.read_max)
+    command.arg("--version");
+    let said = dry::run(&mut command, "", Instant::now() + settings.read_max)
         .map_err(|error| refuse(format!("bash ({path}) could not be run: {error}")))?;
     match version(&said.stdout) {
         Some(version) if version >= BASH_MIN => Ok(path),
@@ -328,20 +330,6 @@ fn version(said: &str) -> Option<(u32, u32)> {
     let (_, version) = said.lines().next()?.split_once("version ")?;
     let mut numbers = version.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// Returns what `bash -n` says.
-fn syntax(bash: &Utf8Path, text: &str, time_max: Duration) -> io::Result<String> {
-    let file = tempfile::NamedTempFile::new()?;
-    fs::write(file.path(), text)?;
-    let mut command = dry::bare(bash);
-    command.env_clear().env("LC_ALL", "C").arg("-n").arg(file.path());
-    let said = dry::run(&mut command, "", time_max)?;
-    Ok(without_path(&said.stderr, file.path()))
-}
-
-fn without_path(said: &str, path: &Path) -> String {
-    said.replace(&format!("{}: ", path.display()), "")
 }
 
 /// Splits `line 12: why`.
@@ -362,19 +350,17 @@ fn line_of(text: &str, function: &str) -> Option<usize> {
 }
 
 /// Asks the adapter for one of its defaults.
-fn default(bash: &Utf8Path, text: &str, function: &str, time_max: Duration) -> Result<String, Mistake> {
+fn default(dry: &Dry<'_>, function: &str) -> Result<String, Mistake> {
     let refuse = |what: String| Mistake {
         line: None,
         what: format!("{function}: {what}"),
         help: "let it echo one word, and run no program".to_owned(),
     };
-    let said = dry::call(bash, text, function, time_max)
-        .map_err(|error| refuse(format!("bash ({bash}) could not be run: {error}")))?;
+    let said = dry
+        .call(function)
+        .map_err(|error| refuse(format!("bash ({}) could not be run: {error}", dry.bash)))?;
     let Some(status) = said.status else {
-        return Err(refuse(format!(
-            "it has not ended within {} s",
-            time_max.as_secs()
-        )));
+        return Err(refuse(format!("it {}", dry.too_long())));
     };
     if let Some(line) = said.stderr.lines().next() {
         let line = line.strip_prefix("twolane: ").unwrap_or(line);

@@ -54,35 +54,66 @@ pub(crate) struct Reading {
     pub(crate) complaints: Vec<String>,
 }
 
-/// Reads an adapter's text without running any command of it.
-pub(crate) fn read(bash: &Utf8Path, text: &str, time_max: Duration) -> io::Result<Reading> {
-    let mark = mark();
-    let script = [START.replace("OFF", OFF), TRAP.to_owned(), ASK.to_owned()]
-        .concat()
-        .replace("MARK", &mark);
-    let mut command = bare(bash);
-    command
-        .env_clear()
-        .env("LC_ALL", "C")
-        .args(["-c", &script, "twolane"]);
-    let said = run(&mut command, text, time_max)?;
-    Ok(understand(said, &mark))
+/// One check of one text, which has so much time for all that is asked.
+pub(crate) struct Dry<'a> {
+    pub(crate) bash: &'a Utf8Path,
+    pub(crate) text: &'a str,
+    time_max: Duration,
+    end: Instant,
 }
 
-/// Calls a function of an adapter's text that passed [`read`], where no program can be run. Of the user's variables only those are
-/// there that name places and sizes: see [`is_shown`].
-pub(crate) fn call(bash: &Utf8Path, text: &str, function: &str, time_max: Duration) -> io::Result<Said> {
-    let script = [START.replace("OFF", OFF), CALL.to_owned()]
-        .concat()
-        .replace("MARK", &mark());
-    let mut command = bare(bash);
-    let shown = std::env::vars_os().filter(|(name, _)| is_shown(&name.to_string_lossy()));
-    command
-        .env_clear()
-        .envs(shown)
-        .env("LC_ALL", "C")
-        .args(["-c", &script, "twolane", function]);
-    run(&mut command, text, time_max)
+impl<'a> Dry<'a> {
+    /// Begins to count the time.
+    pub(crate) fn new(bash: &'a Utf8Path, text: &'a str, time_max: Duration) -> Self {
+        let end = Instant::now() + time_max;
+        Self {
+            bash,
+            text,
+            time_max,
+            end,
+        }
+    }
+
+    /// Returns whether the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    /// Says that it is.
+    pub(crate) fn too_long(&self) -> String {
+        format!("has not ended within {} s", self.time_max.as_secs())
+    }
+
+    /// Returns what `bash -n` says.
+    pub(crate) fn syntax(&self) -> io::Result<String> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), self.text)?;
+        let mut command = bare(self.bash);
+        command.arg("-n").arg(file.path());
+        let said = run(&mut command, "", self.end)?;
+        Ok(said.stderr.replace(&format!("{}: ", file.path().display()), ""))
+    }
+
+    /// Reads the text without running any command of it.
+    pub(crate) fn read(&self) -> io::Result<Reading> {
+        let mark = mark();
+        let script = [START.replace("OFF", OFF), TRAP.to_owned(), ASK.to_owned()].concat();
+        let mut command = bare(self.bash);
+        command.args(["-c", &script.replace("MARK", &mark), "twolane"]);
+        let said = run(&mut command, self.text, self.end)?;
+        Ok(understand(said, &mark))
+    }
+
+    /// Calls a function of a text that passed [`Dry::read`], where no program can be run. Of the user's variables only those are
+    /// there that name places and sizes: see [`is_shown`].
+    pub(crate) fn call(&self, function: &str) -> io::Result<Said> {
+        let script = [START.replace("OFF", OFF), CALL.to_owned()].concat();
+        let mut command = bare(self.bash);
+        command
+            .envs(std::env::vars_os().filter(|(name, _)| is_shown(&name.to_string_lossy())))
+            .args(["-c", &script.replace("MARK", &mark()), "twolane", function]);
+        run(&mut command, self.text, self.end)
+    }
 }
 
 /// Returns whether a default may depend on a variable: one that says where or how big, and holds no secret.
@@ -137,7 +168,7 @@ fn mark() -> String {
     format!("tl_{:016x}", RandomState::new().build_hasher().finish())
 }
 
-/// Returns a bash that reads no file of the user's; without a network, where the kernel lets this user have that.
+/// Returns a bash that reads no file of the user's and has no variables; without a network, where the kernel lets this user have that.
 pub(crate) fn bare(bash: &Utf8Path) -> Command {
     static HAS_NAMESPACES: OnceLock<bool> = OnceLock::new();
     let unshared = || {
@@ -157,12 +188,15 @@ pub(crate) fn bare(bash: &Utf8Path) -> Command {
     if command.get_program() != bash.as_str() {
         command.arg(bash);
     }
-    command.args(["--noprofile", "--norc"]);
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .args(["--noprofile", "--norc"]);
     command
 }
 
 /// Runs a command to its end, or kills it with all that it started when the time is over.
-pub(crate) fn run(command: &mut Command, input: &str, time_max: Duration) -> io::Result<Said> {
+pub(crate) fn run(command: &mut Command, input: &str, end: Instant) -> io::Result<Said> {
     let mut child = command
         .stdin(file_of(input)?)
         .stdout(Stdio::piped())
@@ -171,12 +205,11 @@ pub(crate) fn run(command: &mut Command, input: &str, time_max: Duration) -> io:
         .spawn()?;
     let stdout = thread::spawn(kept(child.stdout.take()));
     let stderr = thread::spawn(kept(child.stderr.take()));
-    let began = Instant::now();
     let group = Pid::from_child(&child);
     let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let mut is_in_time = true;
     while is_in_time && matches!(waitid(WaitId::Pid(group), looks), Ok(None)) {
-        is_in_time = began.elapsed() < time_max;
+        is_in_time = Instant::now() < end;
         thread::sleep(PAUSE);
     }
     let ended = Instant::now();

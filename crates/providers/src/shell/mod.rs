@@ -7,6 +7,7 @@ mod address;
 mod call;
 mod check;
 mod dry;
+mod processes;
 mod record;
 mod settings;
 mod statement;
@@ -170,6 +171,7 @@ impl Shell {
                 ("TWOLANE_ALLOW_CIDR", order.allow.join(",")),
             ],
             time_max: self.settings.up_max,
+            may_leave_daemons: true,
         };
         let ended = call
             .run(progress)
@@ -243,6 +245,7 @@ impl Shell {
             arguments: vec![label.to_owned()],
             environment,
             time_max: self.settings.down_max,
+            may_leave_daemons: false,
         };
         let ended = call
             .run(progress)
