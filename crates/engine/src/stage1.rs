@@ -120,6 +120,14 @@ async fn send_toolchain(lane: &Lane<'_>, link: &Link, toolchain: &OperatorToolch
         .await
         .map_err(broken)?;
     }
+    if !toolchain.programs.is_empty() {
+        let (from, to) = (&toolchain.programs, &format!("{to}/bin"));
+        link.over(lane.world, |session| async move {
+            session.send_files(from, to, progress).await
+        })
+        .await
+        .map_err(broken)?;
+    }
     link.run(lane.world, &tool(["link-toolchain", &toolchain.key]))
         .await
         .map(drop)

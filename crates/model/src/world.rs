@@ -295,6 +295,14 @@ pub trait Session: Send + Sync {
         progress: &dyn Progress,
     ) -> Result<Synced, RemoteError>;
 
+    /// Copies files into a directory on the box, as root.
+    async fn send_files(
+        &self,
+        from: &[Utf8PathBuf],
+        to: &str,
+        progress: &dyn Progress,
+    ) -> Result<Synced, RemoteError>;
+
     /// Copies files or directories from the box into a directory here. What is not there is left out.
     /// What is over the limits is left there.
     async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError>;

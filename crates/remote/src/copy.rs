@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use model::{error::RemoteError, source::Synced, text::last_words, world::Progress};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -183,25 +183,47 @@ pub(crate) async fn send_dir(
     if !from.is_dir() {
         return Err(RemoteError::Here(format!("{from} is not a directory")));
     }
+    let args = ["--delete", "./"];
+    send(shell, &args, from, to, progress)
+        .await?
+        .done(&format!("copying {from}"))
+}
+
+/// Copies files into a directory, what links lead to instead of links.
+pub(crate) async fn send_files(
+    shell: &dyn Shell,
+    from: &[Utf8PathBuf],
+    to: &str,
+    progress: &dyn Progress,
+) -> Result<Synced, RemoteError> {
+    let paths = from.iter().map(|path| path.as_str());
+    let args: Vec<&str> = ["--copy-links", "--"].into_iter().chain(paths).collect();
+    send(shell, &args, Utf8Path::new("/"), to, progress)
+        .await?
+        .done("copying programs")
+}
+
+async fn send(
+    shell: &dyn Shell,
+    more: &[&str],
+    dir: &Utf8Path,
+    to: &str,
+    progress: &dyn Progress,
+) -> Result<Copied, RemoteError> {
     let to = format!("{}:{}/", shell.host(), to.trim_end_matches('/'));
     let args = [
-        "-a",
-        "--no-owner",
-        "--no-group",
-        "--delete",
-        "--mkpath",
-        "./",
-        &to,
-    ];
+        &["-a", "--no-owner", "--no-group", "--mkpath"],
+        more,
+        &[to.as_str()],
+    ]
+    .concat();
     let run = Run {
         args: &args,
-        dir: from,
+        dir,
         stdin: b"",
         bounds: None,
     };
-    rsync(shell, run, progress)
-        .await?
-        .done(&format!("copying {from}"))
+    rsync(shell, run, progress).await
 }
 
 /// What rsync says of itself, line by line.

@@ -3,7 +3,7 @@
 use std::{future::Future, process::Stdio};
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
     limits::Limits,
@@ -70,6 +70,15 @@ impl Session for SshSession {
         progress: &dyn Progress,
     ) -> Result<Synced, RemoteError> {
         copy::send_dir(self, from, to, progress).await
+    }
+
+    async fn send_files(
+        &self,
+        from: &[Utf8PathBuf],
+        to: &str,
+        progress: &dyn Progress,
+    ) -> Result<Synced, RemoteError> {
+        copy::send_files(self, from, to, progress).await
     }
 
     async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError> {

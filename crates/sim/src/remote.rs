@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
     limits::Limits,
@@ -338,6 +338,15 @@ impl Session for SimSession {
             .await;
         self.carry(|_, _| ()).await?;
         Ok(Synced::default())
+    }
+
+    async fn send_files(
+        &self,
+        _: &[Utf8PathBuf],
+        to: &str,
+        progress: &dyn Progress,
+    ) -> Result<Synced, RemoteError> {
+        self.send_dir(Utf8Path::new("/"), to, progress).await
     }
 
     async fn fetch(&self, from: &[String], _: &Utf8Path, _: &Limits) -> Result<Fetched, RemoteError> {

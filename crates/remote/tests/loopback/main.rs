@@ -341,7 +341,14 @@ async fn directory_is_sent_whole_and_follows_deletions() {
     let sent = session.send_dir(&from, to.as_str(), &Silent).await.unwrap();
     assert_eq!(sent.sent, 2);
     sh(&to, "test -f target/a; test -f .git/b; test -L target/link");
-    sh(&from, "rm -r .git");
+    sh(&from, "rm -r .git; mkdir tools; ln -s ../target/a tools/linked");
+    let files = ["target/a", "tools/linked"].map(|name| from.join(name));
+    let beside = to.join("beside");
+    session
+        .send_files(&files, beside.as_str(), &Silent)
+        .await
+        .unwrap();
+    sh(&beside, "test -f a; test -f linked; test ! -L linked");
     session.send_dir(&from, to.as_str(), &Silent).await.unwrap();
     assert!(!to.join(".git").exists());
 }
