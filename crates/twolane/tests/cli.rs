@@ -1237,6 +1237,17 @@ fn a_report_is_made_from_what_was_recorded() {
         .stdout()
         .replace(place.state().to_str().unwrap(), "STATE");
     insta::assert_snapshot!(text);
+    // A job of GitLab CI gets a section for each lane, in which a failed one is open.
+    let mut command = place.command(&["report"]);
+    let folded = Ended(command.env("GITLAB_CI", "true").output().unwrap())
+        .code(0)
+        .stdout();
+    let section = "\x1b[0Ksection_start:1767323046:lane-fast\r\x1b[0Klane fast\n";
+    assert!(folded.contains(section), "{folded:?}");
+    assert!(
+        folded.contains("\x1b[0Ksection_end:1767323056:lane-fast\r\x1b[0K\n"),
+        "{folded:?}"
+    );
     let document = place.run(&["report", run, "--format", "json"]).code(0).json();
     assert_eq!(document["lanes"]["fast"]["checks"][0]["outcome"], "failed");
     assert_eq!(

@@ -19,6 +19,7 @@ use crate::{
     problem::{Problem, Result},
     project,
     show::{
+        gitlab,
         html::html,
         junit::junit,
         markdown::markdown,
@@ -50,7 +51,10 @@ pub(crate) fn run(context: &Context, args: &ReportArgs) -> Result {
     let text = match args.format {
         _ if context.style.is_json => None,
         Format::Json | Format::Receipt => None,
-        Format::Text => Some(text::report(&report, &paths.run(&run))),
+        Format::Text => {
+            gitlab::report(context.style, &report, &paths.run(&run));
+            return Ok(Exit::Passed);
+        }
         Format::Html => Some(html(&report)),
         Format::Markdown => Some(markdown(&report)),
         Format::Junit => {

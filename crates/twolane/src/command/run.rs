@@ -21,7 +21,7 @@ use crate::{
     problem::{Problem, Result},
     project::{self, Project},
     reach,
-    show::{github::Job, record, results, skips, text, written},
+    show::{github::Job, gitlab, record, results, skips, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
 
@@ -161,7 +161,7 @@ pub(super) fn show_end(context: &Context, watched: &Watched, dir: &Utf8Path, ver
         job.annotate(context.style, &report, source.map(|source| &*source.path));
     }
     if !context.style.is_json {
-        context.style.result(&text::report(&report, dir));
+        gitlab::report(context.style, &report, dir);
     }
     match written {
         Ok(_) if context.style.is_json => {}

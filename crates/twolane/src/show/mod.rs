@@ -2,6 +2,7 @@
 
 pub(crate) mod clean;
 pub(crate) mod github;
+pub(crate) mod gitlab;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;

@@ -325,6 +325,16 @@ fn activity(event: &Event, lane: &LaneReport) -> Option<String> {
 
 /// Returns a report for people. `run_dir` is where its files are.
 pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
+    let mut text = head(report);
+    for (name, lane_report) in &report.lanes {
+        text.push('\n');
+        text.push_str(&lane(name, lane_report, report.last, run_dir));
+    }
+    text + &tail(report).unwrap_or_default()
+}
+
+/// Returns what is said of the run as a whole.
+pub(crate) fn head(report: &Report) -> String {
     let run = report.run.as_ref().map_or("?", |run| run.as_str());
     let verdict = match report.verdict {
         Some(verdict) => paint(verdict_style(verdict), verdict.words()),
@@ -339,14 +349,12 @@ pub(crate) fn report(report: &Report, run_dir: &Utf8Path) -> String {
     for notice in &report.notices {
         text.push_str(&format!("note: {}\n", safe(notice)));
     }
-    for (name, lane) in &report.lanes {
-        text.push('\n');
-        text.push_str(&lane_text(name, lane, report.last, run_dir));
-    }
-    if let Some(split) = &report.split {
-        text.push_str(&skips::text(split));
-    }
     text
+}
+
+/// Returns what is said of all lanes together, if anything.
+pub(crate) fn tail(report: &Report) -> Option<String> {
+    report.split.as_ref().map(skips::text)
 }
 
 /// Returns what changed from run to run for people.
@@ -389,7 +397,8 @@ pub(crate) fn changes(changes: &Changes) -> String {
     text
 }
 
-fn lane_text(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &Utf8Path) -> String {
+/// Returns what is said of a lane.
+pub(crate) fn lane(name: &str, lane: &LaneReport, last: Option<Timestamp>, run_dir: &Utf8Path) -> String {
     let verdict = match lane.verdict {
         Some(verdict) => paint(verdict_style(verdict), verdict.words()),
         None => paint(ODD, "not ended"),
