@@ -105,6 +105,21 @@ mod tests {
         assert_eq!(job["concurrency"]["cancel-in-progress"], Value::Bool(false));
         let steps = job["jobs"]["reap"]["steps"].as_array().unwrap();
         assert_eq!(steps.last().unwrap()["run"], "twolane reap");
+        // Whatever a run can log in to, a reap can.
+        let [run, _] = parsed(Ci::Github);
+        let run = run["jobs"]["lanes"]["steps"].as_array().unwrap();
+        let logins = |steps: &[Value]| -> Vec<Value> {
+            let is_login = |step: &&Value| {
+                step["name"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with("Log in"))
+            };
+            steps.iter().filter(is_login).cloned().collect()
+        };
+        assert_eq!(logins(steps).len(), 3);
+        assert_eq!(logins(steps), logins(run));
+        let run = run.iter().find(|step| step["id"] == "twolane").unwrap();
+        assert_eq!(steps.last().unwrap()["env"], run["env"]);
     }
 
     #[test]

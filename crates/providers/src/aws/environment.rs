@@ -23,7 +23,8 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         "AWS_PROFILE",
         "AWS_CONFIG_FILE",
         "AWS_SHARED_CREDENTIALS_FILE",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        // A token alone is no identity: a CI job may write one for whoever sets a role.
+        "AWS_ROLE_ARN",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT",
@@ -101,6 +102,21 @@ mod tests {
             expiry(&[("AWS_PROFILE", "p"), expires]),
             None,
             "a profile's are renewed"
+        );
+    }
+
+    #[test]
+    fn token_of_a_job_without_a_role_is_no_credential() {
+        let access = |variables: &[(&str, &str)]| {
+            with_variables(variables, |environment| {
+                make(environment).map(|_| ()).map_err(|error| error.cause)
+            })
+        };
+        let token = ("AWS_WEB_IDENTITY_TOKEN_FILE", "/tmp/token");
+        assert_eq!(access(&[token]), Err("no credentials of AWS are here".to_owned()));
+        assert_eq!(
+            access(&[token, ("AWS_ROLE_ARN", "arn:aws:iam::1:role/x")]),
+            Ok(())
         );
     }
 
