@@ -24,7 +24,7 @@ use crate::{
         junit::junit,
         markdown::markdown,
         record::{self, runs},
-        results,
+        results, summary,
         table::fitted,
         text,
     },
@@ -108,7 +108,7 @@ fn compare(context: &Context, args: &ReportArgs, paths: &Paths, runs: &[RunId]) 
     match args.format {
         Format::Json => context.style.document(&changes),
         _ if context.style.is_json => context.style.document(&changes),
-        Format::Text => context.style.result(&text::changes(&changes)),
+        Format::Text => context.style.result(&summary::changes(&changes)),
         Format::Html | Format::Junit | Format::Markdown | Format::Receipt => {
             return Err(Problem::usage("could not compare in that format").help("use --format text or json"));
         }

@@ -6,23 +6,23 @@ use model::{
     verdict::Verdict,
 };
 
-use super::{stream::Style, text};
+use super::{stream::Style, summary};
 
 /// Prints a report; in a job of GitLab CI with a section for each lane.
 pub(crate) fn report(style: Style, report: &Report, run_dir: &Utf8Path) {
     if std::env::var("GITLAB_CI").as_deref() != Ok("true") {
-        style.result(&text::report(report, run_dir));
+        style.result(&summary::report(report, run_dir));
         return;
     }
-    style.result(&text::head(report));
+    style.result(&summary::head(report));
     for (name, lane) in &report.lanes {
         let is_folded = lane.verdict == Some(Verdict::Passed);
         // The marks are no colours: they stay where those are taken out.
         style.raw(begin(name, lane, is_folded).as_bytes());
-        style.result(&text::lane(name, lane, report.last, run_dir));
+        style.result(&summary::lane(name, lane, report.last, run_dir));
         style.raw(end(name, lane).as_bytes());
     }
-    if let Some(tail) = text::tail(report) {
+    if let Some(tail) = summary::tail(report) {
         style.result(&tail);
     }
 }

@@ -10,7 +10,7 @@ use model::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
-use super::text;
+use super::lines;
 
 /// Keeps a message for each box that may exist.
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl Events for Standing {
                 },
                 _,
             ) => {
-                let text = text::left(label.as_str(), provider.as_str(), id.as_deref(), &why);
+                let text = lines::left(label.as_str(), provider.as_str(), id.as_deref(), &why);
                 boxes.left.insert(label, text);
             }
             _ => {}

@@ -22,9 +22,9 @@ use model::{
 
 use super::{
     clean::{Lines, plain},
+    lines::{self, Weight},
     record::log_path,
     stream::Style,
-    text::{self, Weight},
 };
 
 /// How much of a failed check's output is shown.
@@ -187,7 +187,7 @@ impl View {
             self.output.retain(|(of, _), _| of != lane);
         }
         self.report.take(record);
-        if let Some(line) = text::line(record, &self.report)
+        if let Some(line) = lines::line(record, &self.report)
             && (self.is_reported(line.weight) || self.is_news(record))
         {
             self.print(&line.text);
@@ -291,7 +291,7 @@ impl Bars {
         let Some(text) = report
             .lanes
             .get(lane)
-            .and_then(|lane| text::progress(&record.event, lane, record.at))
+            .and_then(|lane| lines::progress(&record.event, lane, record.at))
         else {
             return;
         };

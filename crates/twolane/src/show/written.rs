@@ -11,7 +11,7 @@ use super::{
     junit::junit,
     markdown::markdown,
     record::{REPORT, write_whole},
-    text,
+    summary,
 };
 
 /// Writes the report in every form; returns the path of the page.
@@ -20,7 +20,7 @@ pub(crate) fn write(report: &Report, run_dir: &Utf8Path) -> io::Result<Utf8PathB
     write_whole(&run_dir.join(REPORT), &serde_json::to_vec_pretty(report)?)?;
     write_whole(
         &run_dir.join("report.txt"),
-        plain(&text::report(report, run_dir)).as_bytes(),
+        plain(&summary::report(report, run_dir)).as_bytes(),
     )?;
     write_whole(&run_dir.join("report.md"), markdown(report).as_bytes())?;
     write_whole(
