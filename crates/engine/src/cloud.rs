@@ -62,6 +62,8 @@ pub struct Cloud<A: ?Sized> {
     api: Arc<A>,
     clock: Arc<dyn Clock>,
     made: Mutex<CreationTimes>,
+    /// Of which labels and runs there is no box, by the provider's last answer.
+    absent: Mutex<BTreeSet<(Label, RunId)>>,
     shared: Shared,
 }
 
@@ -76,6 +78,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             api,
             clock,
             made: Mutex::default(),
+            absent: Mutex::default(),
             shared: Shared::default(),
         }
     }
@@ -85,8 +88,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     fn record_creation(&self, order: &Order, ended: Option<Duration>) {
-        let of = (order.tags.label.clone(), order.tags.run.clone());
-        self.made().insert(of, ended);
+        self.made().insert(of(order), ended);
     }
 
     fn made(&self) -> MutexGuard<'_, CreationTimes> {
@@ -145,7 +147,8 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
     }
 
     async fn adopt_or_make(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
-        if let Some(found) = self.find(order, progress).await? {
+        let is_absent = self.absent.lock().remove(&of(order));
+        if !is_absent && let Some(found) = self.find(order, progress).await? {
             progress.report(&format!("box {} exists already", found.listed.id), None);
             return self.wait(order, found, progress).await;
         }
@@ -523,6 +526,14 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             .filter(|_| !is_key_missing))
     }
 
+    /// Refuses an order that cannot succeed.
+    fn refuses(&self, order: &Order) -> Option<ProviderError> {
+        self.api
+            .refuse(&order.candidate.instance_type, order.need)
+            .or_else(|| self.exceeds(order))
+            .or_else(|| self.is_locked_out())
+    }
+
     /// Returns whether a box that is made now must be gone already, by the provider's clock.
     fn is_overdue(&self, order: &Order) -> bool {
         self.api.now().is_some_and(|now| order.tags.deadline.is_over(now))
@@ -562,12 +573,18 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
         self.api.profile()
     }
 
+    async fn answers(&self, order: &Order, progress: &dyn Progress) -> Result<(), ProviderError> {
+        if let Some(refusal) = self.refuses(order) {
+            return Err(refusal);
+        }
+        if self.find(order, progress).await?.is_none() {
+            self.absent.lock().insert(of(order));
+        }
+        Ok(())
+    }
+
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError> {
-        let refusal = self.api.refuse(&order.candidate.instance_type, order.need);
-        if let Some(refusal) = refusal
-            .or_else(|| self.exceeds(order))
-            .or_else(|| self.is_locked_out())
-        {
+        if let Some(refusal) = self.refuses(order) {
             return Err(refusal);
         }
         self.record_creation(order, None);
@@ -677,6 +694,11 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
         }
         Ok(())
     }
+}
+
+/// Returns whose box an order asks for.
+fn of(order: &Order) -> (Label, RunId) {
+    (order.tags.label.clone(), order.tags.run.clone())
 }
 
 /// Returns whether a box tells what became of an order. One that an earlier attempt made does where it lives and has the name

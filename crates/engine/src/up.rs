@@ -227,15 +227,23 @@ async fn create(
         return Ok(machine);
     }
     let end = Limit::after(&*lane.world.clock, CREATE_MAX);
-    let mut attempt = 0;
+    let (mut attempt, mut is_tried) = (0, false);
     loop {
         attempt += 1;
+        let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
+        // Whoever stops while the provider is silent has nothing to look for.
+        let asked = order(lane, candidate, &tags(lane).await?).await?;
+        let answer = within(lane.world, left, provider.answers(&asked, &progress)).await;
+        if let Err(error) = answer.unwrap_or_else(|| Err(too_slow(&asked))) {
+            wait_after(lane, error, attempt, left).await?;
+            continue;
+        }
         // What an earlier attempt or process may have made is adopted when it is found. When it is not, it may turn up late
         // beside what is made now, or be dead, and its token with it: an attempt of its own, so that the journal knows of
         // both.
         let tags = intend(lane, candidate).await?;
         let order = order(lane, candidate, &tags).await?;
-        if attempt == 1 {
+        if !std::mem::replace(&mut is_tried, true) {
             lane.emit(Event::CandidateTried {
                 candidate: candidate.clone(),
                 deadline: tags.deadline,
@@ -253,17 +261,30 @@ async fn create(
                 ));
             }
         }
-        let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
+        let left = end.left(&*lane.world.clock);
         let answer = within(lane.world, left, provider.up(&order, &progress)).await;
         let error = match answer.unwrap_or_else(|| Err(too_slow(&order))) {
             Ok(machine) => return keep_in_mind(lane, &machine).await.map(|()| machine),
             Err(error) => error,
         };
         record_failure(lane, &tags, &error).await?;
-        match after(&error.kind, attempt, left) {
-            Next::Wait(pause) => lane.world.clock.sleep(pause).await,
-            Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return Err(of_provider(error)),
+        wait_after(lane, error, attempt, left).await?;
+    }
+}
+
+/// Waits until the next attempt of a candidate, if there is to be one.
+async fn wait_after(
+    lane: &Lane<'_>,
+    error: ProviderError,
+    attempt: u32,
+    left: Duration,
+) -> Result<(), Refusal> {
+    match after(&error.kind, attempt, left) {
+        Next::Wait(pause) => {
+            lane.world.clock.sleep(pause).await;
+            Ok(())
         }
+        Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => Err(of_provider(error)),
     }
 }
 
@@ -290,19 +311,24 @@ async fn held(lane: &Lane<'_>) -> Result<Option<Held>, Refusal> {
     Ok(held.filter(|held| held.run == lane.plan.run))
 }
 
-/// Makes the tags of a new attempt, and has them on the disk before any create call leaves.
-async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal> {
+/// Makes the tags of a new attempt.
+async fn tags(lane: &Lane<'_>) -> Result<Tags, Refusal> {
     let label = &lane.lane.label;
     // What an earlier attempt made may have been extended since, and is adopted with the deadline that it has then.
     let extended = held(lane).await?.map(|held| held.tags.deadline);
     let deadline = Deadline::after(lane.world.clock.now(), lane.lane.ttl);
-    let tags = Tags {
+    Ok(Tags {
         label: label.clone(),
         run: lane.plan.run.clone(),
         token: Token::generate(label, lane.world.clock.random()),
         deadline: extended.map_or(deadline, |extended| extended.max(deadline)),
         owner: lane.plan.owner.clone(),
-    };
+    })
+}
+
+/// Makes the tags of a new attempt, and has them on the disk before any create call leaves.
+async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal> {
+    let tags = tags(lane).await?;
     record(
         lane,
         Fact::Intent {

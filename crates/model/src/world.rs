@@ -74,6 +74,13 @@ pub trait Provider: Send + Sync {
         first.map_or(("", ""), |first| (&first.instance_type, &first.region))
     }
 
+    /// Returns once the provider has answered whether there is a box of the order's label, and makes nothing: until then
+    /// nothing has to be remembered of the order, nor be looked for. Of an order's tags only label and run count. Where it
+    /// answers that there is none, the next [`Provider::up`] of that label and run need not ask again.
+    async fn answers(&self, _order: &Order, _progress: &dyn Progress) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     /// Makes the box, or adopts the one that exists with the same label and run.
     /// Returns when it has an address; whether SSH answers there is not its business.
     async fn up(&self, order: &Order, progress: &dyn Progress) -> Result<Machine, ProviderError>;

@@ -342,7 +342,7 @@ impl SimCloud {
         if self.clock.happens(faults.rate_limited) {
             return Err(ErrorKind::RateLimited { retry_after: None });
         }
-        if self.clock.happens(faults.unavailable) {
+        if self.clock.elapsed() < faults.is_down_for || self.clock.happens(faults.unavailable) {
             return Err(ErrorKind::Unavailable);
         }
         self.maybe_time_out().await

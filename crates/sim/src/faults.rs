@@ -24,6 +24,8 @@ pub struct Faults {
     pub rate_limited: u64,
     /// A call is answered with 500, and did nothing.
     pub unavailable: u64,
+    /// For so long from the beginning, every call is answered with 500.
+    pub is_down_for: Duration,
     /// A call is not answered in time, of a provider or of a box, whether it did what it was to do or not.
     pub times_out: u64,
     /// A delete is answered with OK, and does nothing.
@@ -111,6 +113,10 @@ impl Faults {
             check_hangs: often(200),
             stage1_fails: often(300),
             no_kvm: often(300),
+            is_down_for: match clock.happens(100) {
+                true => clock.length(Duration::ZERO, Duration::from_secs(1800)),
+                false => Duration::ZERO,
+            },
         }
     }
 

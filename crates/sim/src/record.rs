@@ -39,6 +39,13 @@ pub enum Observation {
         /// With which run.
         run: RunId,
     },
+    /// The user of a process asks it to stop, later.
+    StopsAt {
+        /// Which.
+        process: u32,
+        /// When.
+        at: Elapsed,
+    },
     /// A process was killed.
     Killed {
         /// Which.
@@ -225,6 +232,12 @@ impl Observation {
             Self::Began { process, machine } => format!("process {process} began on machine {machine}"),
             Self::Supersedes { process, run } => {
                 format!("process {process} takes the place of what is older than {run}")
+            }
+            Self::StopsAt { process, at } => {
+                format!(
+                    "process {process} is going to be asked to stop at {:.3}",
+                    at.as_secs_f64()
+                )
             }
             Self::Killed { process } => format!("process {process} was KILLED"),
             Self::Over { process } => format!("process {process} is over"),

@@ -91,6 +91,7 @@ impl Scenario {
         }
         let death_noticed_within = sim.faults().death_noticed_within();
         let is_clock_right = sim.faults().is_clock_right();
+        let is_journal_readable = sim.faults().journal_fails == 0;
         let mut plan = plan(&sim, "first", self.is_calm);
         if self.is_calm && !matches!(self.action, None | Some(Action::Run)) {
             plan.keep = Keep::Passed;
@@ -109,6 +110,7 @@ impl Scenario {
             sim: &sim,
             is_calm: self.is_calm && self.box_end.is_none(),
             is_clock_right,
+            is_journal_readable,
             death_noticed_within,
         }));
         Outcome { wrong, calls, seen }

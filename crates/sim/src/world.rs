@@ -145,6 +145,9 @@ impl Sim {
             bug: self.bug,
         };
         let stop = stop.map(|after| self.clock.elapsed() + after);
+        if let Some(at) = stop {
+            self.record.record(Observation::StopsAt { process, at });
+        }
         let world = World {
             providers,
             remote: Arc::new(SimRemote::new(

@@ -3,10 +3,12 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
@@ -147,4 +149,53 @@ fn a_terminal_that_is_closed_destroys_the_box() {
         String::from_utf8_lossy(&output.stderr)
     );
     place.assert_nothing_left();
+}
+
+/// Answers every request with 500, for as long as the test lives.
+fn broken_api() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            );
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn a_run_whose_api_has_never_answered_ends_at_once() {
+    let place = Place::new();
+    let log = fs::File::create(place.path("log")).unwrap();
+    let mut run = place
+        .command(env!("CARGO_BIN_EXE_twolane"))
+        .args(["run", "--json", "--provider", "hetzner"])
+        .env("HCLOUD_TOKEN", "a-token")
+        .env("HCLOUD_ENDPOINT", broken_api())
+        .env("TWOLANE_ALLOW_CIDR", "203.0.113.7/32")
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let events = BufReader::new(run.stdout.take().unwrap());
+    let mut asked = None;
+    let mut seen = Vec::new();
+    for event in events.lines().map(Result::unwrap) {
+        if asked.is_none() && event.contains("retrying") {
+            let status = Command::new("kill")
+                .args(["-TERM", &run.id().to_string()])
+                .status();
+            assert!(status.unwrap().success());
+            asked = Some(Instant::now());
+        }
+        seen.push(event);
+    }
+    let status = run.wait().unwrap();
+    let log = fs::read_to_string(place.path("log")).unwrap();
+    assert_eq!(status.code(), Some(130), "{log}\n{seen:#?}");
+    // Without anything to look for it takes no time; looking takes ten minutes.
+    assert!(asked.unwrap().elapsed() < Duration::from_secs(30), "{seen:#?}");
 }

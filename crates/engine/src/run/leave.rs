@@ -67,6 +67,12 @@ async fn destroy(lane: &Lane<'_>, link: &Link, stopped: Option<Stopped>) -> Dest
     if stopped != Some(Stopped::ByUser) {
         return destroying.await;
     }
+    if link.machine().is_none() {
+        let label = &lane.lane.label;
+        lane.notice(format!(
+            "box {label} may have been asked for; twolane ends when its provider says that there is none"
+        ));
+    }
     let collecting = pin!(collect(lane, link));
     match select(destroying, collecting).await {
         Either::Left((outcome, _)) => outcome,

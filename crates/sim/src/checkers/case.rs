@@ -14,6 +14,8 @@ pub struct Case<'a> {
     pub is_calm: bool,
     /// Whether the operator's clock was right all the time.
     pub is_clock_right: bool,
+    /// Whether the journal could be read all the time.
+    pub is_journal_readable: bool,
     /// How long it may take to notice that a box is dead, where that can be said.
     pub death_noticed_within: Option<Duration>,
 }

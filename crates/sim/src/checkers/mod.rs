@@ -13,6 +13,7 @@ mod looked_for_first;
 mod nobody_waits_for_the_dead;
 mod nobody_waits_late;
 mod nothing_is_left;
+mod nothing_made_nothing_waited_for;
 mod older_goes_first;
 mod tagged_when_made;
 mod up_stays;
@@ -23,7 +24,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 15] = [
+pub const ALL: [(&str, Checker); 16] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -35,6 +36,10 @@ pub const ALL: [(&str, Checker); 15] = [
     ("nobody waits for the dead", nobody_waits_for_the_dead::check),
     ("nobody waits late", nobody_waits_late::check),
     ("nothing is left", nothing_is_left::check),
+    (
+        "nothing made, nothing waited for",
+        nothing_made_nothing_waited_for::check,
+    ),
     ("older goes first", older_goes_first::check),
     ("tagged when made", tagged_when_made::check),
     ("up stays", up_stays::check),
