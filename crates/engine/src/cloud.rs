@@ -472,7 +472,10 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
                 ),
                 "shorten [system] in twolane.toml: packages, certificates, tools",
             )
-        } else if profile.ranges != Ranges::None && !order.allow.iter().any(is_usable) {
+        } else if profile.ranges != Ranges::None
+            && order.candidate.options.security_group.is_none()
+            && !order.allow.iter().any(is_usable)
+        {
             let family = if profile.ranges == Ranges::Ipv4 {
                 "IPv4 "
             } else {

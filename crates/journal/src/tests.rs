@@ -6,7 +6,6 @@ use model::{
     candidate::Candidate,
     journal::Holdings,
     name::{Label, ProviderName, Token},
-    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     verdict::Verdict,
@@ -88,7 +87,7 @@ fn intent(label: &str, run_id: &str) -> Fact {
             instance_type: "2x4g".into(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             token: Token::generate(&label, 1),

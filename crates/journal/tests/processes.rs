@@ -16,7 +16,6 @@ use model::{
     error::JournalError,
     journal::Fact,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     world::{Clock, Journal as _},
@@ -129,7 +128,7 @@ fn intent(run: &RunId) -> Fact {
             instance_type: "2x4g".into(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             token: Token::generate(&label, 1),

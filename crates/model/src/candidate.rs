@@ -20,8 +20,13 @@ pub struct Candidate {
     /// Size of the root disk, in GiB; the provider's default when the lane names none.
     pub disk_gb: Option<u32>,
     /// What else it is asked for.
-    #[serde(default, skip_serializing_if = "Options::is_none")]
-    pub options: Options,
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub options: Box<Options>,
+}
+
+#[expect(clippy::borrowed_box, reason = "serde hands it out so")]
+fn is_plain(options: &Box<Options>) -> bool {
+    options.is_none()
 }
 
 impl fmt::Display for Candidate {

@@ -395,7 +395,6 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Options;
 
     const NOW: &str = "2026-01-02T03:04:05Z";
 
@@ -422,7 +421,7 @@ mod tests {
                             instance_type: "2x4g".into(),
                             image: None,
                             disk_gb: None,
-                            options: Options::default(),
+                            options: Box::default(),
                         },
                         tags: Tags {
                             label: label(name),

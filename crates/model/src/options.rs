@@ -14,6 +14,18 @@ pub struct Options {
     /// Tags of the user's own, for what is made with the create call.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// The network that is there already, in the provider's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The subnet that is there already, in the provider's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+    /// The firewall that is there already: none is made, and whom it lets in is its owner's matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_group: Option<String>,
+    /// The group that is there already: only what is made in it is destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_group: Option<String>,
 }
 
 /// One of them.
@@ -23,17 +35,36 @@ pub enum OptionKey {
     Spot,
     /// `tags`.
     Tags,
+    /// `network`.
+    Network,
+    /// `subnet`.
+    Subnet,
+    /// `security-group`.
+    SecurityGroup,
+    /// `resource-group`.
+    ResourceGroup,
 }
 
 impl OptionKey {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Spot, Self::Tags];
+    pub const ALL: [Self; 6] = [
+        Self::Spot,
+        Self::Tags,
+        Self::Network,
+        Self::Subnet,
+        Self::SecurityGroup,
+        Self::ResourceGroup,
+    ];
 
     /// Returns its name in `twolane.toml`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Spot => "spot",
             Self::Tags => "tags",
+            Self::Network => "network",
+            Self::Subnet => "subnet",
+            Self::SecurityGroup => "security-group",
+            Self::ResourceGroup => "resource-group",
         }
     }
 }
@@ -117,38 +148,74 @@ impl Options {
         let is_asked = |key: &OptionKey| match key {
             OptionKey::Spot => self.spot,
             OptionKey::Tags => !self.tags.is_empty(),
+            OptionKey::Network => self.network.is_some(),
+            OptionKey::Subnet => self.subnet.is_some(),
+            OptionKey::SecurityGroup => self.security_group.is_some(),
+            OptionKey::ResourceGroup => self.resource_group.is_some(),
         };
         OptionKey::ALL.into_iter().filter(is_asked)
     }
 
-    /// Says what of this a provider does not take, and why.
-    pub fn wrong_for(&self, takes: &Takes) -> Vec<String> {
+    /// Says what of this a provider does not take for a box in a region: why, and what to write instead where that is not
+    /// to leave it away.
+    pub fn wrong_for(&self, takes: &Takes, region: &str) -> Vec<(String, Option<String>)> {
         let untaken = self.asked().filter(|key| !takes.keys.contains(key));
-        let mut wrong: Vec<String> = untaken
+        let mut wrong: Vec<_> = untaken
             .map(|key| {
                 let why = match key {
                     OptionKey::Spot => "it sells no boxes that it may take back",
                     OptionKey::Tags => "its boxes carry no tags but twolane's",
+                    OptionKey::Network
+                    | OptionKey::Subnet
+                    | OptionKey::SecurityGroup
+                    | OptionKey::ResourceGroup => {
+                        "twolane puts its boxes there into nothing that is there already"
+                    }
                 };
-                format!("it does not take `{}`: {why}", key.word())
+                (format!("it does not take `{}`: {why}", key.word()), None)
             })
             .collect();
         if takes.keys.contains(&OptionKey::Tags) {
             let judged = |(key, value): (&String, &String)| {
                 let why = takes.tags.why_not(key, value)?;
-                Some(format!("tag `{key}` = `{value}`: {why}"))
+                let help = "write the tag as the provider takes it".to_owned();
+                Some((format!("tag `{key}` = `{value}`: {why}"), Some(help)))
             };
             wrong.extend(self.tags.iter().filter_map(judged));
-            if self.tags.len() > takes.tags.count_max {
-                wrong.push(format!(
-                    "{} tags, and a box may have {} beside twolane's",
-                    self.tags.len(),
-                    takes.tags.count_max
-                ));
+            let (count, most) = (self.tags.len(), takes.tags.count_max);
+            if count > most {
+                let why = format!("{count} tags, and a box may have {most} beside twolane's");
+                wrong.push((why, Some("take some of them away".to_owned())));
             }
+        }
+        if self.resource_group.is_some() && self.subnet.is_none() {
+            let why = "`resource-group` needs the `subnet` that its boxes are to be in".to_owned();
+            wrong.push((why, Some("add `subnet` with the whole id of one".to_owned())));
+        }
+        let of_subnet = self.subnet.as_deref().and_then(region_in);
+        if let Some(other) = of_subnet.filter(|other| !is_in(region, other)) {
+            let why = format!(
+                "its `subnet` is in {other} and the box in {region}, and a subnet serves its own region"
+            );
+            let help = format!("write `region = \"{other}\"`, or name a subnet of {region}");
+            wrong.push((why, Some(help)));
         }
         wrong
     }
+}
+
+/// Returns the region that a path names.
+fn region_in(path: &str) -> Option<&str> {
+    let (_, rest) = path.split_once("regions/")?;
+    rest.split('/').next()
+}
+
+/// Returns whether a place is a region, or a zone of it.
+fn is_in(place: &str, region: &str) -> bool {
+    place == region
+        || place
+            .strip_prefix(region)
+            .is_some_and(|zone| zone.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -192,15 +259,35 @@ mod tests {
         let options = Options {
             spot: true,
             tags: BTreeMap::from([("team".to_owned(), "ci".to_owned())]),
+            ..Options::default()
         };
-        let none = options.wrong_for(&Takes::default());
+        let none = options.wrong_for(&Takes::default(), "r");
         assert_eq!(none.len(), 2, "{none:?}");
-        assert!(none[0].contains("`spot`") && none[1].contains("`tags`"));
+        assert!(none[0].0.contains("`spot`") && none[1].0.contains("`tags`"));
         let takes = Takes {
             keys: &[OptionKey::Spot, OptionKey::Tags],
             tags: LABELS,
         };
-        assert_eq!(options.wrong_for(&takes), Vec::<String>::new());
-        assert!(Options::default().wrong_for(&Takes::default()).is_empty());
+        assert_eq!(options.wrong_for(&takes, "r"), []);
+        assert!(Options::default().wrong_for(&Takes::default(), "r").is_empty());
+    }
+    #[test]
+    fn a_subnet_of_another_region_is_named() {
+        let subnet = "projects/host/regions/us-east1/subnetworks/ci";
+        let options = Options {
+            subnet: Some(subnet.to_owned()),
+            ..Options::default()
+        };
+        let takes = Takes {
+            keys: &OptionKey::ALL,
+            tags: LABELS,
+        };
+        let wrong = |region: &str| options.wrong_for(&takes, region);
+        assert_eq!((wrong("us-east1").len(), wrong("us-east1-b").len()), (0, 0));
+        assert!(
+            wrong("us-east10")[0]
+                .0
+                .contains("is in us-east1 and the box in us-east10")
+        );
     }
 }

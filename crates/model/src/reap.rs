@@ -182,7 +182,6 @@ mod tests {
         journal::{Entry, Fact},
         machine::ResourceKind,
         name::Token,
-        options::Options,
         time::Deadline,
         verdict::Verdict,
     };
@@ -257,7 +256,7 @@ mod tests {
                         instance_type: "2x4g".into(),
                         image: None,
                         disk_gb: None,
-                        options: Options::default(),
+                        options: Box::default(),
                     },
                     tags: tags(label, run.as_str(), line.ends_with("overdue"), None),
                 },

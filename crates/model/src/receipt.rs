@@ -210,7 +210,6 @@ mod tests {
     use crate::{
         candidate::Candidate,
         machine::Machine,
-        options::Options,
         tags::{Owner, Tags},
     };
 
@@ -235,7 +234,7 @@ mod tests {
                     instance_type: "2x4g".into(),
                     image: None,
                     disk_gb: None,
-                    options: Options::default(),
+                    options: Box::default(),
                 },
                 tags: Tags {
                     label,

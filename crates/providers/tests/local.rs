@@ -8,7 +8,6 @@ use model::{
     error::ErrorKind,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     order::{Order, Preinstall},
     selector::Selector,
     tags::{Owner, Tags},
@@ -108,7 +107,7 @@ fn order_of(label: &Label, run: &RunId, token: &str) -> Order {
             instance_type: "1x1g".to_owned(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             label: label.clone(),

@@ -14,7 +14,6 @@ use model::{
     error::ProviderError,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     order::{Order, Preinstall},
     tags::{Owner, Tags},
     time::Deadline,
@@ -114,7 +113,7 @@ async fn up(root: &Utf8Path, url: &str, sha256: &str) -> ProviderError {
             instance_type: "1x1g".to_owned(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             label,

@@ -10,7 +10,6 @@ use model::{
     lane::KvmNeed,
     machine::{Gone, Machine},
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     order::{Order, Preinstall},
     selector::Selector,
     tags::{Owner, Tags},
@@ -134,7 +133,7 @@ fn order(label: &str, run: &str) -> Order {
             instance_type: "big".to_owned(),
             image: None,
             disk_gb: Some(30),
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             label: Label::new(label).unwrap(),

@@ -17,7 +17,6 @@ use model::{
     candidate::Candidate,
     journal::Fact,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
     world::{Clock, Journal as _},
@@ -108,7 +107,7 @@ impl Place {
                 instance_type: "2x4g".to_owned(),
                 image: None,
                 disk_gb: None,
-                options: Options::default(),
+                options: Box::default(),
             },
             tags: tags.clone(),
         };

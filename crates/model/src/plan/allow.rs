@@ -49,7 +49,10 @@ fn first(address: IpAddr, bits: u8) -> IpAddr {
 /// has a network of its own.
 pub fn needs_address(plan: &Plan, has_own_network: &dyn Fn(&ProviderName) -> bool) -> bool {
     let mut candidates = plan.lanes.iter().flat_map(|lane| &lane.candidates);
-    plan.allow.is_empty() && candidates.any(|candidate| has_own_network(&candidate.provider))
+    plan.allow.is_empty()
+        && candidates.any(|candidate| {
+            has_own_network(&candidate.provider) && candidate.options.security_group.is_none()
+        })
 }
 
 /// Makes a range of what a service answered that was asked for this machine's address. Boxes are reached over IPv4.

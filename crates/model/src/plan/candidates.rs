@@ -34,14 +34,14 @@ impl Planner<'_> {
             let Some(provider) = self.provider(&wanted_by, choice.provider.as_str()) else {
                 continue;
             };
-            let options = self.options(lane, choice);
+            let options = self.options(lane, choice, overrides);
             for fallback in self.fallbacks(&provider, choice, overrides) {
                 let candidate = Candidate {
                     region: fallback.region,
                     instance_type: fallback.instance_type,
                     image: choice.image.clone(),
                     disk_gb: overrides.disk_gb.or(choice.disk_gb),
-                    options: options.clone(),
+                    options: Box::new(options.clone()),
                     provider: provider.clone(),
                 };
                 if candidate.region.is_empty() {
@@ -59,10 +59,21 @@ impl Planner<'_> {
     }
 
     /// Returns what else is asked of a choice, with the lane's tags. What its provider does not take is a mistake.
-    fn options(&mut self, lane: &Lane, choice: &BoxChoice) -> Options {
-        let Defaults { takes, is_cloud, .. } = self.facts.providers[&choice.provider];
+    fn options(&mut self, lane: &Lane, choice: &BoxChoice, overrides: &Overrides) -> Options {
+        let facts = self.facts;
+        let Defaults {
+            takes,
+            is_cloud,
+            region,
+            ..
+        } = &facts.providers[&choice.provider];
+        let region = overrides
+            .region
+            .as_ref()
+            .or(choice.region.as_ref())
+            .unwrap_or(region);
         let mut options = choice.options.clone();
-        if is_cloud {
+        if *is_cloud {
             let of_lane = lane
                 .tags
                 .iter()
@@ -71,20 +82,17 @@ impl Planner<'_> {
                 .tags
                 .extend(of_lane.map(|(key, value)| (key.clone(), value.clone())));
         }
-        for wrong in options.wrong_for(&takes) {
-            let takers = self
-                .facts
-                .providers
-                .iter()
-                .filter(|(_, known)| options.wrong_for(&known.takes).is_empty());
+        for (wrong, help) in options.wrong_for(takes, region) {
+            let is_taker = |known: &Defaults| options.wrong_for(&known.takes, &known.region).is_empty();
+            let takers = facts.providers.iter().filter(|(_, known)| is_taker(known));
             let takers: Vec<&str> = takers.map(|(name, _)| name.as_str()).collect();
-            let help = match takers.as_slice() {
-                [] => "leave it away, or write it as the provider takes it".to_owned(),
+            let help = help.unwrap_or_else(|| match takers.as_slice() {
+                [] => "leave it away".to_owned(),
                 takers => format!(
                     "leave it away, or use a provider that takes it: {}",
                     takers.join(", ")
                 ),
-            };
+            });
             self.refuse(format!("lane {}: {}: {wrong}", lane.name, choice.provider), help);
         }
         options
@@ -95,7 +103,8 @@ impl Planner<'_> {
         let defaults = &self.facts.providers[provider];
         let region = overrides.region.as_ref().or(choice.region.as_ref());
         let instance_type = overrides.instance_type.as_ref().or(choice.instance_type.as_ref());
-        let is_free = region.is_none() && instance_type.is_none();
+        // The others may be in regions that the subnet does not serve.
+        let is_free = region.is_none() && instance_type.is_none() && choice.options.subnet.is_none();
         let first = Fallback {
             region: region.unwrap_or(&defaults.region).clone(),
             instance_type: instance_type.unwrap_or(&defaults.instance_type).clone(),
@@ -139,7 +148,11 @@ impl Planner<'_> {
         }
         let candidate = |offer: &Offer| Candidate {
             disk_gb: overrides.disk_gb.or(offer.candidate.disk_gb),
-            options: self.options(lane, &BoxChoice::of(offer.candidate.provider.clone())),
+            options: Box::new(self.options(
+                lane,
+                &BoxChoice::of(offer.candidate.provider.clone()),
+                overrides,
+            )),
             ..offer.candidate.clone()
         };
         offers.into_iter().take(CHEAPEST_MAX).map(candidate).collect()

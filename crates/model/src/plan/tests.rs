@@ -67,7 +67,7 @@ pub(super) fn facts() -> Facts {
             instance_type: instance_type.into(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         hourly: Money::parse(hourly).unwrap(),
         kvm,
@@ -113,7 +113,7 @@ fn of_lane(lines: &str) -> Result<Vec<Options>, Vec<String>> {
         plan.lanes[0]
             .candidates
             .iter()
-            .map(|it| it.options.clone())
+            .map(|it| (*it.options).clone())
             .collect()
     };
     let shown = |mistake: PlanMistake| format!("{} / {}", mistake.message, mistake.help.unwrap_or_default());

@@ -138,7 +138,6 @@ mod tests {
     use crate::{
         machine::Machine,
         name::{Label, ProviderName},
-        options::Options,
         price::Billed,
     };
 
@@ -154,7 +153,7 @@ mod tests {
                 instance_type: "2x4g".into(),
                 image: None,
                 disk_gb: None,
-                options: Options::default(),
+                options: Box::default(),
             },
             deadline: Deadline::after(at(0), Duration::from_secs(7200)),
             dead_mans_switch: String::new(),

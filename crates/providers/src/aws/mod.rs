@@ -98,7 +98,12 @@ impl Aws {
             listing_lag: Duration::from_secs(5),
             goes_along: &[ResourceKind::Disk, ResourceKind::Interface],
             takes: Takes {
-                keys: &[OptionKey::Spot, OptionKey::Tags],
+                keys: &[
+                    OptionKey::Spot,
+                    OptionKey::Tags,
+                    OptionKey::Subnet,
+                    OptionKey::SecurityGroup,
+                ],
                 tags: TagRules {
                     count_max: 40,
                     lengths: (128, 256),

@@ -17,10 +17,11 @@ use crate::http::Effect;
 impl Aws {
     /// Makes the box's security group, or finds what an earlier try made, and lets the operator in.
     pub(super) async fn group(&self, region: &str, order: &Order) -> Result<String, ProviderError> {
-        if let Some(group) = &self.access.group {
+        let own = order.candidate.options.security_group.as_ref();
+        if let Some(group) = own.or(self.access.group.as_ref()) {
             return Ok(group.clone());
         }
-        let vpc = self.vpc(region).await?;
+        let vpc = self.vpc(region, order).await?;
         let id = self.new_group(region, &vpc, order).await?;
         let mut params = Params::new("AuthorizeSecurityGroupIngress").set("GroupId", &id);
         params = params.set("IpPermissions.1.IpProtocol", "tcp");
@@ -81,15 +82,21 @@ impl Aws {
         })
     }
 
-    async fn vpc(&self, region: &str) -> Result<String, ProviderError> {
+    /// Returns the subnet that is to be used, where one is named.
+    fn named_subnet<'a>(&'a self, order: &'a Order) -> Option<&'a String> {
+        let own = order.candidate.options.subnet.as_ref();
+        own.or(self.access.subnet.as_ref())
+    }
+
+    async fn vpc(&self, region: &str, order: &Order) -> Result<String, ProviderError> {
         const WHAT: &str = "look up the network";
-        if let Some(subnet) = &self.access.subnet {
+        if let Some(subnet) = self.named_subnet(order) {
             return Ok(self.subnet(region, subnet).await?.vpc_id);
         }
         let params = Params::new("DescribeVpcs").filter("is-default", &["true"]);
         let found = self.all::<Vpcs>(region, WHAT, params).await?;
         found.into_iter().next().map(|vpc| vpc.vpc_id).ok_or_else(|| {
-            let help = "name a subnet in AWS_SUBNET_ID";
+            let help = "name a `subnet` in that entry of `boxes`";
             let cause = format!("{region} has no default network");
             self.error(ErrorKind::Invalid, WHAT, cause).with_help(help)
         })
@@ -97,18 +104,23 @@ impl Aws {
 
     async fn subnet(&self, region: &str, id: &str) -> Result<Subnet, ProviderError> {
         const WHAT: &str = "look up the subnet";
-        let found = self
-            .all::<Subnets>(region, WHAT, Params::new("DescribeSubnets").set("SubnetId.1", id))
-            .await?;
-        let missing = || self.error(ErrorKind::Invalid, WHAT, format!("{region} has no subnet {id}"));
-        found.into_iter().next().ok_or_else(missing)
+        let params = Params::new("DescribeSubnets").set("SubnetId.1", id);
+        let found = match self.all::<Subnets>(region, WHAT, params).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
+            found => found?,
+        };
+        found.into_iter().next().ok_or_else(|| {
+            let cause = format!("{region} has no subnet {id}, and a subnet serves its own region");
+            let help = "write the `region` of the subnet beside it, or name a subnet of that region";
+            self.error(ErrorKind::Invalid, WHAT, cause).with_help(help)
+        })
     }
 
     /// Returns a subnet in each zone that sells the type, the wanted one first.
     pub(super) async fn subnets(&self, order: &Order) -> Result<Vec<Subnet>, ProviderError> {
         const WHAT: &str = "choose a zone";
         let (region, wanted) = split_place(&order.candidate.region);
-        if let Some(subnet) = &self.access.subnet {
+        if let Some(subnet) = self.named_subnet(order) {
             let subnet = self.subnet(region, subnet).await?;
             return Ok(vec![subnet]);
         }
@@ -136,7 +148,7 @@ impl Aws {
                 "no zone of {region} with a default subnet sells {}",
                 order.candidate.instance_type
             );
-            let help = "use another region, or name a subnet in AWS_SUBNET_ID";
+            let help = "use another region, or name a `subnet` in that entry of `boxes`";
             return Err(self.error(ErrorKind::NoCapacity, WHAT, cause).with_help(help));
         }
         Ok(subnets)

@@ -14,7 +14,9 @@ const DISK_GB: u32 = 64;
 /// The paths of what a box refers to.
 pub(super) struct Paths {
     pub(super) firewall: String,
-    pub(super) network: String,
+    /// None where the subnet is there already.
+    pub(super) network: Option<String>,
+    pub(super) subnet: String,
     pub(super) address: String,
     pub(super) interface: String,
 }
@@ -63,7 +65,7 @@ pub(super) fn interface(order: &Order, paths: &Paths) -> Value {
         "name": "box",
         "properties": {
             "primary": true,
-            "subnet": {"id": format!("{}/subnets/box", paths.network)},
+            "subnet": {"id": paths.subnet},
             "publicIPAddress": {"id": paths.address},
         },
     });

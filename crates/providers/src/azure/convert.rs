@@ -132,6 +132,9 @@ pub(super) fn kind(code: &str, message: &str) -> Option<ErrorKind> {
         | "RetryableError"
         | "ResourceGroupBeingDeleted"
         | "ReferencedResourceNotProvisioned"
+        | "NicInUse"
+        | "InUseNetworkSecurityGroupCannotBeDeleted"
+        | "PublicIPAddressCannotBeDeleted"
         | "InUseSubnetCannotBeDeleted" => ErrorKind::Unavailable,
         "ResourceGroupNotFound" | "ResourceNotFound" | "NotFound" => ErrorKind::NotFound,
         _ => return None,

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::future::{join, try_join, try_join3};
+use futures::future::{join, try_join, try_join4};
 use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
@@ -67,6 +67,21 @@ const NETWORK: &str = "2024-05-01";
 /// The first that takes the security type `Standard` by name without a feature switched on in the subscription.
 const COMPUTE: &str = "2025-11-01";
 const SKUS: &str = "2021-07-01";
+const DISKS: &str = "2024-03-02";
+
+/// What is made for a box and listed by itself, with Azure's word for it.
+const PARTS: [(ResourceKind, &str); 4] = [
+    (ResourceKind::Disk, "Microsoft.Compute/disks"),
+    (ResourceKind::Interface, "Microsoft.Network/networkInterfaces"),
+    (ResourceKind::Address, "Microsoft.Network/publicIPAddresses"),
+    (ResourceKind::Firewall, "Microsoft.Network/networkSecurityGroups"),
+];
+
+fn part_of(kind: &str) -> Option<(ResourceKind, &'static str)> {
+    PARTS
+        .into_iter()
+        .find(|(_, word)| word.eq_ignore_ascii_case(kind))
+}
 
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str = "if the deadline is less than a day away, a schedule at Azure deallocates the box then, which ends what its size \
@@ -102,10 +117,20 @@ impl Azure {
             is_create_repeatable: true,
             listing_lag: Duration::from_secs(10),
             // A box of ours goes with its whole group.
-            goes_along: &[ResourceKind::Group, ResourceKind::Schedule],
+            goes_along: &[
+                ResourceKind::Group,
+                ResourceKind::Schedule,
+                ResourceKind::Disk,
+                ResourceKind::Interface,
+            ],
             user_data_max: USER_DATA_MAX,
             takes: Takes {
-                keys: &[OptionKey::Spot, OptionKey::Tags],
+                keys: &[
+                    OptionKey::Spot,
+                    OptionKey::Tags,
+                    OptionKey::Subnet,
+                    OptionKey::ResourceGroup,
+                ],
                 tags: TagRules {
                     count_max: 40,
                     // A disk's are shorter than those of the other things.
@@ -155,17 +180,82 @@ impl Azure {
 
     /// Returns the paths of what is made beside the box: an attempt's names are its own.
     fn paths(&self, order: &Order) -> Paths {
-        let group = group_of(&order.tags.token);
-        let of = |kind: &str| {
-            self.path(&format!(
-                "resourceGroups/{group}/providers/Microsoft.Network/{kind}/box"
-            ))
-        };
+        let group = group_for(order);
+        let of = |kind: &str| self.network_thing(&group, &order.tags.token, kind);
+        let given = order.candidate.options.subnet.clone();
+        let network = given.is_none().then(|| of("virtualNetworks"));
+        let subnet = network.as_ref().map(|network| format!("{network}/subnets/box"));
         Paths {
             firewall: of("networkSecurityGroups"),
-            network: of("virtualNetworks"),
+            subnet: given.or(subnet).unwrap_or_default(),
+            network,
             address: of("publicIPAddresses"),
             interface: of("networkInterfaces"),
+        }
+    }
+
+    /// Returns the path of something of a box's network. In a group that holds other things it has a name of its own.
+    fn network_thing(&self, group: &str, token: &Token, kind: &str) -> String {
+        let name = match is_named_by_us(group) {
+            true => "box".to_owned(),
+            false => group_of(token),
+        };
+        self.path(&format!(
+            "resourceGroups/{group}/providers/Microsoft.Network/{kind}/{name}"
+        ))
+    }
+
+    /// Looks whether what is to be there already is there, and where the box is to be. Makes nothing.
+    async fn check_given(&self, order: &Order) -> Result<(), ProviderError> {
+        const WHAT: &str = "look at what is there already";
+        let options = &order.candidate.options;
+        let region = &order.candidate.region;
+        let refuse =
+            |cause: String, help: &str| Err(self.error(ErrorKind::Invalid, WHAT, cause).with_help(help));
+        if let Some(group) = options
+            .resource_group
+            .as_ref()
+            .filter(|group| is_named_by_us(group))
+        {
+            let cause = format!(
+                "resource groups whose names begin with `{GROUP}`, as {group} does, are twolane's own"
+            );
+            return refuse(cause, "name another, or leave `resource-group` away");
+        }
+        if let Some(group) = &options.resource_group
+            && self
+                .thing(&self.group_path(group), RESOURCES, WHAT)
+                .await?
+                .is_none()
+        {
+            let help = "`az group list` shows those that are there; twolane makes one of its own where none is named";
+            return refuse(format!("there is no resource group {group}"), help);
+        }
+        let Some(subnet) = &options.subnet else {
+            return Ok(());
+        };
+        let network = subnet.split_once("/subnets/").map(|(network, _)| network);
+        let Some(network) = network.filter(|network| network.starts_with("/subscriptions/")) else {
+            let help = "write it whole: /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.Network/virtualNetworks/\
+                        NETWORK/subnets/NAME, as `az network vnet subnet list` shows it";
+            return refuse(format!("`{subnet}` is not the id of a subnet"), help);
+        };
+        match self.thing(network, NETWORK, WHAT).await? {
+            None => refuse(
+                format!("there is no network {network}"),
+                "`az network vnet list` shows those that are there",
+            ),
+            Some(found) if found.location.eq_ignore_ascii_case(region) => Ok(()),
+            Some(found) => {
+                let place = &found.location;
+                let cause = format!(
+                    "subnet {subnet} is in {place} and the box in {region}, and a subnet serves its own region"
+                );
+                refuse(
+                    cause,
+                    &format!("write `region = \"{place}\"`, or name a subnet of {region}"),
+                )
+            }
         }
     }
 
@@ -261,8 +351,9 @@ impl Azure {
             convert::state(&machine),
         );
         if state == InstanceState::Running {
-            let path = format!("resourceGroups/{group}/providers/Microsoft.Network/publicIPAddresses/box");
-            let path = self.path(&path);
+            let token = listed.tags.as_ref().map(|tags| tags.token.clone());
+            let token = token.unwrap_or_else(|| Token::new("box").expect("it keeps to the rule"));
+            let path = self.network_thing(group, &token, "publicIPAddresses");
             let address = self.thing(&path, NETWORK, "look at a box's address");
             let (address, ()) = try_join(address, self.ensure_schedule(&listed)).await?;
             let text = address.and_then(|address| address.properties.ip_address);
@@ -305,10 +396,39 @@ impl Azure {
         Ok(groups)
     }
 
+    /// Lists what was made for boxes in groups that were there already. In a group of ours all goes with the group.
+    async fn parts(&self, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
+        let request = Request::get(self.path("resources"), "list what is ours")
+            .query("api-version", RESOURCES)
+            .query("$filter", format!("tagName eq '{OURS}' and tagValue eq 'true'"));
+        let things: Vec<Thing> = self.all(request).await?;
+        let part = |thing: &Thing| {
+            let (kind, _) = part_of(&thing.kind)?;
+            let id = convert::id_of(thing);
+            (!is_named_by_us(&id) && convert::is_meant(&thing.tags, selector)).then(|| Listed {
+                id,
+                ..convert::listed(kind, thing)
+            })
+        };
+        Ok(things.iter().filter_map(part).collect())
+    }
+
+    /// Returns the path of something that was made for a box in a group that was there already, and its version.
+    fn part_path(&self, listed: &Listed) -> Option<(String, &'static str)> {
+        let (_, kind) = PARTS.iter().find(|(kind, _)| *kind == listed.kind)?;
+        let (group, name) = listed.id.split_once('/')?;
+        let path = self.path(&format!("resourceGroups/{group}/providers/{kind}/{name}"));
+        let version = if listed.kind == ResourceKind::Disk {
+            DISKS
+        } else {
+            NETWORK
+        };
+        Some((path, version))
+    }
+
     /// Looks for the box of an attempt by its own name, which no list has to know yet.
     async fn find_own(&self, order: &Order) -> Result<Option<ObservedInstance>, ProviderError> {
-        self.machine(&group_of(&order.tags.token), order.tags.label.as_str())
-            .await
+        self.machine(&group_for(order), order.tags.label.as_str()).await
     }
 
     /// Looks for the box of a label in the list; one of the order's own run counts first.
@@ -364,6 +484,12 @@ fn group_of(token: &Token) -> String {
     format!("{GROUP}{token}")
 }
 
+/// Returns the group that an order's box is to be in.
+fn group_for(order: &Order) -> String {
+    let given = order.candidate.options.resource_group.clone();
+    given.unwrap_or_else(|| group_of(&order.tags.token))
+}
+
 /// Returns whether a group has a name that we give: tags alone may have come from a policy of the subscription.
 fn is_named_by_us(group: &str) -> bool {
     group.to_lowercase().starts_with(GROUP)
@@ -371,7 +497,7 @@ fn is_named_by_us(group: &str) -> bool {
 
 impl Azure {
     async fn create(&self, order: &Order) -> Result<ObservedInstance, ProviderError> {
-        let path = self.machine_path(&group_of(&order.tags.token), order.tags.label.as_str());
+        let path = self.machine_path(&group_for(order), order.tags.label.as_str());
         let user_data = STANDARD.encode(&order.user_data);
         let request = Request::new(Method::PUT, path, "create a box")
             .query("api-version", COMPUTE)
@@ -418,18 +544,22 @@ impl CloudApi for Azure {
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
         let paths = self.paths(order);
-        let group = self.group_path(&group_of(&order.tags.token));
-        self.ensure(&group, RESOURCES, &body::group(order), "make the resource group")
-            .await?;
+        self.check_given(order).await?;
+        if order.candidate.options.resource_group.is_none() {
+            let group = self.group_path(&group_for(order));
+            self.ensure(&group, RESOURCES, &body::group(order), "make the resource group")
+                .await?;
+        }
         let (firewall, address) = (body::firewall(order), body::address(order));
         try_join(
             self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall"),
             self.ensure(&paths.address, NETWORK, &address, "make the address"),
         )
         .await?;
-        let network = body::network(order, &paths);
-        self.ensure(&paths.network, NETWORK, &network, "make the network")
-            .await?;
+        if let Some(path) = &paths.network {
+            let network = body::network(order, &paths);
+            self.ensure(path, NETWORK, &network, "make the network").await?;
+        }
         let interface = body::interface(order, &paths);
         self.ensure(&paths.interface, NETWORK, &interface, "make the interface")
             .await?;
@@ -465,10 +595,11 @@ impl CloudApi for Azure {
     }
 
     async fn list(&self, _region: &str, selector: &Selector) -> Result<Vec<Listed>, ProviderError> {
-        let (machines, groups, mut schedules) = try_join3(
+        let (machines, groups, mut schedules, parts) = try_join4(
             self.machines(selector, "list what is ours"),
             self.groups(selector),
             self.schedules(),
+            self.parts(selector),
         )
         .await?;
         schedules.retain(|schedule| convert::is_meant(&schedule.tags, selector));
@@ -481,7 +612,7 @@ impl CloudApi for Azure {
         let schedules = schedules
             .iter()
             .map(|thing| convert::listed(ResourceKind::Schedule, thing));
-        Ok(machines.chain(groups).chain(schedules).collect())
+        Ok(machines.chain(groups).chain(schedules).chain(parts).collect())
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -497,10 +628,16 @@ impl CloudApi for Azure {
             ResourceKind::Machine => self.destroy_machine(listed).await,
             ResourceKind::Group => self.destroy_group(&listed.id).await,
             ResourceKind::Schedule => self.delete_schedule(&listed.id).await,
-            kind => {
-                let cause = format!("it lists no {kind} of its own: all goes with the group");
-                Err(self.error(ErrorKind::Invalid, "destroy", cause))
-            }
+            kind => match self.part_path(listed) {
+                Some((path, version)) => {
+                    let request = Request::new(Method::DELETE, path, "destroy").query("api-version", version);
+                    self.client.send(&request).await.map(|_| ())
+                }
+                None => {
+                    let cause = format!("Azure has no {kind} of ours");
+                    Err(self.error(ErrorKind::Invalid, "destroy", cause))
+                }
+            },
         }
     }
 
@@ -532,7 +669,9 @@ impl Retag for Azure {
             }
             // It was set with its box.
             ResourceKind::Schedule => return Ok(()),
-            _ => (self.group_path(group), RESOURCES),
+            _ => self
+                .part_path(listed)
+                .unwrap_or_else(|| (self.group_path(group), RESOURCES)),
         };
         const WHAT: &str = "move the deadline";
         // What is sent replaces all tags, those of the user and of a policy too.

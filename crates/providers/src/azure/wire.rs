@@ -13,6 +13,9 @@ pub(super) struct Thing {
     pub(super) name: String,
     #[serde(default)]
     pub(super) location: String,
+    /// Such as `Microsoft.Compute/disks`.
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
     pub(super) tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(super) properties: Properties,

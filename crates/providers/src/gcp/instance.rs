@@ -5,12 +5,15 @@ use model::{
     error::{ErrorKind, ProviderError},
     machine::{Listed, ResourceKind},
     order::Order,
+    render::own_firewall::with_own_firewall,
     tags::Tags,
 };
 use reqwest::Method;
 
 use super::{
-    Gcp, convert, request_id, series,
+    Gcp, convert,
+    network::Wiring,
+    request_id, series,
     wire::{
         AdvancedMachineFeatures, GuestAttributes, InitializeParams, Instance, Item, Metadata, NetworkTags,
         NewAccess, NewDisk, NewInstance, NewInterface, Operation, Relabel, Scheduling, SerialPort,
@@ -19,7 +22,7 @@ use super::{
 use crate::http::Request;
 
 impl Gcp {
-    fn instance(&self, order: &Order, zone: &str) -> NewInstance {
+    fn instance(&self, order: &Order, zone: &str, wiring: &Wiring) -> NewInstance {
         let candidate = &order.candidate;
         let (labels, label) = (order.pairs(), order.tags.label.to_string());
         let disk = InitializeParams {
@@ -47,7 +50,6 @@ impl Gcp {
             kind: "ONE_TO_ONE_NAT",
             name: "External NAT",
         };
-        let network = self.network_path();
         NewInstance {
             machine_type: format!("zones/{zone}/machineTypes/{}", candidate.instance_type),
             labels,
@@ -66,11 +68,11 @@ impl Gcp {
                 initialize_params: disk,
             }],
             network_interfaces: vec![NewInterface {
-                network,
-                subnetwork: self.subnetwork.clone(),
+                network: wiring.network.clone(),
+                subnetwork: wiring.subnetwork.clone(),
                 access_configs: vec![access],
             }],
-            metadata: metadata(order),
+            metadata: metadata(order, wiring),
             deletion_protection: false,
             name: label,
         }
@@ -79,7 +81,7 @@ impl Gcp {
     pub(super) async fn create(
         &self,
         order: &Order,
-        zone: String,
+        (zone, wiring): (String, Wiring),
     ) -> Result<ObservedInstance, ProviderError> {
         let request = Request::new(
             Method::POST,
@@ -87,7 +89,7 @@ impl Gcp {
             "create a box",
         )
         .query("requestId", request_id(&order.tags.token, &zone))
-        .json(&self.instance(order, &zone))
+        .json(&self.instance(order, &zone, &wiring))
         .creates();
         let operation: Operation = self.client.json(&request).await?;
         let listed = Listed {
@@ -179,13 +181,17 @@ impl Gcp {
     }
 }
 
-fn metadata(order: &Order) -> Metadata {
+fn metadata(order: &Order, wiring: &Wiring) -> Metadata {
     let item = |key: &'static str, value: &str| Item {
         key,
         value: value.to_owned(),
     };
+    let user_data = match wiring.is_shared {
+        true => with_own_firewall(&order.user_data, &order.allow),
+        false => order.user_data.clone(),
+    };
     let items = vec![
-        item("user-data", &order.user_data),
+        item("user-data", &user_data),
         item("ssh-keys", &format!("root:{}", order.login_key)),
         item("block-project-ssh-keys", "TRUE"),
         item("enable-oslogin", "FALSE"),

@@ -55,7 +55,7 @@ pub struct Gcp {
     client: Client,
     profile: Profile,
     project: String,
-    network: String,
+    network: Option<String>,
     subnetwork: Option<String>,
 }
 
@@ -88,7 +88,12 @@ impl Gcp {
             goes_along: &[ResourceKind::Disk],
             user_data_max: USER_DATA_MAX,
             takes: Takes {
-                keys: &[OptionKey::Spot, OptionKey::Tags],
+                keys: &[
+                    OptionKey::Spot,
+                    OptionKey::Tags,
+                    OptionKey::Network,
+                    OptionKey::Subnet,
+                ],
                 tags: TagRules {
                     count_max: 50,
                     lengths: (63, 63),
@@ -109,12 +114,11 @@ impl Gcp {
             log: access.log,
             time_max: access.time_max,
         })?;
-        let network = access.network.unwrap_or_else(|| "default".to_owned());
         Ok(Self {
             client,
             profile,
             project: access.project,
-            network,
+            network: access.network,
             subnetwork: access.subnetwork,
         })
     }
@@ -177,10 +181,15 @@ impl CloudApi for Gcp {
     }
 
     async fn prepare<'a>(&'a self, order: &'a Order) -> Result<Vec<Launch<'a>>, ProviderError> {
-        let [allow, deny] = self.rules(order);
-        let zones = self.zones(order).await?;
-        try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags)).await?;
-        let launch = |zone: String| Launch::new(zone.clone(), zone, |zone| self.create(order, zone));
+        let (zones, wiring) = try_join(self.zones(order), self.wiring(order)).await?;
+        if let Some(network) = wiring.network.as_ref().filter(|_| !wiring.is_shared) {
+            let [allow, deny] = self.rules(order, network);
+            try_join(self.rule(&allow, &order.tags), self.rule(&deny, &order.tags)).await?;
+        }
+        let launch = |zone: String| {
+            let place = (zone.clone(), wiring.clone());
+            Launch::new(zone, place, |place| self.create(order, place))
+        };
         Ok(zones.into_iter().map(launch).collect())
     }
 

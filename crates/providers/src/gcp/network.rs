@@ -9,20 +9,20 @@ use model::{
 use reqwest::Method;
 
 use super::{
-    Gcp, convert, request_id,
-    wire::{Firewall, NewFirewall, Operation, Protocol},
+    Gcp, convert, request_id, split_place,
+    wire::{Firewall, NewFirewall, Operation, Protocol, Subnetwork},
 };
 use crate::http::Request;
 
 impl Gcp {
     /// Returns the two rules of a box. The default network lets everybody in on port 22, and a narrower rule alone
     /// does not close that: whoever is not let in first is turned away second.
-    pub(super) fn rules(&self, order: &Order) -> [NewFirewall; 2] {
+    pub(super) fn rules(&self, order: &Order, network: &str) -> [NewFirewall; 2] {
         let label = &order.tags.label;
         let rule = |suffix: &str, priority: u32, source_ranges: Vec<String>| NewFirewall {
             name: format!("{label}-{suffix}"),
             description: convert::description(&order.tags),
-            network: self.network_path(),
+            network: network.to_owned(),
             direction: "INGRESS",
             priority,
             source_ranges,
@@ -67,8 +67,8 @@ impl Gcp {
             Ok(operation) => operation,
             Err(error) if error.kind == ErrorKind::Taken => return self.same_rule(rule, tags, error).await,
             Err(error) if error.kind == ErrorKind::NotFound => {
-                let help = "many companies delete the network `default`: name yours in TWOLANE_GCP_NETWORK, and its subnet in \
-                            TWOLANE_GCP_SUBNETWORK (projects/HOST/regions/REGION/subnetworks/NAME)";
+                let help = "many companies delete the network `default`: name the `subnet` to use in that entry of `boxes`, one of a \
+                            Shared VPC whole (projects/HOST/regions/REGION/subnetworks/NAME)";
                 return Err(error.with_help(help));
             }
             Err(error) => return Err(error),
@@ -113,11 +113,70 @@ impl Gcp {
         Err(taken.with_help(help))
     }
 
-    /// Returns the network, which may be of another project that shares it.
-    pub(super) fn network_path(&self) -> String {
-        match self.network.contains('/') {
-            true => self.network.clone(),
-            false => format!("projects/{}/global/networks/{}", self.project, self.network),
+    /// Finds out where the box is to be connected. Only a subnet of this project has to be looked at: its network has the rules.
+    pub(super) async fn wiring(&self, order: &Order) -> Result<Wiring, ProviderError> {
+        const WHAT: &str = "look up the subnet";
+        let options = &order.candidate.options;
+        let (region, _) = split_place(&order.candidate.region);
+        let named = |option: &Option<String>, variable: &Option<String>, of: &str| {
+            let name = option.as_ref().or(variable.as_ref())?;
+            Some(self.whole(name, of))
+        };
+        let subnetwork = named(
+            &options.subnet,
+            &self.subnetwork,
+            &format!("regions/{region}/subnetworks"),
+        );
+        let network = named(&options.network, &self.network, "global/networks");
+        let own = format!("projects/{}/", self.project);
+        let is_shared = subnetwork
+            .iter()
+            .chain(&network)
+            .any(|path| !path.starts_with(&own));
+        let network = match (&subnetwork, network) {
+            (_, Some(network)) => Some(network),
+            (Some(_), None) if is_shared => None,
+            (Some(path), None) => {
+                let found: Subnetwork = self
+                    .client
+                    .json(&Request::get(format!("/{path}"), WHAT))
+                    .await
+                    .map_err(|error| match error.kind {
+                        ErrorKind::NotFound => {
+                            let help = "`gcloud compute networks subnets list` shows those that are there, with their regions";
+                            error.with_help(help)
+                        }
+                        _ => error,
+                    })?;
+                let path = found.network.find("projects/").map(|at| &found.network[at..]);
+                Some(path.unwrap_or(&found.network).to_owned())
+            }
+            (None, None) => Some(self.whole("default", "global/networks")),
+        };
+        Ok(Wiring {
+            network,
+            subnetwork,
+            is_shared,
+        })
+    }
+
+    /// Writes the name of something as the path from its project on.
+    fn whole(&self, name: &str, of: &str) -> String {
+        let project = &self.project;
+        match name {
+            name if name.starts_with("projects/") => name.to_owned(),
+            name if name.contains('/') => format!("projects/{project}/{name}"),
+            name => format!("projects/{project}/{of}/{name}"),
         }
     }
+}
+
+/// Where a box is connected.
+#[derive(Debug, Clone)]
+pub(super) struct Wiring {
+    pub(super) network: Option<String>,
+    pub(super) subnetwork: Option<String>,
+    /// Whether it is of another project that shares it. That one has the rules, and ours would not be taken: the box itself lets
+    /// nobody else in.
+    pub(super) is_shared: bool,
 }

@@ -66,8 +66,15 @@ pub(super) struct InitializeParams {
 pub(super) struct NewInterface {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subnetwork: Option<String>,
-    pub(super) network: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<String>,
     pub(super) access_configs: Vec<NewAccess>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Subnetwork {
+    #[serde(default)]
+    pub(super) network: String,
 }
 
 #[derive(Debug, Serialize)]

@@ -5,9 +5,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use model::{
-    candidate::Candidate, lane::KvmNeed, money::Money, name::ProviderName, options::Options, plan::Offer,
-};
+use model::{candidate::Candidate, lane::KvmNeed, money::Money, name::ProviderName, plan::Offer};
 use serde::Serialize;
 
 pub use self::table::{Row, rows};
@@ -180,7 +178,7 @@ impl Entry {
                 instance_type: self.instance_type.clone(),
                 image: None,
                 disk_gb: None,
-                options: Options::default(),
+                options: Box::default(),
             },
             hourly: hourly.clone(),
             kvm,

@@ -685,3 +685,37 @@ async fn spot_box_that_is_taken_back_is_dead_with_the_reason() {
         "{health:?}"
     );
 }
+
+#[tokio::test]
+async fn given_subnet_and_security_group_are_used_and_left() {
+    let bench = Bench::new().await;
+    let mut order = bench.order_with(|options| {
+        options.subnet = Some("subnet-us-east-1b".to_owned());
+        options.security_group = Some("sg-mine".to_owned());
+    });
+    order.allow.clear();
+    bench.make(&order).await.unwrap();
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    assert_eq!(made["NetworkInterface.1.SubnetId"], "subnet-us-east-1b");
+    assert_eq!(made["NetworkInterface.1.SecurityGroupId.1"], "sg-mine");
+    assert_eq!(bench.fake.count_in_body("POST", "Action=CreateSecurityGroup"), 0);
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.fake.count_in_body("POST", "Action=DeleteSecurityGroup"), 0);
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn subnet_of_another_region_makes_nothing_and_says_so() {
+    let bench = Bench::new().await;
+    let order = bench.order_with(|options| options.subnet = Some("subnet-eu-west-1a".to_owned()));
+    let refusal = bench.make(&order).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(
+        refusal
+            .cause
+            .contains("us-east-1 has no subnet subnet-eu-west-1a, and a subnet serves"),
+        "{refusal}"
+    );
+    assert!(refusal.help.unwrap().contains("write the `region` of the subnet"));
+    assert_eq!(bench.names(), Vec::<String>::new());
+}

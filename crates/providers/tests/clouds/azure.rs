@@ -670,3 +670,94 @@ async fn spot_box_that_is_taken_back_is_missing() {
     let health = bench.health_of_spot_box(FakeAzure::take_back).await;
     assert_eq!(health, Health::Missing);
 }
+
+#[tokio::test]
+async fn given_group_and_subnet_are_used_and_left() {
+    let bench = Bench::new().await;
+    let subnet = bench.fake.api().plant_network("acme-ci", "eastus");
+    bench.clock.sleep(Duration::from_secs(60)).await;
+    let before = bench.names();
+    for name in ["box-1", "box-2"] {
+        let mut order = bench.order(name);
+        order.candidate.options.resource_group = Some("acme-ci".to_owned());
+        order.candidate.options.subnet = Some(subnet.clone());
+        bench.make(&order).await.unwrap();
+    }
+    let made: Vec<_> = bench
+        .names()
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    assert_eq!(
+        made.len(),
+        10,
+        "firewall, address, interface, box, schedule, twice: {made:?}"
+    );
+    assert!(made.iter().all(|name| name.starts_with("acme-ci/")), "{made:?}");
+    let deadline = Deadline::after(bench.clock.now(), Duration::from_secs(1800));
+    let own = bench.cloud.own_deadline().unwrap();
+    own.move_deadline(&label("box-1"), deadline).await.unwrap();
+    let gone = bench.down("box-1").await.unwrap();
+    let kinds: Vec<_> = gone.iter().map(|gone| gone.kind).collect();
+    let all = [
+        ResourceKind::Machine,
+        ResourceKind::Address,
+        ResourceKind::Interface,
+        ResourceKind::Firewall,
+        ResourceKind::Schedule,
+    ];
+    assert_eq!(kinds, all);
+    let left: Vec<_> = bench
+        .names()
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    assert_eq!(left.len(), 5, "the other box has all of its own: {left:?}");
+    bench.down_all().await;
+    assert_eq!(bench.names(), before, "neither the group nor the network goes");
+}
+
+#[tokio::test]
+async fn what_is_given_and_is_not_there_or_elsewhere_makes_nothing() {
+    let bench = Bench::new().await;
+    let subnet = bench.fake.api().plant_network("acme-ci", "westeurope");
+    bench.clock.sleep(Duration::from_secs(60)).await;
+    let before = bench.names();
+    let missing = subnet.replace("company", "other");
+    for (group, subnet, cause, help) in [
+        (
+            "acme-xx",
+            &subnet,
+            "there is no resource group acme-xx",
+            "az group list",
+        ),
+        ("twolane-x", &subnet, "are twolane's own", "name another"),
+        (
+            "acme-ci",
+            &"ci".to_owned(),
+            "is not the id of a subnet",
+            "write it whole",
+        ),
+        ("acme-ci", &missing, "there is no network", "az network vnet list"),
+        (
+            "acme-ci",
+            &subnet,
+            "is in westeurope and the box in eastus",
+            "write `region = \"westeurope\"`",
+        ),
+    ] {
+        let order = bench.order_with(|options| {
+            options.resource_group = Some(group.to_owned());
+            options.subnet = Some(subnet.clone());
+        });
+        let refusal = bench.make(&order).await.unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::Invalid, "{refusal}");
+        assert!(refusal.cause.contains(cause), "{refusal}");
+        assert!(
+            refusal.help.as_ref().is_some_and(|it| it.contains(help)),
+            "{:?}",
+            refusal.help
+        );
+    }
+    assert_eq!(bench.names(), before);
+}

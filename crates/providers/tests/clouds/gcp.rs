@@ -428,7 +428,7 @@ async fn deleted_default_network_is_refused_with_help() {
     bench.fake.api().behaviour.networks.clear();
     let refusal = bench.refused().await;
     assert_eq!(refusal.kind, ErrorKind::NotFound);
-    assert!(refusal.help.unwrap().contains("TWOLANE_GCP_SUBNETWORK"));
+    assert!(refusal.help.unwrap().contains("name the `subnet` to use"));
     assert_eq!(bench.names(), Vec::<String>::new());
 }
 
@@ -449,14 +449,57 @@ async fn shared_network_is_named_whole() {
     };
     let place = ("gcp", "n2-standard-4", "us-central1-a");
     let bench: Bench = bench::Bench::serve(place, FakeGcp::new, client).await.with_kvm();
-    bench.fake.api().behaviour.networks.insert(network.to_owned());
+    let subnetworks = [(subnetwork.to_owned(), network.to_owned())];
+    bench.fake.api().behaviour.subnetworks.extend(subnetworks);
     bench.up("box-1").await.unwrap();
-    let interface = bench.fake.api().instance("box-1").unwrap()["networkInterfaces"][0].clone();
+    let instance = bench.fake.api().instance("box-1").unwrap();
+    let interface = &instance["networkInterfaces"][0];
     assert_eq!(
         (&interface["network"], &interface["subnetwork"]),
         (&json!(network), &json!(subnetwork))
     );
+    assert_eq!(
+        bench
+            .fake
+            .count("POST /compute/v1/projects/acme-ci/global/firewalls"),
+        0,
+        "they are its host's matter"
+    );
+    let user_data = instance["metadata"]["items"][0]["value"].as_str().unwrap();
+    assert!(
+        user_data.contains("saddr 203.0.113.7/32"),
+        "the box guards itself: {user_data}"
+    );
     bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
+}
+
+/// A candidate's own subnet counts more than a variable's; its rules are in its own network.
+#[tokio::test]
+async fn subnet_of_the_own_project_is_found_with_its_network() {
+    let bench = Bench::new().await;
+    let network = format!("projects/{PROJECT}/global/networks/company");
+    let subnetwork = format!("projects/{PROJECT}/regions/us-central1/subnetworks/ci");
+    let order = bench.order_with(|options| options.subnet = Some("ci".to_owned()));
+    let missing = bench.make(&order).await.unwrap_err();
+    assert!(
+        missing
+            .help
+            .unwrap()
+            .contains("gcloud compute networks subnets list")
+    );
+    bench.fake.api().behaviour.networks = [network.clone()].into();
+    let subnetworks = [(subnetwork.clone(), network.clone())];
+    bench.fake.api().behaviour.subnetworks.extend(subnetworks);
+    bench.make(&order).await.unwrap();
+    let instance = bench.fake.api().instance("box-1").unwrap();
+    assert_eq!(instance["networkInterfaces"][0]["subnetwork"], subnetwork);
+    assert_eq!(
+        bench.fake.api().firewall("box-1-deny").unwrap()["network"],
+        network
+    );
+    bench.down("box-1").await.unwrap();
+    assert_eq!(bench.names(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use model::{
     candidate::Candidate,
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     order::{Order, Preinstall},
     tags::{Owner, Tags},
     time::Deadline,
@@ -41,7 +40,7 @@ pub(crate) fn order(
             instance_type: instance_type.to_owned(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             label: label.clone(),

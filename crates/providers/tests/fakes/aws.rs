@@ -547,7 +547,18 @@ impl Aws {
                 &action,
                 &json!({"vpcSet": [{"vpcId": "vpc-1", "isDefault": "true"}]}),
             ),
-            "DescribeSubnets" => answer(&action, &json!({ "subnetSet": subnets(region) })),
+            "DescribeSubnets" => {
+                let mut rows = subnets(region);
+                let wanted = params.get("SubnetId.1");
+                rows.retain(|subnet| wanted.is_none_or(|wanted| subnet["subnetId"] == wanted.as_str()));
+                match wanted.filter(|_| rows.is_empty()) {
+                    Some(wanted) => {
+                        let message = format!("The subnet ID '{wanted}' does not exist");
+                        failure(400, "InvalidSubnetID.NotFound", &message)
+                    }
+                    None => answer(&action, &json!({ "subnetSet": rows })),
+                }
+            }
             "DescribeImages" => answer(&action, &json!({ "imagesSet": images(params) })),
             "DescribeInstanceTypes" => self.page(&action, "instanceTypeSet", types(params), params),
             "DescribeInstanceTypeOfferings" => {

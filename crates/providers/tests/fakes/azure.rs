@@ -169,6 +169,25 @@ impl Azure {
         self.things.insert(id.to_lowercase(), thing(Kind::Machine, value));
     }
 
+    /// Makes a company's group with a network in it that is somebody else's, and returns the id of the network's subnet.
+    pub(crate) fn plant_network(&mut self, group: &str, location: &str) -> String {
+        let made = self.clock.now();
+        let path = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}");
+        let network = format!("{path}/providers/Microsoft.Network/virtualNetworks/company");
+        for (id, kind) in [(&path, Kind::Group), (&network, Kind::Network)] {
+            let name = id.rsplit('/').next();
+            let value = json!({"id": id, "name": name, "location": location, "tags": {}, "properties": {}});
+            let thing = Thing {
+                value,
+                kind,
+                made,
+                gone: None,
+            };
+            self.things.insert(id.to_lowercase(), thing);
+        }
+        format!("{network}/subnets/ci")
+    }
+
     /// Takes all spot boxes back.
     pub(crate) fn take_back(&mut self) {
         let gone = after(self.clock.now(), self.behaviour.leave);
@@ -354,6 +373,7 @@ impl Azure {
             ("GET", [_, _, "providers", "microsoft.devtestlab", "schedules"]) => {
                 self.list(Kind::Schedule, call)
             }
+            ("GET", [_, _, "resources"]) => self.resources(call),
             ("GET", [_, _, "providers", "microsoft.compute", "skus"]) => self.skus(call),
             ("GET", [_, _, "providers", "microsoft.compute", "locations", _, "usages"]) => self.usages(),
             (
@@ -617,6 +637,31 @@ impl Azure {
     }
 
     fn delete(&mut self, path: &str) -> Reply {
+        let refers = |(other, thing): (&String, &Thing)| {
+            other != path
+                && references(&thing.value["properties"])
+                    .iter()
+                    .any(|id| id.to_lowercase() == path)
+        };
+        let users = self.things.iter().map(|(other, thing)| refers((other, thing)));
+        if users.into_iter().any(|refers| refers) && !path.contains("/virtualmachines/") {
+            return failure(400, "NicInUse", "The resource is in use by another.");
+        }
+        let goes_along: Vec<String> = match self.things.get(path) {
+            Some(thing) if thing.kind == Kind::Machine => {
+                let interfaces = thing.value["properties"]["networkProfile"]["networkInterfaces"].as_array();
+                let going = interfaces.into_iter().flatten();
+                let going = going.filter(|one| one["properties"]["deleteOption"] == "Delete");
+                going.flat_map(references).map(|id| id.to_lowercase()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let along = after(self.clock.now(), self.behaviour.leave);
+        for path in goes_along {
+            if let Some(thing) = self.things.get_mut(&path) {
+                thing.gone.get_or_insert(along);
+            }
+        }
         let gone = after(self.clock.now(), self.behaviour.leave);
         match self.things.get_mut(path) {
             None => Reply::empty(204),
@@ -641,6 +686,28 @@ impl Azure {
         };
         let rows = self.things.values().filter(is_shown).filter(is_tagged);
         self.page(call, rows.map(|thing| thing.value.clone()).collect())
+    }
+
+    /// Lists everything of ours but groups, whatever it is.
+    fn resources(&self, call: &Call) -> Reply {
+        assert_eq!(
+            call.query("$filter"),
+            Some("tagName eq 'mvm-ephemeral' and tagValue eq 'true'")
+        );
+        let now = self.clock.now();
+        let is_shown = |thing: &&Thing| {
+            let is_listed = between(thing.made, now) >= self.behaviour.list_lag;
+            thing.kind != Kind::Group && is_listed && thing.value["tags"]["mvm-ephemeral"] == "true"
+        };
+        let row = |thing: &Thing| {
+            let mut row = thing.value.clone();
+            let parts: Vec<_> = row["id"].as_str().unwrap_or_default().split('/').collect();
+            let kind = format!("{}/{}", parts[6], parts[7]);
+            row["type"] = json!(kind);
+            row.as_object_mut().map(|row| row.remove("properties"));
+            row
+        };
+        self.page(call, self.things.values().filter(is_shown).map(row).collect())
     }
 
     fn page(&self, call: &Call, rows: Vec<Value>) -> Reply {

@@ -61,6 +61,8 @@ pub(crate) struct Behaviour {
     pub(crate) unsold: BTreeSet<&'static str>,
     /// The networks that there are.
     pub(crate) networks: BTreeSet<String>,
+    /// The subnets that there are, with their networks.
+    pub(crate) subnetworks: BTreeMap<String, String>,
     /// The boot disk outlives its instance.
     pub(crate) disk_stays: bool,
     /// Longest page, whatever is asked for.
@@ -117,6 +119,7 @@ impl Gcp {
                 policy: None,
                 unsold: BTreeSet::new(),
                 networks: BTreeSet::from([format!("projects/{PROJECT}/global/networks/default")]),
+                subnetworks: BTreeMap::new(),
                 disk_stays: false,
                 page_max: 500,
                 is_endless: false,
@@ -220,6 +223,15 @@ impl Gcp {
 
     fn route(&mut self, call: &Call) -> Reply {
         let path = call.path.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+        if path.contains("/subnetworks/") {
+            return match self.behaviour.subnetworks.get(path.trim_start_matches('/')) {
+                Some(network) => {
+                    let url = format!("https://www.googleapis.com{PREFIX}/{network}");
+                    Reply::json(200, &json!({"kind": "compute#subnetwork", "network": url}))
+                }
+                None => failure(404, "notFound", "The resource 'subnetworks/…' was not found"),
+            };
+        }
         let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
         let ["projects", PROJECT, rest @ ..] = parts.as_slice() else {
             return failure(404, "notFound", "The resource 'projects/…' was not found");
@@ -312,6 +324,9 @@ impl Gcp {
         if let Some(policy) = self.behaviour.policy {
             return failure(412, "conditionNotMet", policy);
         }
+        if let Some(refusal) = self.wrong_wiring(zone, &body["networkInterfaces"][0]) {
+            return refusal;
+        }
         let is_metal = body["machineType"]
             .as_str()
             .is_some_and(|name| name.ends_with("-metal"));
@@ -365,12 +380,58 @@ impl Gcp {
         )
     }
 
+    /// Refuses what leads to a network or a subnet that is not there, or not together or in this region.
+    fn wrong_wiring(&self, zone: &str, interface: &Value) -> Option<Reply> {
+        let (network, subnetwork) = (&interface["network"], &interface["subnetwork"]);
+        let network_of = subnetwork
+            .as_str()
+            .map(|path| self.behaviour.subnetworks.get(path));
+        match (network.as_str(), network_of) {
+            (_, Some(None)) => Some(failure(
+                404,
+                "notFound",
+                "The referenced subnetwork resource cannot be found.",
+            )),
+            (Some(network), Some(Some(of))) if network != of => Some(failure(
+                400,
+                "invalid",
+                "The subnetwork is not part of the network.",
+            )),
+            (_, Some(Some(_))) => {
+                let region = zone.rsplit_once('-').map_or(zone, |(region, _)| region);
+                let is_here = subnetwork
+                    .as_str()
+                    .is_some_and(|path| path.contains(&format!("/regions/{region}/")));
+                (!is_here).then(|| {
+                    failure(
+                        400,
+                        "invalid",
+                        "Subnetwork must be in the same region as the instance.",
+                    )
+                })
+            }
+            (Some(network), None) if self.behaviour.networks.contains(network) => None,
+            (_, None) => Some(failure(
+                404,
+                "notFound",
+                "The referenced network resource cannot be found.",
+            )),
+        }
+    }
+
     fn insert_firewall(&mut self, call: &Call) -> Reply {
         if let Some(known) = self.repeated(call) {
             return known;
         }
         let mut body = call.json();
         let network = text(&body["network"], &Value::Null);
+        if !network.starts_with(&format!("projects/{PROJECT}/")) {
+            return failure(
+                400,
+                "invalid",
+                "Cross project referencing is not allowed for this resource.",
+            );
+        }
         if !self.behaviour.networks.contains(&network) {
             return failure(
                 404,
@@ -663,9 +724,11 @@ impl Api for Gcp {
     }
 
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
-        self.spec
+        // The shared extract of the description leaves subnets out.
+        let spec = self
+            .spec
             .as_ref()
-            .map(|spec| spec.mistakes(call, reply))
-            .unwrap_or_default()
+            .filter(|_| !call.path.contains("/subnetworks/"));
+        spec.map(|spec| spec.mistakes(call, reply)).unwrap_or_default()
     }
 }

@@ -8,7 +8,6 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     name::{Label, ProviderName, RunId, Token},
-    options::Options,
     order::{Order, Preinstall},
     render::{
         cloud_init::user_data,
@@ -56,7 +55,7 @@ fn order(region: &str, label: &Label, run: &RunId) -> Order {
             instance_type: "as-it-is".to_owned(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         },
         tags: Tags {
             label: label.clone(),

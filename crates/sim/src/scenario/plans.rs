@@ -118,10 +118,10 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         instance_type: format!("{}x4g", index + 1),
         image: None,
         disk_gb: None,
-        options: Options {
+        options: Box::new(Options {
             spot: !is_calm && sim.clock.happens(500),
             ..Options::default()
-        },
+        }),
     };
     let check = |index: u64| Check {
         slug: format!("lane{number}-check{index}"),

@@ -238,7 +238,7 @@ fn private() -> fs::OpenOptions {
 #[cfg(test)]
 mod tests {
     use anstream::ColorChoice;
-    use model::{candidate::Candidate, name::ProviderName, options::Options, verdict::Verdict};
+    use model::{candidate::Candidate, name::ProviderName, verdict::Verdict};
 
     use super::*;
 
@@ -291,7 +291,7 @@ mod tests {
             instance_type: "c8i.xlarge".into(),
             image: None,
             disk_gb: None,
-            options: Options::default(),
+            options: Box::default(),
         };
         let why = "taken back".to_owned();
         record.emit(event_record(

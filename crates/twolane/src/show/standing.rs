@@ -108,7 +108,7 @@ impl Events for Standing {
 
 #[cfg(test)]
 mod tests {
-    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, options::Options, price::Price};
+    use model::{candidate::Candidate, lane::KvmNeed, name::ProviderName, price::Price};
 
     use super::*;
 
@@ -136,7 +136,7 @@ mod tests {
                 instance_type: "2x4g".into(),
                 image: None,
                 disk_gb: None,
-                options: Options::default(),
+                options: Box::default(),
             },
             deadline: Deadline::at_unix(1_800_000_000),
             dead_mans_switch: "its timer powers it off".into(),

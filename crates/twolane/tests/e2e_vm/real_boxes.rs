@@ -15,7 +15,6 @@ use flate2::read::GzDecoder;
 use model::{
     candidate::Candidate,
     name::{Label, ProviderName, Token},
-    options::Options,
     order::{Order, Preinstall},
     plan::Plan,
     selector::Selector,
@@ -136,7 +135,7 @@ impl RealBoxes {
                 instance_type: self.local.default_choice().0.to_owned(),
                 image: None,
                 disk_gb: None,
-                options: Options::default(),
+                options: Box::default(),
             },
             tags: Tags {
                 label: lane.label.clone(),

@@ -128,7 +128,15 @@ impl Reader<'_> {
 }
 
 fn options(table: &mut Table<'_>) -> Options {
+    let mut word = |key| table.take(key)?.read(&rules::PLACE_WORD);
+    // Google calls it the other way.
+    let subnet = word("subnet");
+    let subnetwork = word("subnetwork");
     Options {
+        network: word("network"),
+        subnet: subnet.or(subnetwork),
+        security_group: word("security-group"),
+        resource_group: word("resource-group"),
         spot: table.take("spot").and_then(|value| value.flag()).unwrap_or(false),
         tags: table.take("tags").map(|value| tags(&value)).unwrap_or_default(),
     }

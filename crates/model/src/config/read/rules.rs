@@ -256,6 +256,20 @@ pub(super) const PROVIDER_WORD: Rule<String> = Rule {
     },
 };
 
+/// What a provider calls what is there already: also a path.
+pub(super) const PLACE_WORD: Rule<String> = Rule {
+    example: "subnet-0123",
+    read: |text| {
+        Shape {
+            what: "provider's name for that",
+            allowed: "letters, digits and `._:/()-`",
+            fits: |c: char| c.is_ascii_alphanumeric() || "._:/()-".contains(c),
+            longest: 500,
+            holds: |text| !text.contains("..") && !text.starts_with('-'),
+        }
+        .keep(text)
+    },
+};
 /// What each provider takes of it is looked at when the candidates are known.
 pub(super) const TAG: Rule<String> = Rule {
     example: "cost-centre",
