@@ -17,6 +17,7 @@ use model::{
 };
 
 use crate::{
+    build::Prepared,
     lane::{Lane, Refusal},
     link::Link,
     open::tool,
@@ -30,12 +31,12 @@ const POLL_SECONDS: &str = "20";
 const GRACE: Duration = Duration::from_secs(120);
 
 /// Runs the lane's checks in order. Ends with the first failure, unless the plan goes on after failures.
-pub(crate) async fn checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
+pub(crate) async fn checks(lane: &Lane<'_>, link: &Link, checks: Vec<Prepared>) -> Result<Verdict, Refusal> {
     lane.step(Step::Checks, async {
         if lane.lane.checks.iter().any(|check| check.record().is_some()) {
             bring_tracer(lane, link).await?;
         }
-        Ok(in_order(lane, link).await)
+        Ok(in_order(lane, link, &checks).await)
     })
     .await
 }
@@ -50,17 +51,19 @@ async fn bring_tracer(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     })
 }
 
-async fn in_order(lane: &Lane<'_>, link: &Link) -> Verdict {
+async fn in_order(lane: &Lane<'_>, link: &Link, checks: &[Prepared]) -> Verdict {
     let is_continued = lane.plan.is_continued || lane.lane.is_continued;
     let mut verdict = Verdict::Passed;
     let mut ended = BTreeMap::new();
-    for check in &lane.lane.checks {
+    for prepared in checks {
+        let check = &prepared.check;
         if verdict == Verdict::Failed && !is_continued && !check.always {
             ended.insert(check.name.as_str(), Outcome::NotRun);
             continue;
         }
         let (outcome, seconds) = match check.barred(&ended) {
             Some(why) => (Outcome::Skipped { why }, 0.0),
+            None if prepared.mistakes.is_some() => (uncompiled(lane, prepared), 0.0),
             None => one(lane, link, check).await.unwrap_or_else(|error| {
                 let why = error.to_string();
                 (Outcome::Unknown { why }, 0.0)
@@ -87,6 +90,25 @@ fn verdict_of(outcome: &Outcome) -> Verdict {
         Outcome::Failed { .. } | Outcome::TimedOut => Verdict::Failed,
         Outcome::Unknown { .. } => Verdict::Infrastructure,
     }
+}
+
+/// Ends a check whose tests do not compile. What the compiler says of them is its output.
+fn uncompiled(lane: &Lane<'_>, Prepared { check, mistakes }: &Prepared) -> Outcome {
+    lane.emit(Event::CheckBegan {
+        check: check.slug.clone(),
+    });
+    let output = mistakes.as_deref().unwrap_or_default().as_bytes();
+    let room = usize::try_from(lane.plan.limits.log_bytes).unwrap_or(usize::MAX);
+    if output.len() > room {
+        lane.notice(too_long(lane, check));
+    }
+    lane.emit(Event::CheckOutput {
+        check: check.slug.clone(),
+        offset: 0,
+        bytes: output[..room.min(output.len())].to_vec(),
+    });
+    let how = "its tests do not compile".to_owned();
+    Outcome::Failed { how }
 }
 
 /// Starts a check, or finds it started, and follows it to its end.
@@ -207,15 +229,4 @@ fn ended(check: &Check, header: &Header) -> Option<Outcome> {
         return Some(Outcome::Passed);
     }
     header.outcome()
-}
-
-/// Returns whether this run has begun checks on the box before: its sources must stay as they are then.
-pub(crate) async fn have_begun(lane: &Lane<'_>, link: &Link) -> bool {
-    is_listed(lane, link, lane.plan.run.as_str()).await
-}
-
-/// Returns whether the box has begun anything under that id.
-pub(crate) async fn is_listed(lane: &Lane<'_>, link: &Link, id: &str) -> bool {
-    let begun = link.run(lane.world, &tool(["list", id])).await;
-    begun.is_ok_and(|list| !list.is_empty())
 }

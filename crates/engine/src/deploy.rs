@@ -14,7 +14,7 @@ use model::{
 };
 
 use crate::{
-    checks::is_listed,
+    begun::is_listed,
     lane::{Lane, Refusal},
     link::Link,
     open::tool,

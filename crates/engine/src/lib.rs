@@ -2,6 +2,8 @@
 //! Read `run.rs` first.
 
 mod alive;
+mod begun;
+mod build;
 mod checks;
 pub mod cloud;
 pub mod collect;

@@ -23,7 +23,9 @@ use self::{
 };
 use crate::{
     alive::while_alive,
-    checks::{checks, have_begun},
+    begun::have_begun,
+    build::{build, in_box},
+    checks::checks,
     collect::collect,
     deploy::{deploy as stage2, hand_over},
     lane::{Lane, Refusal},
@@ -53,7 +55,7 @@ pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdi
         let outcome = while_alive(lane, link, async {
             reach(lane, link, machine).await?;
             lane.step(Step::Sync, sync(lane, link)).await?;
-            checks(lane, link).await
+            checks(lane, link, build(lane, link).await).await
         });
         collected(lane, link, outcome).await
     };
@@ -65,7 +67,8 @@ pub async fn smoke(plan: &Plan, machine: &Machine, world: &World) -> Result<Verd
     let work = async |lane: &Lane<'_>, link: &Link| {
         while_alive(lane, link, async {
             reach(lane, link, machine).await?;
-            checks(lane, link).await
+            // What is there need not be what is here.
+            checks(lane, link, in_box(lane)).await
         })
         .await
     };
@@ -128,7 +131,7 @@ async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
             if lane.lane.has_deploy && !have_begun(lane, link).await {
                 stage2(lane, link, false).await?;
             }
-            checks(lane, link).await
+            checks(lane, link, build(lane, link).await).await
         })
         .await
     };

@@ -21,7 +21,7 @@ use model::{
 
 use crate::{
     alive::{while_alive, while_booting},
-    checks::have_begun,
+    begun::have_begun,
     deploy,
     down::{DestroyOutcome, down_own},
     lane::{Lane, Refusal},

@@ -60,6 +60,8 @@ pub enum Step {
     Sync,
     /// The project's software is built, installed and started.
     Deploy,
+    /// Tests are compiled on this machine, and taken to the box.
+    Build,
     /// The checks run.
     Checks,
     /// Results come back.
@@ -76,6 +78,7 @@ impl std::fmt::Display for Step {
             Self::Stage1 => "stage 1",
             Self::Sync => "sync",
             Self::Deploy => "deploy",
+            Self::Build => "build",
             Self::Checks => "checks",
             Self::Collect => "collect",
             Self::Down => "down",

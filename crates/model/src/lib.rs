@@ -1,10 +1,12 @@
 //! The words and the decisions of twolane.
 //! Keeps out: async work, I/O, clocks and randomness. Whatever needs those is seen through [`world`].
 
+pub mod build;
 pub mod candidate;
 pub mod check;
 pub mod child;
 pub mod cloud;
+mod command_line;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     check::{Check, Outcome},
+    command_line::last_command,
     render::quote,
     report::CheckReport,
     results::{TestOutcome, TestResult},
@@ -49,53 +50,18 @@ impl Check {
 /// such a command.
 fn with_words(command: &str, more: &str) -> Option<String> {
     let command = command.trim();
-    // The words of the last command, each with where it begins.
-    let mut words: Vec<(usize, String)> = Vec::new();
-    let (mut quoted, mut last) = (None, ' ');
-    for (at, char) in command.char_indices() {
-        match (quoted, char) {
-            (None, ';' | '|' | '<' | '>' | '(' | ')' | '{' | '}' | '`' | '#' | '\n' | '\\') => return None,
-            (None, '&') if last == '&' => words.clear(),
-            (None, '&') => {}
-            (None, _) if last == '&' && !command[..at].ends_with("&&") => return None,
-            (None, ' ' | '\t') => {}
-            (None, _) => {
-                if matches!(last, ' ' | '\t' | '&') {
-                    words.push((at, String::new()));
-                }
-                let (_, word) = words.last_mut()?;
-                match char {
-                    '\'' | '"' => quoted = Some(char),
-                    _ => word.push(char),
-                }
-            }
-            (Some(open), _) if open == char => quoted = None,
-            (Some(_), _) => words.last_mut()?.1.push(char),
-        }
-        // What is quoted separates nothing.
-        last = if quoted.is_some() { '_' } else { char };
-    }
-    let is_setting = |(_, word): &&(usize, String)| {
-        word.split_once('=')
-            .is_some_and(|(name, _)| !name.starts_with('-'))
-    };
-    let mut own = words.iter().skip_while(is_setting).peekable();
-    let is_cargo = own.next()?.1 == "cargo" && quoted.is_none();
-    let own: Vec<&str> = own
-        .map(|(_, word)| word.as_str())
-        .skip_while(|word| word.starts_with('+'))
-        .collect();
-    let is_nextest = match own[..] {
-        ["test" | "t", ..] => false,
-        ["nextest", "run", ..] => true,
+    let (words, _) = last_command(command)?;
+    let own: Vec<&str> = words.iter().map(|(_, word)| word.as_str()).collect();
+    // With a filter, a check without a test for it is no failure: another one may have it.
+    let option = match own[..] {
+        ["cargo", "test" | "t", ..] => "",
+        ["cargo", "nextest", "run", ..] => " --no-tests=pass",
         _ => return None,
     };
-    // With a filter, a check without a test for it is no failure: another one may have it.
-    let own = if is_nextest { " --no-tests=pass" } else { "" };
     let end = words.iter().find(|(_, word)| word == "--").map(|(at, _)| *at);
-    is_cargo.then(|| match end {
-        Some(at) => format!("{}{own} {} {more}", command[..at].trim_end(), &command[at..]),
-        None => format!("{command}{own} -- {more}"),
+    Some(match end {
+        Some(at) => format!("{}{option} {} {more}", command[..at].trim_end(), &command[at..]),
+        None => format!("{command}{option} -- {more}"),
     })
 }
 

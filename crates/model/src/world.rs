@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
+    build::{BuildOrder, Built},
     candidate::Fallback,
     error::{JournalError, ProviderError, RemoteError},
     event::{Event, EventRecord},
@@ -42,6 +43,8 @@ pub struct World {
     pub stop: Arc<dyn Stop>,
     /// Where results are put.
     pub files: Arc<dyn Files>,
+    /// What compiles tests here.
+    pub builder: Arc<dyn Builder>,
     /// The directory of all runs' results; a path only, for [`Files`] and [`Session::fetch`].
     pub runs: Utf8PathBuf,
     /// The operator's environment, of which checks get what they name. Nothing of it is recorded.
@@ -53,6 +56,13 @@ pub struct World {
 pub trait Files: Send + Sync {
     /// Writes a file, and the directories above it.
     async fn write(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), String>;
+}
+
+/// Compiles tests on this machine.
+#[async_trait]
+pub trait Builder: Send + Sync {
+    /// Compiles the tests of a source and packs them; or says why that cannot be. May be repeated, and stopped at any time.
+    async fn build(&self, order: &BuildOrder, progress: &dyn Progress) -> Result<Built, String>;
 }
 
 /// One place that provisions boxes. The four operations are the contract; what else it may be able to do

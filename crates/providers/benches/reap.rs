@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use engine::{cloud::Cloud, down::DestroyOutcome, reap};
 use model::{
+    build::{BuildOrder, Built},
     cloud::CloudApi,
     error::{JournalError, RemoteError},
     event::EventRecord,
@@ -31,7 +32,10 @@ use model::{
     name::{Label, ProviderName, RunId},
     order::Order,
     time::{Timestamp, after, between},
-    world::{Clock, Events, Files, Journal, Keys, Provider, Remote, Session, Stop, Target, World},
+    world::{
+        Builder, Clock, Events, Files, Journal, Keys, Progress, Provider, Remote, Session, Stop, Target,
+        World,
+    },
 };
 use providers::{aws, azure, contract::Reports, gcp, hetzner, http::Bearer, latitude, ovh, vultr};
 use serde_json::json;
@@ -463,6 +467,7 @@ fn world(clouds: &[Box<dyn Stand>], clock: Arc<FastClock>) -> World {
         clock,
         events: nothing.clone(),
         stop: nothing.clone(),
+        builder: nothing.clone(),
         files: nothing,
         runs: "runs".into(),
         environment: BTreeMap::new(),
@@ -531,6 +536,13 @@ impl Stop for Nothing {
 impl Files for Nothing {
     async fn write(&self, _: &Utf8Path, _: &[u8]) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Builder for Nothing {
+    async fn build(&self, _: &BuildOrder, _: &dyn Progress) -> Result<Built, String> {
+        Err("nothing is compiled".to_owned())
     }
 }
 

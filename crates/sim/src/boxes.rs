@@ -12,6 +12,9 @@ use crate::{
 /// The steps of stage 1, and the second after the first boot at which each ends.
 const STEPS: [(&str, u64); 4] = [("users", 5), ("packages", 40), ("toolchain", 70), ("gate", 75)];
 
+/// What stands before the number of an edit in the name of a program.
+pub const COMPILED_FROM: &str = "compiled-from-edit-";
+
 /// The inside of a box.
 #[derive(Debug, Clone)]
 pub struct SimBox {
@@ -27,8 +30,14 @@ pub struct SimBox {
     next_host_key: Option<String>,
     /// Whether the box's end of twolane is there.
     has_tool: bool,
-    /// Whether the sources are there.
-    has_sources: bool,
+    /// Which edit of the sources is there.
+    sources: Option<u64>,
+    /// Of which edit the programs are that were sent.
+    sent_programs: Option<u64>,
+    /// Of which those are that stand where they were compiled.
+    programs: Option<u64>,
+    /// Whether the sources are under their path of the operator's machine too.
+    is_same_path: bool,
     checks: BTreeMap<(RunId, String), SimCheck>,
 }
 
@@ -93,7 +102,10 @@ impl SimBox {
             agent,
             next_host_key: None,
             has_tool: false,
-            has_sources: false,
+            sources: None,
+            sent_programs: None,
+            programs: None,
+            is_same_path: false,
             checks: BTreeMap::new(),
         }
     }
@@ -131,9 +143,57 @@ impl SimBox {
         }
     }
 
-    /// Takes the sources. Returns what they change under.
-    pub fn take_sources(&mut self, now: Elapsed) -> Option<String> {
-        self.has_sources = true;
+    /// Takes the sources. Returns whether that changed anything, and what they change under.
+    pub fn take_sources(&mut self, edit: u64, now: Elapsed) -> (bool, Option<String>) {
+        let is_other = self.sources.replace(edit) != Some(edit);
+        (is_other, self.changes_under(now))
+    }
+
+    /// Returns whether there are any sources.
+    pub fn has_sources(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// Takes programs that were compiled elsewhere, of that edit of the sources. Returns what they change under.
+    pub fn take_programs(&mut self, edit: u64, now: Elapsed) -> Option<String> {
+        self.sent_programs = Some(edit);
+        self.changes_under(now)
+    }
+
+    /// Puts the sources under their path of the operator's machine too.
+    pub fn take_path(&mut self) {
+        self.is_same_path = true;
+    }
+
+    /// Puts the programs that were sent where they were compiled.
+    pub fn place_programs(&mut self) {
+        self.programs = self.sent_programs;
+    }
+
+    /// Returns why a command that runs programs that were compiled elsewhere runs other ones than those of the sources.
+    pub fn runs_stale(&self, arguments: &[String], command: &str) -> Option<String> {
+        let [order, run, slug, ..] = arguments else {
+            return None;
+        };
+        if !order.starts_with("start") || self.check(run, slug).is_some() {
+            return None;
+        }
+        let (_, rest) = command.split_once(COMPILED_FROM)?;
+        let wanted: Option<u64> = rest
+            .split(|char: char| !char.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok();
+        let is_right = self.is_same_path && self.programs == wanted && self.sources == wanted;
+        (!is_right).then(|| {
+            format!(
+                "{slug} of {run} runs programs of edit {wanted:?}; there are {:?}, and sources of {:?}",
+                self.programs, self.sources
+            )
+        })
+    }
+
+    fn changes_under(&self, now: Elapsed) -> Option<String> {
         let mut running = self.running(now);
         running
             .next()
@@ -260,7 +320,7 @@ impl SimBox {
         let Ok(run) = RunId::new(run) else {
             return Said::Fails("not a run".to_owned());
         };
-        if !self.has_sources {
+        if self.sources.is_none() {
             return Said::Fails("there is no such directory on the box: was the source copied?".to_owned());
         }
         let key = (run, check.to_owned());

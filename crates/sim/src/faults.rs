@@ -66,6 +66,12 @@ pub struct Faults {
     pub check_fails: u64,
     /// A check never ends by itself.
     pub check_hangs: u64,
+    /// Tests cannot be compiled on the operator's machine.
+    pub build_refused: u64,
+    /// Tests do not compile, on the project's account.
+    pub build_mistakes: u64,
+    /// The operator edits the sources while they are compiled.
+    pub edits: u64,
     /// Stage 1 fails.
     pub stage1_fails: u64,
     /// The box has no KVM that works.
@@ -111,6 +117,9 @@ impl Faults {
             sleeps: often(2000),
             check_fails: often(400),
             check_hangs: often(200),
+            build_refused: often(300),
+            build_mistakes: often(300),
+            edits: often(700),
             stage1_fails: often(300),
             no_kvm: often(300),
             is_down_for: match clock.happens(100) {
@@ -193,11 +202,15 @@ pub enum Bug {
     SaysThatTheDeadRun,
     /// The box starts once more what it has started already, such as a deploy.
     StartsTwice,
+    /// The copy says that nothing has changed, and copies nothing.
+    HidesEdits,
+    /// The box keeps the programs of before.
+    KeepsOldPrograms,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -214,5 +227,7 @@ impl Bug {
         Self::GivesALockTwice,
         Self::SaysThatTheDeadRun,
         Self::StartsTwice,
+        Self::HidesEdits,
+        Self::KeepsOldPrograms,
     ];
 }

@@ -82,6 +82,23 @@ pub enum Observation {
         /// What.
         what: String,
     },
+    /// A process began to compile tests.
+    Compiles {
+        /// Which.
+        process: u32,
+    },
+    /// It is through with that, or has stopped it.
+    Compiled {
+        /// Which.
+        process: u32,
+        /// What came of it.
+        end: Compilation,
+    },
+    /// On a box tests began that are not those of the sources there.
+    RanStale {
+        /// What.
+        what: String,
+    },
     /// A process called a box whose deadline was over, by the provider's clock and by the journal.
     CalledLate {
         /// Which process.
@@ -184,6 +201,20 @@ pub enum Observation {
     Outcome(Box<EventRecord>),
 }
 
+/// What came of a compilation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compilation {
+    /// Programs, or the compiler's complaints in place of some of them.
+    Done {
+        /// Whether there are complaints.
+        has_mistakes: bool,
+    },
+    /// It can not be done on that machine.
+    Refused,
+    /// Nobody waits for it any more.
+    Stopped,
+}
+
 /// The record of one simulation. All copies are the same record.
 #[derive(Clone)]
 pub struct Record {
@@ -251,6 +282,9 @@ impl Observation {
                 format!("process {process} called {label}, dead for {} s", dead.as_secs())
             }
             Self::Disturbed { what } => format!("DISTURBED: {what}"),
+            Self::Compiles { process } => format!("process {process} compiles"),
+            Self::Compiled { process, end } => format!("process {process} is through with that: {end:?}"),
+            Self::RanStale { what } => format!("STALE: {what}"),
             Self::Ended {
                 run,
                 verdict,

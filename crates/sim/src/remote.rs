@@ -1,10 +1,18 @@
 //! The simulated way to the boxes: it takes time, and it breaks before or after what it carried was done.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
+    build::{BUILD_PATH, FACTS, PLACE, SAME_PATH},
     error::RemoteError,
     limits::Limits,
     name::Label,
@@ -15,7 +23,7 @@ use model::{
 };
 
 use crate::{
-    boxes::{Said, SimBox},
+    boxes::{COMPILED_FROM, Said, SimBox},
     clock::SimClock,
     cloud::{Clouds, SimCloud, TIME_OUT},
     faults::{Bug, Faults},
@@ -31,6 +39,8 @@ pub struct SimRemote {
     process: u32,
     /// The disk of the caller's machine.
     disk: Disk,
+    /// The last edit of the sources there.
+    sources: Arc<AtomicU64>,
     clouds: Clouds,
     keys: KeyStore,
     clock: SimClock,
@@ -40,7 +50,7 @@ pub struct SimRemote {
 impl SimRemote {
     /// Makes the way of a process to the boxes of these providers.
     pub fn new(
-        (process, disk): (u32, Disk),
+        (process, disk, sources): (u32, Disk, Arc<AtomicU64>),
         clouds: Clouds,
         keys: KeyStore,
         bug: Option<Bug>,
@@ -49,6 +59,7 @@ impl SimRemote {
         Self {
             process,
             disk,
+            sources,
             clouds,
             keys,
             clock,
@@ -226,7 +237,8 @@ impl SimSession {
     }
 
     /// Asks the box's tool, which waits for news for so many seconds at most.
-    async fn ask(&self, arguments: &[String]) -> Result<Output, RemoteError> {
+    async fn ask(&self, arguments: &[String], stdin: &[u8]) -> Result<Output, RemoteError> {
+        let command = String::from_utf8_lossy(stdin);
         let patience = match arguments.first().map(String::as_str) {
             Some("wait-stage1" | "follow") => arguments.last().and_then(|it| it.parse().ok()).unwrap_or(0),
             _ => 0,
@@ -237,6 +249,9 @@ impl SimSession {
                 .carry(|inside, faults| {
                     let what = inside.starts_beside(arguments, self.clock.elapsed(), self.bug);
                     self.disturbed(what);
+                    if let Some(what) = inside.runs_stale(arguments, &command) {
+                        self.cloud.record.record(Observation::RanStale { what });
+                    }
                     inside.tool(arguments, &self.clock, faults)
                 })
                 .await?
@@ -293,7 +308,26 @@ impl Session for SimSession {
     async fn run(&self, command: &Command) -> Result<Output, RemoteError> {
         let arguments: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match arguments[..] {
-            [TWOLANE_BOX_PATH, ..] => self.ask(&command.argv[1..]).await,
+            [TWOLANE_BOX_PATH, ..] => self.ask(&command.argv[1..], &command.stdin).await,
+            ["sh", "-c", script @ (FACTS | SAME_PATH | PLACE), ..] => {
+                let work = |inside: &mut SimBox, _: &Faults| match script {
+                    FACTS => b"architecture=x86_64\nglibc=2.36\n".to_vec(),
+                    SAME_PATH => {
+                        inside.take_path();
+                        Vec::new()
+                    }
+                    _ => {
+                        inside.place_programs();
+                        Vec::new()
+                    }
+                };
+                let stdout = self.carry(work).await?;
+                Ok(Output {
+                    code: Some(0),
+                    stdout,
+                    ..Output::default()
+                })
+            }
             ["cat", GATE_ANSWER_PATH] => {
                 let stdout = self.carry(|inside, _| inside.gate_answer().into_bytes()).await?;
                 Ok(Output {
@@ -321,22 +355,40 @@ impl Session for SimSession {
         self.clock
             .pass(self.clock.length(Duration::from_secs(1), Duration::from_secs(20)))
             .await;
-        let now = self.clock.elapsed();
-        self.carry(|inside, _| self.disturbed(inside.take_sources(now)))
+        let (now, edit) = (self.clock.elapsed(), self.way.sources.load(Ordering::Relaxed));
+        let has_changed = self
+            .carry(|inside, _| {
+                if self.bug == Some(Bug::HidesEdits) && inside.has_sources() {
+                    return false;
+                }
+                let (has_changed, under) = inside.take_sources(edit, now);
+                self.disturbed(under);
+                has_changed
+            })
             .await?;
         Ok(Synced {
             files: 3,
-            sent: 3,
+            sent: if has_changed { 3 } else { 0 },
             deleted: 0,
             bytes: 300,
         })
     }
 
-    async fn send_dir(&self, _: &Utf8Path, _: &str, _: &dyn Progress) -> Result<Synced, RemoteError> {
+    async fn send_dir(&self, from: &Utf8Path, to: &str, _: &dyn Progress) -> Result<Synced, RemoteError> {
         self.clock
             .pass(self.clock.length(Duration::from_secs(1), Duration::from_secs(20)))
             .await;
-        self.carry(|_, _| ()).await?;
+        let edit = from
+            .file_name()
+            .and_then(|name| name.strip_prefix(COMPILED_FROM)?.parse().ok());
+        let now = self.clock.elapsed();
+        self.carry(|inside, _| match edit {
+            Some(edit) if to == BUILD_PATH && self.bug != Some(Bug::KeepsOldPrograms) => {
+                self.disturbed(inside.take_programs(edit, now));
+            }
+            _ => {}
+        })
+        .await?;
         Ok(Synced::default())
     }
 

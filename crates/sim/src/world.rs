@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,20 +13,22 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use engine::cloud::Cloud;
 use model::{
+    build::{Archive, BuildOrder, Built, Program},
     machine::ResourceKind,
     name::ProviderName,
-    world::{Files, Provider, Stop, World},
+    world::{Builder, Files, Progress, Provider, Stop, World},
 };
 use parking_lot::Mutex;
 
 use crate::{
     api::SimApi,
+    boxes::COMPILED_FROM,
     clock::{Elapsed, SimClock},
     cloud::{Clouds, SimCloud},
     faults::{BoxEnd, Bug, Faults},
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
-    record::{Observation, Record, TagPairs},
+    record::{Compilation, Observation, Record, TagPairs},
     remote::SimRemote,
 };
 
@@ -33,6 +38,8 @@ pub struct SimMachine {
     /// The disk with the journal.
     pub disk: Disk,
     keys: KeyStore,
+    /// The last edit of the sources.
+    sources: Arc<AtomicU64>,
 }
 
 /// A world without any network.
@@ -123,7 +130,7 @@ impl Sim {
 
     /// Begins a process: the world as it sees it. `stop` is when its user asks it to stop, from now on.
     pub fn process(&self, machine: usize, stop: Option<Duration>) -> (u32, World) {
-        let SimMachine { disk, keys } = &self.machines[machine];
+        let SimMachine { disk, keys, sources } = &self.machines[machine];
         let process = self.processes.get() + 1;
         self.processes.set(process);
         self.record.record(Observation::Began { process, machine });
@@ -151,7 +158,7 @@ impl Sim {
         let world = World {
             providers,
             remote: Arc::new(SimRemote::new(
-                (process, disk.clone()),
+                (process, disk.clone(), sources.clone()),
                 self.clouds.clone(),
                 keys.clone(),
                 self.bug,
@@ -163,6 +170,13 @@ impl Sim {
             stop: Arc::new(SimStop {
                 clock: self.clock.clone(),
                 at: stop,
+            }),
+            builder: Arc::new(SimBuilder {
+                process,
+                clock: self.clock.clone(),
+                record: self.record.clone(),
+                faults: Arc::clone(&self.faults),
+                sources: sources.clone(),
             }),
             files: Arc::new(SimFiles {
                 clock: self.clock.clone(),
@@ -213,6 +227,84 @@ impl Stop for SimStop {
 
     fn is_asked(&self) -> bool {
         self.at.is_some_and(|at| at <= self.clock.elapsed())
+    }
+}
+
+/// Compiles for a while, and not always well. Meanwhile its operator edits the sources.
+struct SimBuilder {
+    process: u32,
+    clock: SimClock,
+    record: Record,
+    faults: Arc<Mutex<Arc<Faults>>>,
+    sources: Arc<AtomicU64>,
+}
+
+/// Records how a compilation ended: as it was set, or stopped by who does not wait for it any more.
+struct Compiling<'a> {
+    builder: &'a SimBuilder,
+    end: Compilation,
+}
+
+impl Drop for Compiling<'_> {
+    fn drop(&mut self) {
+        let (process, end) = (self.builder.process, self.end);
+        self.builder.record.record(Observation::Compiled { process, end });
+    }
+}
+
+#[async_trait]
+impl Builder for SimBuilder {
+    async fn build(&self, order: &BuildOrder, progress: &dyn Progress) -> Result<Built, String> {
+        progress.report("compiling", None);
+        let process = self.process;
+        self.record.record(Observation::Compiles { process });
+        let mut compiling = Compiling {
+            builder: self,
+            end: Compilation::Stopped,
+        };
+        let faults = self.faults.lock().clone();
+        let edit = self.sources.load(Ordering::Relaxed);
+        let half = self
+            .clock
+            .length(Duration::from_millis(500), Duration::from_secs(200));
+        self.clock.pass(half).await;
+        if self.clock.happens(faults.edits) {
+            self.sources.fetch_add(1, Ordering::Relaxed);
+        }
+        self.clock.pass(half).await;
+        if self.clock.happens(faults.build_refused) {
+            compiling.end = Compilation::Refused;
+            return Err("cargo-nextest is not installed on this machine".to_owned());
+        }
+        let archive = |_| match self.clock.happens(faults.build_mistakes) {
+            true => Err("error: could not compile `mvm` (lib test)".to_owned()),
+            false => Ok(archive(edit)),
+        };
+        let archives: Vec<_> = order.archives.iter().map(archive).collect();
+        compiling.end = Compilation::Done {
+            has_mistakes: archives.iter().any(Result::is_err),
+        };
+        let has_newer_glibc = self.clock.happens(faults.build_refused);
+        Ok(Built {
+            dir: format!("/cache/build/{COMPILED_FROM}{edit}").into(),
+            there: "/src/mvm/target".into(),
+            architecture: "x86_64".to_owned(),
+            glibc: Some((2, if has_newer_glibc { 41 } else { 34 })),
+            archives,
+        })
+    }
+}
+
+fn archive(edit: u64) -> Archive {
+    let program = Program {
+        title: format!("tests/live.rs (target/debug/deps/{COMPILED_FROM}{edit})"),
+        path: "debug/deps/live".into(),
+        directory: "/src/mvm".into(),
+        environment: Vec::new(),
+    };
+    Archive {
+        programs: vec![program],
+        ..Archive::default()
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use model::{check, event::Event, verdict::Verdict};
-use sim::{Action, BoxEnd, Bug, Faults, Outcome, Scenario, record::Observation};
+use sim::{
+    Action, BoxEnd, Bug, Faults, Outcome, Scenario,
+    record::{Compilation, Observation},
+};
 
 /// Kills what a process does at each of its calls of the world.
 #[track_caller]
@@ -265,4 +268,83 @@ fn spot_box_that_is_taken_back_is_followed_by_the_next_candidate() {
     }
     // By chance: a few of the seeds come so far.
     assert!(followed >= 3, "{followed}");
+}
+
+/// Returns how the whole run ended.
+fn verdict(outcome: &Outcome) -> Option<Verdict> {
+    outcome.seen.iter().find_map(|(_, seen)| match seen {
+        Observation::Ended { verdict, .. } => Some(*verdict),
+        _ => None,
+    })
+}
+
+fn compilations(outcome: &Outcome) -> Vec<Compilation> {
+    let ends = outcome.seen.iter().filter_map(|(_, seen)| match seen {
+        Observation::Compiled { end, .. } => Some(*end),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn tests_that_do_not_compile_fail_the_run() {
+    let mistakes = Faults {
+        build_mistakes: 1000,
+        ..Faults::default()
+    };
+    let outcomes: Vec<_> = (0..20).map(|seed| calm_but(seed, mistakes.clone())).collect();
+    let compiled: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| !compilations(outcome).is_empty())
+        .collect();
+    assert!(!compiled.is_empty());
+    for outcome in compiled {
+        assert_eq!(verdict(outcome), Some(Verdict::Failed));
+    }
+}
+
+#[test]
+fn box_compiles_what_the_operators_machine_cannot() {
+    for faults in [
+        Faults {
+            build_refused: 1000,
+            ..Faults::default()
+        },
+        // What changes for ever is never the same here and there.
+        Faults {
+            edits: 1000,
+            ..Faults::default()
+        },
+    ] {
+        let outcomes: Vec<_> = (0..20).map(|seed| calm_but(seed, faults.clone())).collect();
+        assert!(outcomes.iter().any(|outcome| !compilations(outcome).is_empty()));
+        for outcome in &outcomes {
+            // A check that takes too long fails.
+            assert!(verdict(outcome).is_some_and(|verdict| verdict < Verdict::Infrastructure));
+        }
+    }
+}
+
+#[test]
+fn seeds_stop_compilations_in_their_midst() {
+    let is_stopped = |seed| {
+        let scenario = Scenario {
+            seed,
+            ..Scenario::default()
+        };
+        let seen = scenario.outcome().seen;
+        let is_compilation = |seen: &Observation| {
+            matches!(
+                seen,
+                Observation::Compiled {
+                    end: Compilation::Stopped,
+                    ..
+                }
+            )
+        };
+        let is_interruption = |seen: &Observation| matches!(seen, Observation::Outcome(record) if matches!(record.event, Event::Interrupted));
+        seen.windows(2)
+            .any(|pair| is_compilation(&pair[0].1) && is_interruption(&pair[1].1))
+    };
+    assert!((0..1000).any(is_stopped));
 }

@@ -18,9 +18,10 @@ use camino::Utf8Path;
 use engine::Link;
 use journal::Journal;
 use model::{
+    build::{BuildOrder, Built},
     event::EventRecord,
     time::Timestamp,
-    world::{Clock, Command, Events, Files, Stop, Target, World},
+    world::{Builder, Clock, Command, Events, Files, Progress, Stop, Target, World},
 };
 use tokio::{io::copy_bidirectional, net::TcpStream, sync::oneshot, task::JoinHandle};
 
@@ -42,6 +43,7 @@ async fn main() {
         clock: Arc::new(Here),
         events: Arc::new(Here),
         stop: Arc::new(Here),
+        builder: Arc::new(Here),
         files: Arc::new(Here),
         runs: server.dir.join("runs"),
         environment: Default::default(),
@@ -167,6 +169,13 @@ impl Stop for Here {
 
     fn is_asked(&self) -> bool {
         false
+    }
+}
+
+#[async_trait]
+impl Builder for Here {
+    async fn build(&self, _: &BuildOrder, _: &dyn Progress) -> Result<Built, String> {
+        Err("nothing is compiled".to_owned())
     }
 }
 

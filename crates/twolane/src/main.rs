@@ -2,6 +2,7 @@
 
 mod adapters;
 mod args;
+mod builder;
 mod certificates;
 mod clock;
 mod command;

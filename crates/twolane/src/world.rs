@@ -27,6 +27,7 @@ use engine::cloud::Cloud;
 
 use crate::{
     adapters::adapters,
+    builder::CargoBuilder,
     clock::Clock,
     context::Context,
     known::{KnownProvider, Providers, usable},
@@ -257,6 +258,7 @@ impl Watched {
             events: Arc::new(Fan(readers)),
             stop: Arc::new(stop),
             files: Arc::new(ThisDisk),
+            builder: Arc::new(CargoBuilder::new(paths.cache.join("build"))),
             runs: paths.runs(),
             environment: operator_environment(),
         };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{check::Check, lane::KvmNeed, money::Money, name::ProviderName, options::Options};
+use crate::{build::Build, check::Check, lane::KvmNeed, money::Money, name::ProviderName, options::Options};
 
 /// One lane of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Lane {
     pub deploy: bool,
     /// What it runs, in order. Never empty.
     pub checks: Vec<Check>,
+    /// Where its tests are compiled.
+    pub build: Build,
     /// Whether it goes on after a check that failed.
     pub is_continued: bool,
     /// Whether a test that no lane really ran fails the run.

@@ -217,6 +217,7 @@ impl Planner<'_> {
             max_cost: lane.max_cost.clone(),
             has_deploy: lane.deploy,
             checks: self.checks(lane),
+            build: lane.build,
             is_continued: lane.is_continued,
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,

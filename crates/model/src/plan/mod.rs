@@ -26,6 +26,7 @@ pub use self::{
     refuse::{Judge, Refused, refuse},
 };
 use crate::{
+    build::Build,
     candidate::Candidate,
     check::Check,
     config::{Deploy, System},
@@ -127,6 +128,9 @@ pub struct LanePlan {
     pub has_deploy: bool,
     /// What it runs, in order.
     pub checks: Vec<Check>,
+    /// Where its tests are compiled.
+    #[serde(default)]
+    pub build: Build,
     /// Whether it goes on after a check that failed, whatever the plan says of all lanes.
     #[serde(default)]
     pub is_continued: bool,

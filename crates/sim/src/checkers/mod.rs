@@ -15,6 +15,7 @@ mod nobody_waits_late;
 mod nothing_is_left;
 mod nothing_made_nothing_waited_for;
 mod older_goes_first;
+mod programs_are_of_the_sources;
 mod tagged_when_made;
 mod up_stays;
 mod work_stays_apart;
@@ -24,7 +25,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 16] = [
+pub const ALL: [(&str, Checker); 17] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -41,6 +42,7 @@ pub const ALL: [(&str, Checker); 16] = [
         nothing_made_nothing_waited_for::check,
     ),
     ("older goes first", older_goes_first::check),
+    ("programs are of the sources", programs_are_of_the_sources::check),
     ("tagged when made", tagged_when_made::check),
     ("up stays", up_stays::check),
     ("work stays apart", work_stays_apart::check),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::{
+    build::Build,
     candidate::Candidate,
     check::Check,
     config::{Deploy, System},
@@ -129,7 +130,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         as_root: index == 1,
         env_from: vec!["SIM_VARIABLE".to_owned()],
         after: (index == 1).then(|| "check 0".to_owned()),
-        ..Check::new(format!("check {index}"), "cargo test")
+        ..Check::new(format!("check {index}"), format!("cargo test -p mvm-{index}"))
     };
     LanePlan {
         name: format!("lane{number}"),
@@ -150,6 +151,10 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         max_cost: None,
         has_deploy: sim.clock.happens(300),
         checks: (0..1 + sim.clock.below(2)).map(check).collect(),
+        build: match sim.clock.happens(500) {
+            true => Build::Here,
+            false => Build::Box,
+        },
         is_continued: sim.clock.happens(500),
         fail_on_skip: false,
         supersede: false,

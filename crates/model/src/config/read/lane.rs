@@ -7,6 +7,7 @@ use super::{
     walk::{Table, Value},
 };
 use crate::{
+    build::Build,
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
     options::Options,
@@ -45,6 +46,8 @@ impl Reader<'_> {
             }
             trace
         });
+        let places = [("box", Build::Box), ("here", Build::Here)];
+        let build = table.take("build").and_then(|value| value.word(&places));
         let setup = table.take("setup");
         let checks = table.need("checks", "\"rust\"");
         let is_continued = table.take("continue").and_then(|value| value.flag());
@@ -60,6 +63,7 @@ impl Reader<'_> {
             // Formatting says nothing of what a build or a test would say.
             is_continued: is_continued.unwrap_or(checks.is_text()),
             checks: self.checks(&checks, setup.as_ref(), ttl)?,
+            build: build.unwrap_or_default(),
             fail_on_skip,
             trace,
             supersede,
