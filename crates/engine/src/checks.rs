@@ -173,7 +173,7 @@ fn start(lane: &Lane<'_>, check: &Check, environment: &str) -> Command {
 
 async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, f64), RemoteError> {
     let end = Limit::after(&*lane.world.clock, check.timeout + GRACE);
-    let mut offset = 0;
+    let (mut offset, mut is_cut) = (0, false);
     loop {
         let question = [
             "follow".to_owned(),
@@ -186,7 +186,9 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
         let (header, output) =
             Header::split(&answer, offset).map_err(|error| RemoteError::Lost(error.to_string()))?;
         let room = lane.plan.limits.log_bytes.saturating_sub(offset);
-        let kept = &output[..usize::try_from(room).unwrap_or(usize::MAX).min(output.len())];
+        let wanted = room.min(output.len() as u64);
+        let granted = lane.budget.take(wanted);
+        let kept = &output[..usize::try_from(granted).unwrap_or(usize::MAX)];
         if !kept.is_empty() {
             lane.emit(Event::CheckOutput {
                 check: check.slug.clone(),
@@ -194,8 +196,14 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
                 bytes: kept.to_vec(),
             });
         }
-        if kept.len() < output.len() && room > 0 {
-            lane.notice(too_long(lane, check));
+        if kept.len() < output.len() && !std::mem::replace(&mut is_cut, true) {
+            lane.notice(match granted < wanted {
+                true => format!(
+                    "{}: what else check {} prints is not kept",
+                    lane.budget, check.name
+                ),
+                false => too_long(lane, check),
+            });
         }
         offset = header.next_offset();
         if kept.len() < output.len() {

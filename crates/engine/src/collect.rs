@@ -90,7 +90,7 @@ async fn fetch(lane: &Lane<'_>, link: &Link) -> (Vec<String>, Vec<String>) {
             continue;
         }
         match session
-            .fetch(&paths, &lane.dir().join(dir), &lane.plan.limits)
+            .fetch(&paths, &lane.dir().join(dir), (&lane.plan.limits, lane.budget))
             .await
         {
             Ok(fetched) => {

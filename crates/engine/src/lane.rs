@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use camino::Utf8PathBuf;
 use model::{
     event::{Event, Step},
+    limits::Budget,
     plan::{LanePlan, Plan},
     verdict::Verdict,
     world::{Progress, World},
@@ -21,6 +22,8 @@ pub struct Lane<'a> {
     pub plan: &'a Plan,
     /// The lane itself.
     pub lane: &'a LanePlan,
+    /// What the run may still take from its boxes.
+    pub budget: &'a Budget,
     /// All that is seen.
     pub world: &'a World,
 }

@@ -9,6 +9,7 @@ mod scope;
 use futures::future::join_all;
 use model::{
     event::Step,
+    limits::Budget,
     machine::Machine,
     plan::{Keep, Plan},
     verdict::Verdict,
@@ -97,8 +98,15 @@ pub async fn deploy(
 
 /// Carries out the lanes side by side, each on a box of its own.
 async fn on_new_boxes(plan: &Plan, world: &World, flow: Flow<impl Work, impl End>) -> Verdict {
+    let budget = &Budget::new(&plan.limits);
     let lanes = plan.lanes.iter().map(async |lane| {
-        let (lane, link) = (Lane { plan, lane, world }, Link::default());
+        let lane = Lane {
+            plan,
+            lane,
+            budget,
+            world,
+        };
+        let link = Link::default();
         in_lane(&lane, &link, &flow).await
     });
     worst(join_all(lanes).await)
@@ -111,8 +119,15 @@ async fn on_box(
     world: &World,
     flow: Flow<impl Work, impl End>,
 ) -> Result<Verdict, CannotRun> {
+    let budget = &Budget::new(&plan.limits);
     let lanes = plan.lanes.iter().map(async |lane| {
-        let (lane, link) = (Lane { plan, lane, world }, Link::default());
+        let lane = Lane {
+            plan,
+            lane,
+            budget,
+            world,
+        };
+        let link = Link::default();
         link.aim(machine);
         in_lane(&lane, &link, &flow).await
     });

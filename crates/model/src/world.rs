@@ -13,7 +13,7 @@ use crate::{
     event::{Event, EventRecord},
     journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
-    limits::Limits,
+    limits::{Budget, Limits},
     machine::{Gone, Health, Listed, Machine},
     money::Money,
     name::{Label, ProviderName, RunId},
@@ -321,8 +321,13 @@ pub trait Session: Send + Sync {
     ) -> Result<Synced, RemoteError>;
 
     /// Copies files or directories from the box into a directory here. What is not there is left out.
-    /// What is over the limits is left there.
-    async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError>;
+    /// What is over the limits, or more than the run may still take, is left there.
+    async fn fetch(
+        &self,
+        from: &[String],
+        to: &Utf8Path,
+        limits: (&Limits, &Budget),
+    ) -> Result<Fetched, RemoteError>;
 }
 
 /// What came from a box.

@@ -4,7 +4,7 @@
 With memory in a file it is a template that says it waits, or a clone that reads who it is into `identity.json`.
 A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true}, {"taken": N},
 {"version": "9.9"}, {"template": ["line", …]}: what a template says, {"clone": "deaf"}: it reads and never answers, or
-{"clone": "broken"}: it cannot read the state.
+{"clone": "broken"}: it cannot read the state, {"floods": true}: its console is long.
 """
 
 import json
@@ -83,6 +83,8 @@ if ("spawn=deny" in value("-sandbox")) != (version >= (8, 2)):
 ssh = socket.create_server(("127.0.0.1", int(forward.group(1)))) if forward else None
 with open("console.log", "a", encoding="utf-8") as file:
     file.write("the console of a fake\n")
+    if faults.get("floods"):
+        file.write("x" * (70 << 20) + "\nthe end of the flood\n")
 with open(value("-pidfile"), "w", encoding="utf-8") as file:
     file.write(f"{os.getpid()}\n")
 

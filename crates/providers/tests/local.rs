@@ -177,6 +177,28 @@ impl Hooks for Bench {
 }
 
 #[tokio::test]
+async fn console_without_end_does_not_fill_the_disk() {
+    let bench = Bench::new();
+    bench.fail(r#"{"floods": true}"#);
+    bench.up("b1").await;
+    let console = bench.vm("b1").join("console.log");
+    let size = || fs::metadata(&console).map_or(0, |it| it.len());
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !(1..2 << 20).contains(&size()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{} bytes", size());
+    let shown = Console::console(&bench.local, &Label::new("b1").unwrap())
+        .await
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(shown.starts_with("[what came before was more than 64 MiB"));
+    assert!(shown.ends_with("the end of the flood\n"));
+    bench.down("b1").await;
+}
+
+#[tokio::test]
 async fn local_keeps_the_contract() {
     let bench = Bench::new();
     contract::check_all(&bench.local, &bench).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use camino::Utf8Path;
-use model::limits::{Limits, show_bytes};
+use model::limits::{Budget, Limits, show_bytes};
 use tokio::process::Command;
 
 /// How often the free space is looked at: a fast disk takes some hundred MB in that time.
@@ -20,22 +20,40 @@ const LIMITED: &str = r#"ulimit -f "$1"; ulimit -v "$2"; shift 2; exec "$@""#;
 pub(crate) const SAID: &str = "--info=flist2,skip1";
 
 /// What may come, and what has come.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     limits: Limits,
+    budget: Budget,
+    /// Bytes that have come.
+    came: u64,
     too_big: u64,
 }
 
 impl Bounds {
     /// Begins to count.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, too_big: 0 }
+    pub(crate) fn new(limits: Limits, budget: Budget) -> Self {
+        Self {
+            limits,
+            budget,
+            came: 0,
+            too_big: 0,
+        }
+    }
+
+    /// Returns how big a file may be, in bytes.
+    pub(crate) fn file_max(&self) -> u64 {
+        self.limits.artifact_bytes.min(self.budget.left())
+    }
+
+    /// Says that nothing may come any more, if it is so.
+    pub(crate) fn spent(&self) -> Option<String> {
+        (self.budget.left() == 0).then(|| format!("{}; the rest was not brought back", self.budget))
     }
 
     /// Returns a program that can write no file that is bigger than all may be.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("sh");
-        let blocks = self.limits.artifact_bytes.div_ceil(512).to_string();
+        let blocks = self.file_max().div_ceil(512).to_string();
         command.args(["-c", LIMITED, "sh", &blocks, &MEMORY_KIB.to_string(), program]);
         command
     }
@@ -53,11 +71,18 @@ impl Bounds {
                 "{files} files and directories are more than {most_files}; they were not brought back"
             ));
         }
-        if bytes(line).is_some_and(|bytes| bytes > most_bytes) {
-            return Err(format!(
-                "more than {}; the rest was not brought back",
-                show_bytes(most_bytes)
-            ));
+        if let Some(bytes) = bytes(line) {
+            let new = bytes.saturating_sub(self.came);
+            self.came += new;
+            if bytes > most_bytes {
+                return Err(format!(
+                    "more than {}; the rest was not brought back",
+                    show_bytes(most_bytes)
+                ));
+            }
+            if self.budget.take(new) < new {
+                return Err(format!("{}; the rest was not brought back", self.budget));
+            }
         }
         Ok(())
     }
@@ -68,7 +93,7 @@ impl Bounds {
             format!(
                 "{} files are bigger than {}, and were not brought back",
                 self.too_big,
-                show_bytes(self.limits.artifact_bytes)
+                show_bytes(self.file_max())
             )
         })
     }
@@ -115,11 +140,13 @@ mod tests {
     use super::*;
 
     fn bounds() -> Bounds {
-        Bounds::new(Limits {
+        let limits = Limits {
             artifact_bytes: 1000,
             artifact_files: 2,
+            run_bytes: 1500,
             ..Limits::default()
-        })
+        };
+        Bounds::new(limits, Budget::new(&limits))
     }
 
     #[test]
@@ -141,6 +168,22 @@ mod tests {
         bounds.take("  1,000  45%    1.23MB/s    0:00:01").unwrap();
         let error = bounds.take("  1,001  45%    1.23MB/s    0:00:01").unwrap_err();
         assert!(error.contains("more than 1.0 kB"), "{error}");
+    }
+
+    #[test]
+    fn all_that_a_run_brings_back_is_counted_together() {
+        let mut first = bounds();
+        let mut second = Bounds::new(first.limits, first.budget.clone());
+        first.take("    400  45%    1.23MB/s    0:00:01").unwrap();
+        first.take("    900  90%    1.23MB/s    0:00:01").unwrap();
+        assert_eq!((second.file_max(), second.spent()), (600, None));
+        second.take("    600  45%    1.23MB/s    0:00:01").unwrap();
+        assert!(first.spent().is_some());
+        let error = second.take("    601  46%    1.23MB/s    0:00:01").unwrap_err();
+        assert!(
+            error.starts_with("the run has taken 1.5 kB from its boxes"),
+            "{error}"
+        );
     }
 
     #[test]

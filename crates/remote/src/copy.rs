@@ -98,7 +98,7 @@ pub(crate) async fn rsync(
     let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut followed = Followed {
         synced: Synced::default(),
-        bounds: run.bounds,
+        bounds: run.bounds.clone(),
         progress,
     };
     let talk = async {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
-    limits::Limits,
+    limits::{Budget, Limits},
     text::last_words,
     world::{Command, Fetched, Progress},
 };
@@ -30,7 +30,7 @@ pub(crate) async fn fetch(
     shell: &dyn Shell,
     from: &[String],
     to: &Utf8Path,
-    limits: &Limits,
+    limits: (&Limits, &Budget),
 ) -> Result<Fetched, RemoteError> {
     if let Some(hostile) = from.iter().find(|path| !is_plain(path)) {
         return Err(RemoteError::Here(format!(
@@ -75,15 +75,19 @@ async fn fetch_below(
     shell: &dyn Shell,
     (base, names): (&str, &[&str]),
     to: &Utf8Path,
-    limits: &Limits,
+    (limits, budget): (&Limits, &Budget),
 ) -> Result<Option<String>, RemoteError> {
+    let bounds = Bounds::new(*limits, budget.clone());
+    if let Some(spent) = bounds.spent() {
+        return Ok(Some(spent));
+    }
     // What is not whole goes with it.
     let unfinished = tempfile::Builder::new()
         .prefix(".unfinished-")
         .tempdir_in(to)
         .map_err(|error| RemoteError::Here(format!("could not make a directory in {to}: {error}")))?;
     let unfinished = format!("--temp-dir={}", unfinished.path().display());
-    let max_size = format!("--max-size={}", limits.artifact_bytes);
+    let max_size = format!("--max-size={}", bounds.file_max());
     let list: String = names.iter().map(|name| format!("./{name}\0")).collect();
     let base = format!("{}:{}/", shell.host(), base.trim_end_matches('/'));
     let args = [
@@ -108,7 +112,7 @@ async fn fetch_below(
         args: &args,
         dir: to,
         stdin: list.as_bytes(),
-        bounds: Some(Bounds::new(*limits)),
+        bounds: Some(bounds),
     };
     let copied = copy::rsync(shell, run, &Quiet).await?;
     // 23 and 24: something could not be read, or went away meanwhile; the rest came.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
-    limits::Limits,
+    limits::{Budget, Limits},
     render::quote,
     source::{Source, Synced},
     text::{error_chain, last_words},
@@ -81,7 +81,12 @@ impl Session for SshSession {
         copy::send_files(self, from, to, progress).await
     }
 
-    async fn fetch(&self, from: &[String], to: &Utf8Path, limits: &Limits) -> Result<Fetched, RemoteError> {
+    async fn fetch(
+        &self,
+        from: &[String],
+        to: &Utf8Path,
+        limits: (&Limits, &Budget),
+    ) -> Result<Fetched, RemoteError> {
         fetch::fetch(self, from, to, limits).await
     }
 }

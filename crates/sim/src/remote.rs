@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     build::{BUILD_PATH, FACTS, PLACE, SAME_PATH},
     error::RemoteError,
-    limits::Limits,
+    limits::{Budget, Limits},
     name::Label,
     render::{GATE_ANSWER_PATH, TWOLANE_BOX_PATH},
     source::{Source, Synced},
@@ -401,7 +401,12 @@ impl Session for SimSession {
         self.send_dir(Utf8Path::new("/"), to, progress).await
     }
 
-    async fn fetch(&self, from: &[String], _: &Utf8Path, _: &Limits) -> Result<Fetched, RemoteError> {
+    async fn fetch(
+        &self,
+        from: &[String],
+        _: &Utf8Path,
+        _: (&Limits, &Budget),
+    ) -> Result<Fetched, RemoteError> {
         self.carry(|_, _| ()).await?;
         Ok(Fetched {
             paths: from.to_vec(),

@@ -163,6 +163,7 @@ const KEYS: &[Key] = &[
     key("limits.log", Kind::Size, "\"1 GiB\"", "\"100 MiB\"", "Output of one check, and of stage 2"),
     key("limits.artifacts", Kind::Size, "\"4 GiB\"", "\"2 GiB\"", "Collected files of one lane"),
     key("limits.artifact-files", Kind::Number, "100000", "5000", "Number of collected files of one lane"),
+    key("limits.run", Kind::Size, "\"16 GiB\"", "\"8 GiB\"", "Output and collected files of all lanes of a run"),
     key("limits.free", Kind::Size, "\"1 GiB\"", "\"3 GiB\"", "Space to leave free on this machine's disk"),
 
     key("endpoints", Kind::Variables, "each vendor's", "{ hetzner = \"http://127.0.0.1:9999/v1\" }", "Address of a provider's API"),

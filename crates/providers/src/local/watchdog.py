@@ -20,6 +20,10 @@ import subprocess
 import sys
 import time
 
+# How much of a console is kept: root in a box may write without end.
+CONSOLE_MAX = 64 << 20
+CONSOLE_KEPT = 1 << 20
+
 arguments = sys.argv[1:]
 with_maker = arguments[0] == "--with-maker"
 arguments = arguments[with_maker:]
@@ -54,6 +58,21 @@ def is_over():
     except (OSError, ValueError, KeyError, TypeError):
         pass  # The last one that could be read counts.
     return deadline is not None and time.time() >= deadline
+
+
+def cut_console():
+    """Leaves the end of a console that is too long. QEMU appends to it, whatever its length is."""
+    try:
+        if os.stat("console.log").st_size <= CONSOLE_MAX:
+            return
+        with open("console.log", "r+b") as file:
+            file.seek(-CONSOLE_KEPT, os.SEEK_END)
+            end = file.read(CONSOLE_KEPT)
+            file.truncate(0)
+        with open("console.log", "ab") as file:
+            file.write(b"[what came before was more than %d MiB, and is not kept]\n" % (CONSOLE_MAX >> 20) + end)
+    except OSError:
+        pass
 
 
 def remove():
@@ -109,3 +128,4 @@ while True:
             qemu.wait()
             remove()
             sys.exit(1)
+        cut_console()

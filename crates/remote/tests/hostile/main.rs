@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 
 use model::{
     error::RemoteError,
-    limits::Limits,
+    limits::{Budget, Limits},
     world::{Command, Fetched, Remote},
 };
 
@@ -96,7 +96,11 @@ async fn listing_without_end_does_not_fill_the_memory() {
     let session = server.ssh.connect(&server.target).await.unwrap();
     let to = server.dir.join("fetched");
     let fetched = session
-        .fetch(&["/var/log/x".to_owned()], &to, &Limits::default())
+        .fetch(
+            &["/var/log/x".to_owned()],
+            &to,
+            (&Limits::default(), &Budget::new(&Limits::default())),
+        )
         .await;
     assert!(matches!(fetched, Err(RemoteError::Command { .. })), "{fetched:?}");
     assert!(memory_peak() < 150, "{} MiB", memory_peak());
@@ -114,7 +118,13 @@ async fn fetched(script: &str, limits: Limits) -> Option<(Sshd, Result<Fetched, 
     assert!(made.unwrap().success());
     let session = server.ssh.connect(&server.target).await.unwrap();
     let asked = [format!("{from}/./out")];
-    let fetched = session.fetch(&asked, &server.dir.join("fetched"), &limits).await;
+    let fetched = session
+        .fetch(
+            &asked,
+            &server.dir.join("fetched"),
+            (&limits, &Budget::new(&limits)),
+        )
+        .await;
     Some((server, fetched))
 }
 

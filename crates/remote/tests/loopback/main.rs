@@ -13,7 +13,7 @@ use std::{
 use camino::Utf8Path;
 use model::{
     error::RemoteError,
-    limits::Limits,
+    limits::{Budget, Limits},
     source::{Source, Synced},
     world::{Command, Progress, Remote, Session, Target},
 };
@@ -368,14 +368,26 @@ async fn fetch_brings_what_is_there_and_no_links() {
         format!("{box_dir}/missing"),
         format!("{box_dir}/./out/etc/passwd*"),
     ];
-    let came = session.fetch(&asked, &to, &Limits::default()).await.unwrap();
+    let came = session
+        .fetch(
+            &asked,
+            &to,
+            (&Limits::default(), &Budget::new(&Limits::default())),
+        )
+        .await
+        .unwrap();
     assert_eq!(came.paths, asked[..2]);
     assert_eq!(came.cut, None);
     assert_eq!(fs::read(to.join("out/deep/junit [1]*.xml")).unwrap(), b"x");
     assert_eq!(fs::read(to.join(format!(".{box_dir}/log"))).unwrap(), b"y");
     assert!(!to.join("out/etc").exists());
     let out = ["../x".to_owned()];
-    assert!(session.fetch(&out, &to, &Limits::default()).await.is_err());
+    assert!(
+        session
+            .fetch(&out, &to, (&Limits::default(), &Budget::new(&Limits::default())))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

@@ -105,7 +105,13 @@ pub(super) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         },
         is_continued: sim.clock.happens(500),
         max_cost: None,
-        limits: Limits::default(),
+        limits: Limits {
+            run_bytes: match !is_calm && sim.clock.happens(200) {
+                true => sim.clock.below(100),
+                false => u64::MAX,
+            },
+            ..Limits::default()
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! `twolane fetch`: brings results back from a box that is up.
 
 use engine::{Lane, collect::collect};
-use model::{config, report::Report};
+use model::{config, limits::Budget, report::Report};
 
 use super::boxes;
 use crate::{
@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
         let on = Lane {
             plan: &plan,
             lane,
+            budget: &Budget::new(&plan.limits),
             world,
         };
         collect(&on, &link).await;

@@ -255,7 +255,7 @@ fn local(mut table: Table<'_>) -> Local {
 fn limits(mut table: Table<'_>) -> Limits {
     let mut size = |key| table.take(key).and_then(|value| value.read(&rules::SIZE));
     let usual = Limits::default();
-    let (log, artifacts, free) = (size("log"), size("artifacts"), size("free"));
+    let (log, artifacts, run, free) = (size("log"), size("artifacts"), size("run"), size("free"));
     let files = table.take("artifact-files");
     let files = files.and_then(|value| value.number(1..=10_000_000));
     table.finish();
@@ -263,6 +263,7 @@ fn limits(mut table: Table<'_>) -> Limits {
         log_bytes: log.unwrap_or(usual.log_bytes),
         artifact_bytes: artifacts.unwrap_or(usual.artifact_bytes),
         artifact_files: files.map_or(usual.artifact_files, u64::from),
+        run_bytes: run.unwrap_or(usual.run_bytes),
         free_bytes: free.unwrap_or(usual.free_bytes),
     }
 }
