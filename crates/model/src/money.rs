@@ -34,6 +34,23 @@ impl Money {
         })
     }
 
+    /// Reads amounts such as `5 USD, 4 EUR`, at most one of each currency.
+    pub fn parse_limits(text: &str) -> Option<Vec<Self>> {
+        let limits: Vec<Self> = text.split(',').map(Self::parse).collect::<Option<_>>()?;
+        let is_twice =
+            |(index, limit): (usize, &Self)| limits[..index].iter().any(|it| it.currency == limit.currency);
+        (!limits.iter().enumerate().any(is_twice)).then_some(limits)
+    }
+
+    /// Writes amounts as they are read.
+    pub fn show_limits(limits: &[Self]) -> String {
+        limits
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// Returns what `time` costs at this amount an hour, each begun second counted.
     pub fn for_time(&self, time: Duration) -> Self {
         let seconds = i128::from(time.as_secs()) + i128::from(time.subsec_nanos() > 0);
@@ -97,6 +114,17 @@ mod tests {
         ] {
             assert_eq!(show(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn limits_are_one_of_each_currency() {
+        let show = |text: &str| Money::parse_limits(text).map(|limits| Money::show_limits(&limits));
+        assert_eq!(show("5 USD").as_deref(), Some("5.00 USD"));
+        assert_eq!(show("2 USD, 3 EUR").as_deref(), Some("2.00 USD, 3.00 EUR"));
+        assert_eq!(
+            (show("2 USD, 3 USD"), show("2 USD,"), show("")),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -205,6 +205,8 @@ pub(crate) struct BoxArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,
     /// Refuse a run that could cost more, such as '5 USD'
+    ///
+    /// Prices in other currencies need amounts of their own: '5 USD, 5 EUR'.
     #[arg(long, env = "TWOLANE_MAX_COST", hide_env = true, value_name = "AMOUNT")]
     pub(crate) max_cost: Option<String>,
 }

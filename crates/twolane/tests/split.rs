@@ -288,7 +288,7 @@ impl Place {
         let dir = place.0.path().join("runs").join(RUN);
         let check = json!({"name": "test", "slug": "test", "run": "cargo test", "timeout_seconds": 60, "trace": true});
         let lane = |name: &str, need: &str, strict: bool| {
-            json!({"name": name, "label": format!("demo-{name}"), "need": need, "candidates": [], "ttl_seconds": 60, "max_cost": null,
+            json!({"name": name, "label": format!("demo-{name}"), "need": need, "candidates": [], "ttl_seconds": 60, "max_cost": [],
                 "has_deploy": false, "checks": [check], "fail_on_skip": strict, "supersede": false})
         };
         let plan = json!({"run": RUN, "project": "demo", "sources": [{"name": "demo", "user": "dev", "path": "/demo"}],

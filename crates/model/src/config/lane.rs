@@ -20,8 +20,8 @@ pub struct Lane {
     pub ttl: Duration,
     /// Tags of the user's own for each box at a provider that takes any; a candidate's own count more.
     pub tags: BTreeMap<String, String>,
-    /// What a box may cost in its whole time, at most.
-    pub max_cost: Option<Money>,
+    /// What a box may cost in its whole time, at most: one amount for each currency, or none at all.
+    pub max_cost: Vec<Money>,
     /// Whether stage 2 builds and installs the project's software.
     pub deploy: bool,
     /// What it runs, in order. Never empty.

@@ -126,7 +126,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.boxes[].address", Kind::Text, "none", "\"eve@desk:22\"", "Machine of the provider [host](host.md)"),
     key("lanes.NAME.tags", Kind::Variables, "{}", "{ team = \"ci\" }", "Your own tags for the boxes of every cloud in `boxes`; the entry's own count more"),
     key("lanes.NAME.ttl", Kind::Length, "\"2h\"", "\"90m\"", "Lifetime of the box, 1m to 48h"),
-    key("lanes.NAME.max-cost", Kind::Money, "none", "\"5 USD\"", "Refuse candidates that could cost more until the deadline"),
+    key("lanes.NAME.max-cost", Kind::Money, "none", "[\"5 USD\", \"5 EUR\"]", "Refuse candidates that could cost more until the deadline; one amount for each currency"),
     key("lanes.NAME.deploy", Kind::Flag, "false", "true", "Run stage 2 before the checks"),
     key("lanes.NAME.setup", Kind::Text, "none", "\"modprobe tun\"", "Command that root runs once in the life of a box, before the checks"),
     key("lanes.NAME.build", Kind::Word(&["box", "here"]), "\"box\"", "\"here\"", "Where tests are [compiled](loop.md): in the box, or on this machine"),
@@ -182,7 +182,7 @@ impl Kind {
             Self::Number => "number".to_owned(),
             Self::Length => "time: `90s`, `20m`, `1h30m`".to_owned(),
             Self::Size => "size: `500 MiB`".to_owned(),
-            Self::Money => "amount: `5 USD`".to_owned(),
+            Self::Money => "amount: `5 USD`, or list of amounts".to_owned(),
             Self::Texts => "list of text".to_owned(),
             Self::Variables => "table of text".to_owned(),
             Self::Table => "table".to_owned(),
@@ -216,7 +216,10 @@ impl Kind {
             Self::Number => json!({ "type": "integer", "minimum": 1 }),
             Self::Length => json!({ "type": "string", "pattern": "^[0-9]" }),
             Self::Size => json!({ "type": "string", "pattern": "^[0-9]+ ?[KMGT]iB$" }),
-            Self::Money => json!({ "type": "string", "pattern": "^[0-9.]+ [A-Z]{3}$" }),
+            Self::Money => {
+                let amount = json!({ "type": "string", "pattern": "^[0-9.]+ [A-Z]{3}$" });
+                json!({ "anyOf": [amount, { "type": "array", "items": amount }] })
+            }
             Self::Texts => json!({ "type": "array", "items": text() }),
             Self::Variables => json!({ "type": "object", "additionalProperties": text() }),
             Self::Table => inner(),

@@ -17,12 +17,17 @@ pub fn price_of(candidate: &Candidate, provider: &dyn Provider) -> Price {
     }
 }
 
-/// Says why a candidate is not to be taken, as it could cost more than `limit` within `ttl`. What cannot be known could.
-pub fn why_dear(price: &Price, ttl: Duration, limit: &Money) -> Option<String> {
-    let worst = match worst(price, ttl, limit) {
+/// Says why a candidate is not to be taken, as it could cost more than the limit of its currency within `ttl`. What cannot
+/// be known could. Without limits nothing is dear.
+pub fn why_dear(price: &Price, ttl: Duration, limits: &[Money]) -> Option<String> {
+    if limits.is_empty() {
+        return None;
+    }
+    let worst = match worst(price, ttl, limits) {
         Ok(worst) => worst?,
         Err(why) => return Some(why),
     };
+    let limit = limits.iter().find(|limit| limit.currency == worst.currency)?;
     let Price::Hourly { amount, .. } = price else {
         return None;
     };
@@ -30,16 +35,18 @@ pub fn why_dear(price: &Price, ttl: Duration, limit: &Money) -> Option<String> {
         .then(|| format!("it could cost {worst} until its deadline ({amount} an hour), more than {limit}"))
 }
 
-/// Returns what a candidate could cost within `ttl`, none when it is free; or why that cannot be held to `limit`.
-pub(super) fn worst(price: &Price, ttl: Duration, limit: &Money) -> Result<Option<Money>, String> {
+/// Returns what a candidate could cost within `ttl`, none when it is free; or why that cannot be held to the limits.
+pub(super) fn worst(price: &Price, ttl: Duration, limits: &[Money]) -> Result<Option<Money>, String> {
+    let shown = Money::show_limits(limits);
+    let is_limited = |amount: &Money| limits.iter().any(|limit| limit.currency == amount.currency);
     match price {
         Price::Free => Ok(None),
         Price::Unknown => Err(format!(
-            "its price is not known, so it could cost more than {limit}"
+            "its price is not known, so it could cost more than {shown}"
         )),
-        Price::Hourly { amount, .. } if amount.currency != limit.currency => Err(format!(
-            "its price is in {} and `max-cost` in {}, and amounts of two currencies are not compared",
-            amount.currency, limit.currency
+        Price::Hourly { amount, .. } if !is_limited(amount) => Err(format!(
+            "its price is in {} and `max-cost` is {shown}, and amounts of two currencies are not compared",
+            amount.currency
         )),
         Price::Hourly { .. } => Ok(price.for_time(ttl)),
     }
@@ -62,7 +69,7 @@ mod tests {
 
     #[track_caller]
     fn check(price: &Price, hours: u32, limit: &str, is_dear: bool) {
-        let why = why_dear(price, HOUR * hours, &Money::parse(limit).unwrap());
+        let why = why_dear(price, HOUR * hours, &Money::parse_limits(limit).unwrap());
         assert_eq!(why.is_some(), is_dear, "{why:?}");
     }
 
@@ -77,5 +84,7 @@ mod tests {
     fn what_cannot_be_compared_is_dear() {
         check(&Price::Unknown, 1, "100 USD", true);
         check(&hourly("0.01 EUR"), 1, "100 USD", true);
+        check(&hourly("0.01 EUR"), 1, "100 USD, 1 EUR", false);
+        check(&hourly("1.01 EUR"), 1, "100 USD, 1 EUR", true);
     }
 }

@@ -327,10 +327,13 @@ impl Planner<'_> {
         Some(key.to_owned())
     }
 
-    fn max_cost(&mut self) -> Option<Money> {
-        let text = self.asked.max_cost.as_deref()?;
-        let read = Money::parse(text).ok_or_else(|| format!("`{text}` is not an amount of money"));
-        self.accept("--max-cost", read, "'5 USD'")
+    fn max_cost(&mut self) -> Vec<Money> {
+        let Some(text) = self.asked.max_cost.as_deref() else {
+            return Vec::new();
+        };
+        let read = Money::parse_limits(text).ok_or_else(|| format!("`{text}` is not an amount of money"));
+        self.accept("--max-cost", read, "'5 USD' or '5 USD, 5 EUR'")
+            .unwrap_or_default()
     }
 
     fn keep(&mut self) -> Keep {

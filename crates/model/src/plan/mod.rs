@@ -76,9 +76,9 @@ pub struct Plan {
     pub keep: Keep,
     /// Whether a lane goes on after a check that failed.
     pub is_continued: bool,
-    /// What all boxes together may cost in their whole time, at most.
+    /// What all boxes together may cost in their whole time, at most: one amount for each currency, or none at all.
     #[serde(default)]
-    pub max_cost: Option<Money>,
+    pub max_cost: Vec<Money>,
     /// How much of what a box says is taken.
     #[serde(default)]
     pub limits: Limits,
@@ -122,8 +122,8 @@ pub struct LanePlan {
     /// How long its box may live.
     #[serde(rename = "ttl_seconds", with = "crate::time::seconds")]
     pub ttl: Duration,
-    /// What a box may cost in its whole time, at most.
-    pub max_cost: Option<Money>,
+    /// What a box may cost in its whole time, at most: one amount for each currency, or none at all.
+    pub max_cost: Vec<Money>,
     /// Whether stage 2 builds and installs the project's software.
     pub has_deploy: bool,
     /// What it runs, in order.

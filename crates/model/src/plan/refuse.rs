@@ -45,8 +45,11 @@ pub fn refuse(plan: &mut Plan, judge: &Judge<'_>) -> (Vec<Refused>, Vec<PlanMist
         lane.candidates.retain(is_left);
         fallen.extend(refused);
     }
-    if let Some(limit) = plan.max_cost.clone().filter(|_| mistakes.is_empty()) {
-        match within(&mut plan.lanes, &limit, judge) {
+    for limit in &plan.max_cost {
+        if !mistakes.is_empty() {
+            break;
+        }
+        match within(&mut plan.lanes, limit, &plan.max_cost, judge) {
             Ok(refused) => fallen.extend(refused),
             Err(mistake) => mistakes.push(mistake),
         }
@@ -54,9 +57,15 @@ pub fn refuse(plan: &mut Plan, judge: &Judge<'_>) -> (Vec<Refused>, Vec<PlanMist
     (fallen, mistakes)
 }
 
-/// Takes candidates out until all lanes together cannot cost more than `limit`, whoever serves them: the dearest one
-/// first, of a lane that keeps another. The lanes stay as they are when that cannot be.
-fn within(lanes: &mut [LanePlan], limit: &Money, judge: &Judge<'_>) -> Result<Vec<Refused>, PlanMistake> {
+/// Takes candidates out until all lanes together cannot cost more than `limit`, one of the limits, whoever serves them: the
+/// dearest one first, of a lane that keeps another. What costs another currency counts nothing here. The lanes stay as they
+/// are when that cannot be.
+fn within(
+    lanes: &mut [LanePlan],
+    limit: &Money,
+    limits: &[Money],
+    judge: &Judge<'_>,
+) -> Result<Vec<Refused>, PlanMistake> {
     let help = "raise `--max-cost`, shorten `ttl`, or run fewer lanes at once";
     let none = |because: Vec<String>| PlanMistake {
         message: format!("the run could cost more than {limit}"),
@@ -77,8 +86,11 @@ fn within(lanes: &mut [LanePlan], limit: &Money, judge: &Judge<'_>) -> Result<Ve
         let mut priced = Vec::new();
         let mut reasons = Vec::new();
         for candidate in &lane.candidates {
-            match worst(&(judge.price)(candidate), lane.ttl, limit) {
-                Ok(cost) => priced.push((candidate.clone(), cost.map_or(0, |cost| cost.micros))),
+            match worst(&(judge.price)(candidate), lane.ttl, limits) {
+                Ok(cost) => {
+                    let counts = cost.filter(|cost| cost.currency == limit.currency);
+                    priced.push((candidate.clone(), counts.map_or(0, |cost| cost.micros)));
+                }
                 Err(why) => {
                     reasons.push(format!("{}: {candidate}: {why}", lane.name));
                     refuse(lane, candidate, why);
@@ -144,7 +156,7 @@ impl Judge<'_> {
     }
 
     fn dear(&self, lane: &LanePlan, candidate: &Candidate) -> Option<String> {
-        why_dear(&(self.price)(candidate), lane.ttl, lane.max_cost.as_ref()?)
+        why_dear(&(self.price)(candidate), lane.ttl, &lane.max_cost)
     }
 }
 

@@ -287,7 +287,7 @@ fn the_rest_of_what_was_asked_is_in_the_plan() {
     assert!(plan.is_continued);
     assert_eq!(plan.allow, ["203.0.113.7/32", "2001:db8::/32"]);
     assert_eq!(plan.sources[0].path, "/home/eve/mvm");
-    assert_eq!(plan.lanes[0].max_cost, Money::parse("5 USD"));
+    assert_eq!(plan.lanes[0].max_cost, [Money::parse("5 USD").unwrap()]);
     assert_eq!(planned("").keep, Keep::Never);
 }
 
@@ -488,7 +488,7 @@ fn a_limit_of_the_run_holds_for_all_lanes_together() {
     };
     let planned = |flags: &str| {
         let mut plan = planned(flags);
-        plan.lanes[0].max_cost = None;
+        plan.lanes[0].max_cost.clear();
         plan
     };
     let mut plan = planned("live --max-cost 1USD");
@@ -512,9 +512,37 @@ fn a_limit_of_the_run_holds_for_all_lanes_together() {
     plan.lanes = vec![plan.lanes[0].clone(), plan.lanes[0].clone()];
     let (_, mistakes) = refuse(&mut plan, &judge);
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-    plan.max_cost = Money::parse("0.80 USD");
+    plan.max_cost = Money::parse_limits("0.80 USD").unwrap();
     let (_, mistakes) = refuse(&mut plan, &judge);
     assert_eq!(mistakes, []);
+
+    // What costs euros is held to the euros alone.
+    let in_euros = |candidate: &Candidate| match candidate.instance_type.as_str() {
+        "c5.metal" => hourly("4 EUR"),
+        "c8i.xlarge" => hourly("0.20 USD"),
+        _ => Price::Unknown,
+    };
+    let judge = Judge {
+        unable: &|_, _| None,
+        price: &in_euros,
+    };
+    for (limits, expected) in [
+        (
+            "1 USD, 9 EUR",
+            vec!["aws c8i.xlarge in us-east-1", "aws c5.metal in eu-west-1"],
+        ),
+        ("1 USD, 7 EUR", vec!["aws c8i.xlarge in us-east-1"]),
+        ("0.10 USD, 9 EUR", vec!["aws c5.metal in eu-west-1"]),
+    ] {
+        let mut plan = planned("live");
+        plan.max_cost = Money::parse_limits(limits).unwrap();
+        let (_, mistakes) = refuse(&mut plan, &judge);
+        assert_eq!(
+            (shown(&plan), mistakes),
+            (expected.iter().map(ToString::to_string).collect(), vec![]),
+            "{limits}"
+        );
+    }
 }
 
 #[test]

@@ -311,6 +311,14 @@ mod tests {
         assert_eq!(hourly("ovh", "b3-64", "GRA11"), None);
     }
 
+    #[test]
+    fn every_type_of_google_has_a_price() {
+        let unpriced = rows()
+            .iter()
+            .filter(|row| row.provider == "gcp" && row.price.is_none());
+        assert_eq!(unpriced.count(), 0);
+    }
+
     /// Some adapters know prices of their own.
     #[test]
     fn every_provider_knows_the_prices_of_the_table() {

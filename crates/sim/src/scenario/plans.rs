@@ -104,7 +104,7 @@ pub(super) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
             _ => Keep::Never,
         },
         is_continued: sim.clock.happens(500),
-        max_cost: None,
+        max_cost: Vec::new(),
         limits: Limits {
             run_bytes: match !is_calm && sim.clock.happens(200) {
                 true => sim.clock.below(100),
@@ -154,7 +154,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
                 .length(Duration::from_secs(60), Duration::from_secs(1200)),
             false => Duration::from_secs(2 * 3600),
         },
-        max_cost: None,
+        max_cost: Vec::new(),
         has_deploy: sim.clock.happens(300),
         checks: (0..1 + sim.clock.below(2)).map(check).collect(),
         build: match sim.clock.happens(500) {

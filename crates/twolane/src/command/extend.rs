@@ -100,8 +100,8 @@ fn within_limits(paths: &Paths, held: &Held, deadline: Deadline, world: &World) 
         return Ok(());
     };
     let price = price_of(&held.candidate, &**provider);
-    let limits = plan.lanes.iter().filter_map(|lane| lane.max_cost.as_ref());
-    match too_dear(&price, life, limits.chain(&plan.max_cost)) {
+    let limits = plan.lanes.iter().map(|lane| &lane.max_cost);
+    match too_dear(&price, life, limits.chain([&plan.max_cost])) {
         Some(why) => Err(problem()
             .because(why)
             .help("raise `max-cost` of its lane for the next run")),
@@ -113,7 +113,7 @@ fn within_limits(paths: &Paths, held: &Held, deadline: Deadline, world: &World) 
 fn too_dear<'a>(
     price: &Price,
     life: Duration,
-    mut limits: impl Iterator<Item = &'a Money>,
+    mut limits: impl Iterator<Item = &'a Vec<Money>>,
 ) -> Option<String> {
     limits.find_map(|limit| why_dear(price, life, limit))
 }
@@ -165,12 +165,12 @@ mod tests {
             billed: Billed::BY_SECOND,
         };
         let hours = |count: u64| Duration::from_secs(count * 3600);
-        let limits = [money("9 USD"), money("5 USD")];
+        let limits = [vec![money("9 USD")], vec![money("5 USD")]];
         assert_eq!(too_dear(&price, hours(2), limits.iter()), None);
         assert!(
             too_dear(&price, hours(3), limits.iter())
                 .unwrap()
-                .contains(&limits[1].to_string())
+                .contains(&limits[1][0].to_string())
         );
         assert_eq!(too_dear(&price, hours(40), [].iter()), None);
     }

@@ -10,6 +10,7 @@ use crate::{
     build::Build,
     config::{BoxChoice, Boxes, Lane},
     lane::KvmNeed,
+    money::Money,
     options::Options,
 };
 
@@ -31,7 +32,10 @@ impl Reader<'_> {
         let tags = table.take("tags").map(|value| tags(&value)).unwrap_or_default();
         let ttl = table.take("ttl").and_then(|value| value.read(&rules::TTL));
         let ttl = ttl.unwrap_or(TTL_DEFAULT);
-        let max_cost = table.take("max-cost").and_then(|value| value.read(&rules::MONEY));
+        let max_cost = table
+            .take("max-cost")
+            .map(|value| limits(&value))
+            .unwrap_or_default();
         let mut flag = |key| table.take(key).and_then(|value| value.flag()).unwrap_or(false);
         let (deploy, supersede) = (flag("deploy"), flag("supersede"));
         let fail_on_skip = table.take("fail-on-skip").and_then(|value| value.flag());
@@ -144,6 +148,21 @@ fn options(table: &mut Table<'_>) -> Options {
         spot: table.take("spot").and_then(|value| value.flag()).unwrap_or(false),
         tags: table.take("tags").map(|value| tags(&value)).unwrap_or_default(),
     }
+}
+
+/// Reads the most that something may cost: an amount, or one for each currency.
+fn limits(value: &Value<'_>) -> Vec<Money> {
+    if value.is_text() {
+        return value.read(&rules::MONEY).into_iter().collect();
+    }
+    let limits = value.list_of("amounts", &rules::MONEY);
+    let is_twice =
+        |(index, limit): (usize, &Money)| limits[..index].iter().any(|it| it.currency == limit.currency);
+    if limits.iter().enumerate().any(is_twice) {
+        let help = "leave the higher one out".to_owned();
+        value.refuse("`max-cost` has two amounts of one currency", help);
+    }
+    limits
 }
 
 fn tags(value: &Value<'_>) -> BTreeMap<String, String> {
