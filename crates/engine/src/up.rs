@@ -232,7 +232,7 @@ async fn create(
         attempt += 1;
         let (progress, left) = (lane.progress(Step::Up), end.left(&*lane.world.clock));
         // Whoever stops while the provider is silent has nothing to look for.
-        let asked = order(lane, candidate, &tags(lane).await?).await?;
+        let asked = question(lane, candidate, tags(lane).await?);
         let answer = within(lane.world, left, provider.answers(&asked, &progress)).await;
         if let Err(error) = answer.unwrap_or_else(|| Err(too_slow(&asked))) {
             wait_after(lane, error, attempt, left).await?;
@@ -338,6 +338,21 @@ async fn intend(lane: &Lane<'_>, candidate: &Candidate) -> Result<Tags, Refusal>
     )
     .await?;
     Ok(tags)
+}
+
+/// Returns the order that a provider is asked about before it is intended: without the box's keys, as what is kept of a box here
+/// is found by its intent.
+fn question(lane: &Lane<'_>, candidate: &Candidate, tags: Tags) -> Order {
+    Order {
+        candidate: candidate.clone(),
+        tags,
+        need: lane.lane.need,
+        user_data: String::new(),
+        login_key: String::new(),
+        allow: lane.plan.allow.clone(),
+        parts: None,
+        preinstall: Preinstall::default(),
+    }
 }
 
 async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Order, Refusal> {

@@ -85,8 +85,9 @@ pub trait Provider: Send + Sync {
     }
 
     /// Returns once the provider has answered whether there is a box of the order's label, and makes nothing: until then
-    /// nothing has to be remembered of the order, nor be looked for. Of an order's tags only label and run count. Where it
-    /// answers that there is none, the next [`Provider::up`] of that label and run need not ask again.
+    /// nothing has to be remembered of the order, nor be looked for. The order has neither user-data nor a key yet, and of its
+    /// tags only label and run count. Where it answers that there is none, the next [`Provider::up`] of that label and run need
+    /// not ask again.
     async fn answers(&self, _order: &Order, _progress: &dyn Progress) -> Result<(), ProviderError> {
         Ok(())
     }
