@@ -23,7 +23,7 @@ use model::{
     selector::Selector,
     tags::Tags,
     time::{Deadline, Timestamp},
-    world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider},
+    world::{Clock, Console, Listing, OwnDeadline, Preflight, Prices, Progress, Provider, Silent},
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -716,11 +716,4 @@ fn answers(found: &ObservedInstance, order: &Order, why: &ProviderError) -> bool
     let tags = found.listed.tags.as_ref();
     let is_this_attempts = tags.is_none_or(|tags| tags.token == order.tags.token);
     is_this_attempts || (!is_over && why.kind == ErrorKind::Taken)
-}
-
-/// For calls that no step of a run waits for.
-struct Silent;
-
-impl Progress for Silent {
-    fn report(&self, _message: &str, _amount: Option<(u64, u64)>) {}
 }

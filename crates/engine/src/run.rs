@@ -98,18 +98,7 @@ pub async fn deploy(
 
 /// Carries out the lanes side by side, each on a box of its own.
 async fn on_new_boxes(plan: &Plan, world: &World, flow: Flow<impl Work, impl End>) -> Verdict {
-    let budget = &Budget::new(&plan.limits);
-    let lanes = plan.lanes.iter().map(async |lane| {
-        let lane = Lane {
-            plan,
-            lane,
-            budget,
-            world,
-        };
-        let link = Link::default();
-        in_lane(&lane, &link, &flow).await
-    });
-    worst(join_all(lanes).await)
+    side_by_side(plan, world, &flow, None).await
 }
 
 /// Carries out the plan's lane on a box that exists.
@@ -119,6 +108,16 @@ async fn on_box(
     world: &World,
     flow: Flow<impl Work, impl End>,
 ) -> Result<Verdict, CannotRun> {
+    in_run(plan, world, side_by_side(plan, world, &flow, Some(machine))).await
+}
+
+/// Returns the worst verdict of all lanes. Each has a link of its own, to a machine that is there or to none yet.
+async fn side_by_side(
+    plan: &Plan,
+    world: &World,
+    flow: &Flow<impl Work, impl End>,
+    machine: Option<&Machine>,
+) -> Verdict {
     let budget = &Budget::new(&plan.limits);
     let lanes = plan.lanes.iter().map(async |lane| {
         let lane = Lane {
@@ -128,13 +127,12 @@ async fn on_box(
             world,
         };
         let link = Link::default();
-        link.aim(machine);
-        in_lane(&lane, &link, &flow).await
+        if let Some(machine) = machine {
+            link.aim(machine);
+        }
+        in_lane(&lane, &link, flow).await
     });
-    in_run(plan, world, async { worst(join_all(lanes).await) }).await
-}
-
-fn worst(verdicts: Vec<Verdict>) -> Verdict {
+    let verdicts = join_all(lanes).await;
     verdicts.into_iter().max().unwrap_or(Verdict::Passed)
 }
 

@@ -362,17 +362,14 @@ async fn order(lane: &Lane<'_>, candidate: &Candidate, tags: &Tags) -> Result<Or
     let user_data = cloud_init::user_data(&stage1).map_err(Refusal::new)?;
     let parts = cloud_init::in_parts(&stage1).map_err(Refusal::new)?;
     Ok(Order {
-        candidate: candidate.clone(),
-        tags: tags.clone(),
-        need: lane.lane.need,
         user_data,
         login_key: keys.login_public,
-        allow: lane.plan.allow.clone(),
         parts: Some(parts),
         preinstall: Preinstall {
             packages: lane.plan.system.packages.clone(),
             toolchain: lane.plan.toolchain.clone(),
         },
+        ..question(lane, candidate, tags.clone())
     })
 }
 

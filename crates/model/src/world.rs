@@ -234,6 +234,14 @@ pub trait Progress: Send + Sync {
     fn report(&self, message: &str, amount: Option<(u64, u64)>);
 }
 
+/// For calls that nobody waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _message: &str, _amount: Option<(u64, u64)>) {}
+}
+
 /// The way to the boxes.
 #[async_trait]
 pub trait Remote: Send + Sync {

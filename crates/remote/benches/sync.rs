@@ -12,18 +12,13 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     source::Source,
-    world::{Progress, Remote},
+    world::{Remote, Silent},
 };
 
 #[path = "../tests/loopback/sshd.rs"]
 mod sshd;
 
 const ROUNDS: usize = 7;
-
-struct Silent;
-impl Progress for Silent {
-    fn report(&self, _: &str, _: Option<(u64, u64)>) {}
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {

@@ -293,12 +293,9 @@ fn percent(line: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use model::world::Silent;
 
-    struct Silent;
-    impl Progress for Silent {
-        fn report(&self, _: &str, _: Option<(u64, u64)>) {}
-    }
+    use super::*;
 
     #[test]
     fn progress_is_read() {

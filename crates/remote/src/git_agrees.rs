@@ -18,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
     source::Source,
-    world::{Command, Output, Progress},
+    world::{Command, Output, Silent},
 };
 use proptest::prelude::*;
 
@@ -62,11 +62,6 @@ impl Shell for Here {
     fn host(&self) -> &str {
         "here"
     }
-}
-
-struct Silent;
-impl Progress for Silent {
-    fn report(&self, _: &str, _: Option<(u64, u64)>) {}
 }
 
 /// One thing that happens to a tree.

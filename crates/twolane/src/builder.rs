@@ -13,7 +13,7 @@ use model::{
         Archive, ArchiveOrder, BuildOrder, Built, Compiler, Glibc, NEXTEST, Program, glibc_of, is_of_build,
         is_own_mistake, read_doc_tests,
     },
-    world::{Builder, Progress},
+    world::{Builder, Progress, Silent},
 };
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -330,12 +330,6 @@ fn architecture(program: &[u8]) -> String {
         Some([0xb7, 0]) => "aarch64".to_owned(),
         other => format!("another processor ({other:?})"),
     }
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn report(&self, _: &str, _: Option<(u64, u64)>) {}
 }
 
 #[cfg(test)]

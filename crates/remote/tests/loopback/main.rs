@@ -15,16 +15,11 @@ use model::{
     error::RemoteError,
     limits::{Budget, Limits},
     source::{Source, Synced},
-    world::{Command, Progress, Remote, Session, Target},
+    world::{Command, Progress, Remote, Session, Silent, Target},
 };
 
 mod sshd;
 use sshd::Sshd;
-
-struct Silent;
-impl Progress for Silent {
-    fn report(&self, _: &str, _: Option<(u64, u64)>) {}
-}
 
 macro_rules! server {
     ($more:expr) => {

@@ -198,17 +198,11 @@ fn mentions_code(dir: &Utf8Path) -> bool {
 /// Returns why what this machine compiles would be other than what a box compiles: cargo has settings here that do not go along
 /// with the sources, or the sources' own compile for the processor that they are compiled on.
 pub(super) fn foreign_flags(source: &Utf8Path) -> Option<String> {
-    let home = env::var("CARGO_HOME")
-        .ok()
-        .or_else(|| Some(format!("{}/.cargo", env::var("HOME").ok()?)));
     let above = source.ancestors().skip(1).map(|dir| dir.join(".cargo"));
-    let foreign = above
-        .chain(home.map(Utf8PathBuf::from))
-        .flat_map(files)
-        .find_map(|file| {
-            let key = changing_key(&fs::read_to_string(&file).ok()?)?;
-            Some(format!("{file} sets {key}, and the box does not have it"))
-        });
+    let foreign = above.chain(cargo_home()).flat_map(files).find_map(|file| {
+        let key = changing_key(&fs::read_to_string(&file).ok()?)?;
+        Some(format!("{file} sets {key}, and the box does not have it"))
+    });
     foreign.or_else(|| {
         let own = files(source.join(".cargo"))
             .find(|file| fs::read_to_string(file).is_ok_and(|text| text.contains("target-cpu")))?;

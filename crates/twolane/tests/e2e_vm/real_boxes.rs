@@ -20,7 +20,7 @@ use model::{
     selector::Selector,
     tags::{Owner, Tags},
     time::{Deadline, Timestamp},
-    world::{Progress, Provider},
+    world::{Provider, Silent},
 };
 use providers::local::{self, Local, LocalSettings};
 use tempfile::TempDir;
@@ -234,10 +234,4 @@ async fn forward(listener: tokio::net::TcpListener, port: watch::Receiver<Option
             }
         });
     }
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn report(&self, _message: &str, _amount: Option<(u64, u64)>) {}
 }

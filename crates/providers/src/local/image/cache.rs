@@ -228,13 +228,9 @@ fn mounts_below(part: &Utf8Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use model::world::Silent;
+
     use super::*;
-
-    struct Silent;
-
-    impl Progress for Silent {
-        fn report(&self, _: &str, _: Option<(u64, u64)>) {}
-    }
 
     fn making(found: Found) -> Making {
         match found {
