@@ -5,6 +5,7 @@ use model::{
     build::{ArchiveOrder, BUILD_PATH, BoxFacts, Build, BuildOrder, Built, FACTS, PLACE, SAME_PATH, Suite},
     check::Check,
     event::Step,
+    plan::{LanePlan, Plan},
     source::Source,
     world::Command,
 };
@@ -52,18 +53,25 @@ pub(crate) async fn build(lane: &Lane<'_>, link: &Link) -> Vec<Prepared> {
     if have_begun(lane, link).await {
         return prepared;
     }
-    let work = async { Ok(compiled(lane, link, source, &suites).await) };
+    let Some(facts) = facts(lane, link, source).await else {
+        return prepared;
+    };
+    let order = order(lane, source, &suites, facts);
+    let work = async { Ok(compiled(lane, link, &order).await) };
     match lane.step(Step::Build, work).await {
-        Ok(Ok((built, orders, facts))) => {
+        Ok(Ok(built)) => {
             for (at, suite) in &suites {
-                let number = orders.iter().position(|order| *order == suite.archive);
-                let Some(number) = number else { continue };
-                let check = &mut prepared[*at];
-                check.check = suite.check(&check.check, number, source, &built, &facts);
-                check.mistakes = built
+                let number = order
                     .archives
-                    .get(number)
-                    .and_then(|archive| archive.clone().err());
+                    .iter()
+                    .position(|archive| *archive == suite.archive);
+                let Some((number, archive)) = number.and_then(|at| Some((at, built.archives.get(at)?)))
+                else {
+                    continue;
+                };
+                let prepared = &mut prepared[*at];
+                prepared.check = suite.check(&prepared.check, number, source, &built, &order.facts);
+                prepared.mistakes = archive.clone().err();
             }
         }
         Ok(Err(why)) => lane.notice(format!("{}: the box compiles the tests: {why}", lane.lane.name)),
@@ -72,16 +80,19 @@ pub(crate) async fn build(lane: &Lane<'_>, link: &Link) -> Vec<Prepared> {
     prepared
 }
 
-/// Returns the checks whose tests can be compiled apart, by their place among the lane's.
+/// Returns the checks whose tests can be compiled apart, by their place among the lane's. Of others a lane hears that asks for it.
 fn suites(lane: &Lane<'_>) -> Vec<(usize, Suite)> {
-    if lane.lane.build == Build::Box {
+    let LanePlan {
+        name, build, checks, ..
+    } = lane.lane;
+    if *build == Build::Box {
         return Vec::new();
     }
     let mut suites = Vec::new();
-    for (at, check) in lane.lane.checks.iter().enumerate() {
-        // The sources are under their path of here until a reboot.
+    for (at, check) in checks.iter().enumerate() {
         let why = match Suite::of(check) {
-            Some(Ok(_)) if lane.lane.checks.iter().any(|check| check.reboot) => {
+            // The sources are under their path of here until a reboot.
+            Some(Ok(_)) if checks.iter().any(|check| check.reboot) => {
                 "a check of the lane may reboot it".to_owned()
             }
             Some(Ok(suite)) => {
@@ -91,56 +102,66 @@ fn suites(lane: &Lane<'_>) -> Vec<(usize, Suite)> {
             Some(Err(why)) => why,
             None => continue,
         };
-        lane.notice(format!(
-            "{}: the box compiles the tests of {}: {why}",
-            lane.lane.name, check.name
-        ));
+        if *build == Build::Here {
+            lane.notice(format!(
+                "{name}: the box compiles the tests of {}: {why}",
+                check.name
+            ));
+        }
     }
     suites
 }
 
-/// Compiles the tests, sees whether the box can run them, and only then takes them there.
-async fn compiled(
-    lane: &Lane<'_>,
-    link: &Link,
-    source: &Source,
-    suites: &[(usize, Suite)],
-) -> Result<(Built, Vec<ArchiveOrder>, BoxFacts), String> {
+/// Returns what the box is; none where it is to compile its tests itself, or does not answer: of that the checks have more to
+/// say.
+async fn facts(lane: &Lane<'_>, link: &Link, source: &Source) -> Option<BoxFacts> {
+    let which = if lane.lane.build == Build::Auto {
+        "emulated"
+    } else {
+        "any"
+    };
+    let words = [FACTS, &source.user, &source.remote_dir(), which];
+    let facts = script(lane, link, &words).await.ok()?;
+    (!facts.is_empty()).then(|| BoxFacts::read(&facts))
+}
+
+fn order(lane: &Lane<'_>, source: &Source, suites: &[(usize, Suite)], facts: BoxFacts) -> BuildOrder {
     let mut archives: Vec<ArchiveOrder> = Vec::new();
     for (_, suite) in suites {
         if !archives.contains(&suite.archive) {
             archives.push(suite.archive.clone());
         }
     }
-    let (there, user) = (source.remote_dir(), source.user.as_str());
-    let facts = BoxFacts::read(&script(lane, link, &[FACTS, user, &there]).await?);
-    let rust = lane.plan.system.rust.as_ref();
-    let order = BuildOrder {
+    let Plan {
+        system, toolchain, ..
+    } = lane.plan;
+    BuildOrder {
         name: lane.lane.label.to_string(),
         source: source.clone(),
         archives,
         has_nextest: suites.iter().any(|(_, suite)| suite.has_nextest()),
-        sysroot: lane
-            .plan
-            .toolchain
-            .as_ref()
-            .map(|toolchain| toolchain.sysroot.clone()),
-        channel: rust.map(|rust| rust.toolchain.clone()),
+        sysroot: toolchain.as_ref().map(|toolchain| toolchain.sysroot.clone()),
+        channel: system.rust.as_ref().map(|rust| rust.toolchain.clone()),
         facts,
-    };
-    let built = of_what_is_there(lane, link, &order).await?;
-    let BuildOrder { archives, facts, .. } = order;
-    if built.archives.iter().all(Result::is_err) {
-        return Ok((built, archives, facts));
     }
-    if let Some(why) = facts.refuse_built(&built) {
+}
+
+/// Compiles the tests, sees whether the box can run them, and only then takes them there.
+async fn compiled(lane: &Lane<'_>, link: &Link, order: &BuildOrder) -> Result<Built, String> {
+    let (source, progress) = (&order.source, &lane.progress(Step::Build));
+    let built = of_what_is_there(lane, link, order).await?;
+    if built.archives.iter().all(Result::is_err) {
+        return Ok(built);
+    }
+    if let Some(why) = order.facts.refuse_built(&built) {
         return Err(why);
     }
+    let (there, user) = (source.remote_dir(), source.user.as_str());
     let why = script(lane, link, &[SAME_PATH, &there, source.path.as_str(), user]).await?;
     if !why.is_empty() {
         return Err(why);
     }
-    let (dir, progress) = (&built.dir, &lane.progress(Step::Build));
+    let dir = &built.dir;
     link.over(lane.world, |session| async move {
         session.send_dir(dir, BUILD_PATH, progress).await
     })
@@ -150,7 +171,7 @@ async fn compiled(
     let below = built.there.strip_prefix(&source.path).unwrap_or(&built.there);
     let (from, to) = (format!("{BUILD_PATH}/target"), format!("{there}/{below}"));
     script(lane, link, &[PLACE, &from, &to, user]).await?;
-    Ok((built, archives, facts))
+    Ok(built)
 }
 
 /// Compiles until what was compiled is what the box has a copy of.

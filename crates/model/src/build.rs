@@ -22,8 +22,10 @@ pub const NEXTEST: &str = "cargo-nextest";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Build {
-    /// In the box.
+    /// On this machine for a box whose processor is emulated, as far as they can be; else in the box.
     #[default]
+    Auto,
+    /// In the box.
     Box,
     /// On this machine, where they can be.
     Here,
@@ -169,8 +171,12 @@ impl Suite {
             _ => return None,
         };
         let mut variables = check.env.keys().chain(&check.env_from);
-        let is_of_toolchain =
-            |name: &&String| is_of_build(name) || name.starts_with("CARGO") || name.starts_with("RUSTUP");
+        // How cargo compiles and how it reports that changes nothing of what the tests do.
+        let is_harmless = |name: &str| name == "CARGO_INCREMENTAL" || name.starts_with("CARGO_TERM_");
+        let is_of_toolchain = |name: &&String| {
+            let is_cargos = name.starts_with("CARGO") || name.starts_with("RUSTUP");
+            (is_cargos || is_of_build(name)) && !is_harmless(name)
+        };
         Some(match variables.find(is_of_toolchain) {
             _ if !is_alone || check.run.contains(['$', '*', '~']) => {
                 Err("its command is more than one plain call of cargo".to_owned())
@@ -530,8 +536,10 @@ pub struct BuildOrder {
     pub facts: BoxFacts,
 }
 
-/// Prints what [`BoxFacts`] reads, of the box's user `$1` in the directory `$2` of the sources.
-pub const FACTS: &str = r#"echo "architecture=$(uname -m)"
+/// Prints what [`BoxFacts`] reads, of the box's user `$1` in the directory `$2` of the sources. With `emulated` as `$3`,
+/// nothing where the processor is a real one.
+pub const FACTS: &str = r#"[ "$3" != emulated ] || grep -q '^model name.*TCG' /proc/cpuinfo || exit 0
+echo "architecture=$(uname -m)"
 echo "glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)"
 [ ! -e /usr/local/lib/twolane/host.sh ] || echo foreign=yes
 runuser -u "$1" -- bash -lc 'cd "$1" && PATH=$HOME/.cargo/bin:$PATH && export RUSTUP_AUTO_INSTALL=0 &&

@@ -4,7 +4,11 @@
 mod cargo;
 mod workspace;
 
-use std::{collections::BTreeSet, env, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,6 +20,7 @@ use model::{
     world::{Builder, Progress, Silent},
 };
 use serde::Deserialize;
+use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use self::{
@@ -24,27 +29,46 @@ use self::{
 };
 use crate::toolchain::{in_path, is_pinned};
 
-/// Compiles into directories below this one.
+/// How long what a process left that was killed may lie about: no build takes that long.
+const LEFTOVER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Compiles into directories of its own, which go with it.
 pub(crate) struct CargoBuilder {
+    /// Where those are.
     dir: Utf8PathBuf,
-    /// What is packed is what was just compiled: another build would put other programs in its place.
-    lock: Mutex<()>,
+    /// The last one for each name. What is packed is what was just compiled: one build at a time.
+    kept: Mutex<BTreeMap<String, TempDir>>,
 }
 
 impl CargoBuilder {
-    /// Makes a builder that keeps what it compiled in `dir`, until it compiles for the same box again.
+    /// Makes a builder that keeps what it compiled below `dir`, until it compiles for the same box again.
     pub(crate) fn new(dir: Utf8PathBuf) -> Self {
         Self {
             dir,
-            lock: Mutex::new(()),
+            kept: Mutex::default(),
         }
+    }
+
+    /// Makes an empty directory, and deletes what killed processes left beside it.
+    fn make_dir(&self) -> std::io::Result<TempDir> {
+        fs::create_dir_all(&self.dir)?;
+        for entry in fs::read_dir(&self.dir)?.flatten() {
+            let age = entry
+                .metadata()
+                .and_then(|entry| entry.modified())
+                .map(|at| at.elapsed());
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > LEFTOVER_MAX)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        tempfile::tempdir_in(&self.dir)
     }
 }
 
 #[async_trait]
 impl Builder for CargoBuilder {
     async fn build(&self, order: &BuildOrder, progress: &dyn Progress) -> Result<Built, String> {
-        let _lock = self.lock.lock().await;
+        let mut kept = self.kept.lock().await;
         let nextest = nextest().ok_or(
             "cargo-nextest is not installed on this machine (cargo install --locked cargo-nextest gets it)",
         )?;
@@ -63,8 +87,13 @@ impl Builder for CargoBuilder {
             return Err(why);
         }
         let workspace = Workspace::read(&cargo, progress).await?;
+        let made = self
+            .make_dir()
+            .map_err(|error| format!("could not write to {}: {error}", self.dir))?;
+        let dir = Utf8PathBuf::from_path_buf(made.path().to_owned());
+        kept.insert(order.name.clone(), made);
         let work = Work {
-            dir: self.dir.join(&order.name),
+            dir: dir.map_err(|dir| format!("{} is not UTF-8", dir.display()))?,
             there: there(source),
             cargo,
             workspace,
@@ -119,9 +148,8 @@ impl Work<'_> {
     /// Makes the directory, empty but for cargo-nextest where that is wanted.
     fn begin(&self, nextest: Option<&Utf8Path>) -> Result<(), String> {
         let dir = &self.dir;
-        // What an earlier order left would be sent too.
-        let _ = fs::remove_dir_all(dir);
-        fs::create_dir_all(dir.join("target")).map_err(|error| format!("could not make {dir}: {error}"))?;
+        fs::create_dir(dir.join("target"))
+            .map_err(|error| format!("could not make {dir}/target: {error}"))?;
         if let Some(nextest) = nextest {
             // The program itself: a link means nothing in a box.
             fs::copy(nextest, dir.join(NEXTEST))
@@ -133,7 +161,7 @@ impl Work<'_> {
     /// Compiles, packs and unpacks. An archive holds all that its tests can ask for beside themselves: programs, libraries,
     /// the outputs of build scripts, and what `archive.include` of nextest's own configuration names.
     async fn archive(&self, number: usize, order: &ArchiveOrder) -> Result<Result<Archive, String>, String> {
-        let file = self.dir.with_extension(format!("{number}.tar.zst"));
+        let file = self.dir.join(format!("{number}.tar.zst"));
         let mut arguments = vec![
             "nextest",
             "archive",
@@ -272,7 +300,7 @@ struct Listed {
     #[serde(rename = "rust-build-meta")]
     meta: Meta,
     #[serde(rename = "rust-binaries")]
-    binaries: std::collections::BTreeMap<String, Binary>,
+    binaries: BTreeMap<String, Binary>,
 }
 
 #[derive(Deserialize)]
@@ -281,7 +309,7 @@ struct Meta {
     target_directory: Utf8PathBuf,
     base_output_directories: BTreeSet<Utf8PathBuf>,
     #[serde(rename = "build-script-out-dirs", default)]
-    out_dirs: std::collections::BTreeMap<String, Utf8PathBuf>,
+    out_dirs: BTreeMap<String, Utf8PathBuf>,
     #[serde(default)]
     linked_paths: BTreeSet<Utf8PathBuf>,
 }
@@ -409,10 +437,8 @@ fn finds_all() {
         let check = Check::new("test", command);
         let suite = Suite::of(&check).unwrap().unwrap();
         let order = order(dir, &suite);
-        let built = CargoBuilder::new(dir.join("build"))
-            .build(&order, &Silent)
-            .await
-            .unwrap();
+        let builder = CargoBuilder::new(dir.join("build"));
+        let built = builder.build(&order, &Silent).await.unwrap();
         assert_eq!(order.facts.refuse_built(&built), None);
         // What was sent there is what stands where it was compiled.
         fs::remove_dir_all(&built.there).unwrap();

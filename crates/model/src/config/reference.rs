@@ -129,7 +129,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.max-cost", Kind::Money, "none", "[\"5 USD\", \"5 EUR\"]", "Refuse candidates that could cost more until the deadline; one amount for each currency"),
     key("lanes.NAME.deploy", Kind::Flag, "false", "true", "Run stage 2 before the checks"),
     key("lanes.NAME.setup", Kind::Text, "none", "\"modprobe tun\"", "Command that root runs once in the life of a box, before the checks"),
-    key("lanes.NAME.build", Kind::Word(&["box", "here"]), "\"box\"", "\"here\"", "Where tests are [compiled](loop.md): in the box, or on this machine"),
+    key("lanes.NAME.build", Kind::Word(&["box", "here"]), "`here` for an emulated box, else `box`", "\"here\"", "Where tests are [compiled](loop.md): in the box, or on this machine"),
     key("lanes.NAME.continue", Kind::Flag, "true for `checks = \"rust\"`, else false", "true", "Continue after a failed check"),
     key("lanes.NAME.fail-on-skip", Kind::Flag, "that of [project]", "true", "Fail the run when no lane really ran a test of this lane"),
     key("lanes.NAME.trace", Kind::Flag, "true if any lane traces", "true", "Run tests under the [tracer](skips.md)"),

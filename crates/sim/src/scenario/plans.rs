@@ -158,7 +158,7 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         has_deploy: sim.clock.happens(300),
         checks: (0..1 + sim.clock.below(2)).map(check).collect(),
         build: match sim.clock.happens(500) {
-            true => Build::Here,
+            true => Build::Auto,
             false => Build::Box,
         },
         is_continued: sim.clock.happens(500),

@@ -26,6 +26,15 @@ fn both_lanes_of_the_sample_pass_and_the_live_test_really_ran() {
         bench.output(&["report"]).1
     );
 
+    // The boxes are emulated: what they run was compiled on this machine.
+    for lane in ["live-kvm", "no-kvm"] {
+        let is_built =
+            |event: &&Value| is(event, "step-ended") && event["step"] == "build" && event["lane"] == lane;
+        assert_eq!(events.iter().filter(is_built).count(), 1, "{lane}");
+    }
+    let notices = events.iter().filter(|event| is(event, "notice"));
+    let texts: Vec<String> = notices.map(|event| event["text"].to_string()).collect();
+    assert!(!texts.concat().contains("the box compiles"), "{texts:?}");
     let gate = events
         .iter()
         .find(|event| is(event, "gate") && event["lane"] == "live-kvm")
