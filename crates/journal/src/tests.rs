@@ -514,3 +514,33 @@ fn a_draft_of_a_killed_process_does_not_stay() {
     names.sort();
     assert_eq!(names, ["journal.db", "lock"]);
 }
+
+/// A file that anything may have happened to is read, or is an error; and it is one again, or whole, the second time.
+#[tokio::test]
+async fn damaged_file_is_an_error_or_a_journal() {
+    let folder = Folder::used().await;
+    for number in 0..40 {
+        let label = format!("b{number}");
+        folder
+            .open()
+            .unwrap()
+            .append(&run("r1"), intent(&label, "r1"))
+            .await
+            .unwrap();
+    }
+    let good = fs::read(folder.file()).unwrap();
+    assert!(good.len() > 4096, "{} bytes", good.len());
+    for seed in fuzz::seeds(100) {
+        let damaged = fuzz::input(&[&good], &mut fuzz::Rng::with_seed(seed));
+        for beside in ["journal.db-wal", "journal.db-shm"] {
+            let _ = fs::remove_file(folder.dir.join(beside));
+        }
+        fs::write(folder.file(), damaged).unwrap();
+        for _ in 0..2 {
+            if let Ok(journal) = folder.open() {
+                let _ = journal.holdings().await;
+                let _ = journal.append(&run("r2"), began()).await;
+            }
+        }
+    }
+}

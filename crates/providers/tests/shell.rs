@@ -793,3 +793,38 @@ fn functions_that_hide_others_are_found() {
         );
     }
 }
+
+/// Whatever a file holds, its check ends, and runs nothing.
+#[test]
+fn file_of_any_kind_is_checked_and_runs_nothing() {
+    let mut bench = Bench::new();
+    bench.settings.read_max = Duration::from_secs(2);
+    let marker = std::env::temp_dir().join(format!("twolane-fuzz-{}", std::process::id()));
+    let tricks =
+        TRICKS.map(|trick| format!("{WHOLE}\n{trick}\n").replace("MARKER", marker.to_str().unwrap()));
+    let corpus: Vec<&[u8]> = tricks.iter().map(String::as_bytes).collect();
+    for seed in fuzz::seeds(40) {
+        let input = fuzz::input(&corpus, &mut fuzz::Rng::with_seed(seed));
+        let file = bench.root.join("acme.sh");
+        fs::write(&file, &input).unwrap();
+        let _ = check(&file, &bench.settings);
+        assert!(!marker.exists(), "seed {seed}: it ran: {}", input.escape_ascii());
+    }
+}
+
+/// What is kept of boxes may have been damaged in any way.
+#[tokio::test]
+async fn record_of_any_kind_is_read_or_an_error() {
+    let bench = Bench::new();
+    let shell = bench.shell(&[REST, UP, DOWN]);
+    up(&shell).await.unwrap();
+    let file = bench.state().join("boxes/b1/adapter-acme/box.json");
+    let good = fs::read(&file).unwrap();
+    for seed in fuzz::seeds(20) {
+        let damaged = fuzz::input(&[&good], &mut fuzz::Rng::with_seed(seed));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, damaged).unwrap();
+        let _ = recorded(&bench.state());
+        let _ = down(&shell).await;
+    }
+}

@@ -193,4 +193,21 @@ mod tests {
         bounds.take("core is over max-size").unwrap();
         assert!(bounds.passed_by().unwrap().starts_with("1 files are bigger"));
     }
+
+    /// Whatever rsync seems to say, no more is counted as let through than may come.
+    #[test]
+    fn lines_of_any_kind_are_bounded() {
+        let corpus: &[&[u8]] = &[
+            b"receiving file list ... 2 files to consider",
+            b"  1,000  45%    1.23MB/s    0:00:01 (xfr#12, to-chk=100/1000)",
+            b"core is over max-size",
+        ];
+        let read = |input: &[u8]| {
+            let mut bounds = bounds();
+            let text = String::from_utf8_lossy(input);
+            let is_let_through = text.split(['\r', '\n']).all(|line| bounds.take(line).is_ok());
+            assert!(!is_let_through || bounds.came <= 1000, "{} bytes", bounds.came);
+        };
+        fuzz::check(&[("rsync's words", corpus, &read)], 2_000);
+    }
 }

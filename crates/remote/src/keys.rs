@@ -298,4 +298,24 @@ mod tests {
         assert!(config_path("/a\"b".into()).is_err());
         assert!(config_path("/a${HOME}".into()).is_err());
     }
+
+    /// What a provider says to be a host key becomes one line of `known_hosts`, for its box alone, or none.
+    #[test]
+    fn host_key_of_any_kind_is_one_line_or_refused() {
+        let corpus: &[&[u8]] = &[
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl root@web",
+            b"ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=\n",
+            b"@cert-authority * ssh-ed25519 AAAAC3Nz\nother ssh-ed25519 AAAAC3Nz",
+        ];
+        let label = Label::new("web").unwrap();
+        let read = |input: &[u8]| {
+            if let Ok(line) = known_line(&label, &String::from_utf8_lossy(input)) {
+                let words: Vec<&str> = line.split(' ').collect();
+                assert_eq!((words.len(), words[0]), (3, "web"), "{line}");
+                assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
+                assert!(line.chars().all(|c| c == '\n' || !c.is_control()), "{line:?}");
+            }
+        };
+        fuzz::check(&[("host keys", corpus, &read)], 2_000);
+    }
 }

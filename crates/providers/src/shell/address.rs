@@ -157,4 +157,19 @@ mod tests {
         assert!(address("203.0.113.9\n", |_| false).is_ok());
         assert!(has_route(Ipv4Addr::LOCALHOST.into()));
     }
+
+    #[test]
+    fn output_of_any_kind_is_an_address_or_a_sentence() {
+        let corpus: &[&[u8]] = &[
+            b"creating\nstill creating\n 203.0.113.9 \r\n\n",
+            b"2001:db8::7\n",
+            b"::ffff:203.0.113.9",
+            b"fe80::1%eth0\n",
+        ];
+        let read = |input: &[u8]| match address(&String::from_utf8_lossy(input), |_| true) {
+            Ok(address) => assert_eq!(why_unusable(address), None),
+            Err(why) => assert!(why.len() < 1000 && !why.chars().any(char::is_control), "{why:?}"),
+        };
+        fuzz::check(&[("an adapter's output", corpus, &read)], 2_000);
+    }
 }

@@ -1,6 +1,7 @@
 //! Reads the text of `twolane.toml`: either the whole configuration, or every mistake in it.
 
 mod check;
+mod depth;
 mod lane;
 mod rules;
 mod system;
@@ -38,6 +39,13 @@ struct Reader<'a> {
 
 /// Reads the text of `twolane.toml`. The mistakes come in the order of the file.
 pub fn read(text: &str, around: &Around) -> Result<Config, Vec<Mistake>> {
+    if let Some(at) = depth::too_deep(text) {
+        return Err(vec![Mistake {
+            span: at..at + 1,
+            message: "too many brackets are open here".to_owned(),
+            help: Some("see that each of them is closed".to_owned()),
+        }]);
+    }
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What the parser made of the rest is a guess: only what it could not read is worth telling.
