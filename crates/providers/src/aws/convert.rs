@@ -10,7 +10,7 @@ use model::{
     tags::{Tags, is_ours},
 };
 
-use super::wire::{Failure, Instance, InstanceType, Set, Tag};
+use super::wire::{Failure, Instance, InstanceType, JsonFailure, Set, Tag};
 use crate::http::{ApiError, Dialect, Effect, by_status};
 
 /// What a processor must support to run a hypervisor within a virtual machine.
@@ -25,6 +25,13 @@ pub(super) struct Words;
 
 impl Dialect for Words {
     fn read_error(&self, body: &[u8]) -> Option<ApiError> {
+        // The JSON protocol, which only Service Quotas is asked by.
+        if let Ok(failure) = serde_json::from_slice::<JsonFailure>(body) {
+            return Some(ApiError {
+                code: failure.code,
+                message: failure.message,
+            });
+        }
         let failure: Failure = quick_xml::de::from_reader(body).ok()?;
         Some(ApiError {
             code: failure.errors.error.code,
@@ -90,6 +97,7 @@ pub(super) fn kind(code: &str) -> Option<ErrorKind> {
         }
         "AuthFailure"
         | "UnauthorizedOperation"
+        | "AccessDeniedException"
         | "InvalidClientTokenId"
         | "ExpiredToken"
         | "RequestExpired"

@@ -88,9 +88,11 @@ impl Identity {
     }
 }
 
-/// Signs requests to EC2 in one region.
+/// Signs requests to one service in one region.
 pub(super) struct Signer {
     pub(super) identity: Arc<Identity>,
+    /// As signatures name it.
+    pub(super) service: &'static str,
     pub(super) region: String,
 }
 
@@ -101,7 +103,7 @@ impl Authorize for Signer {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("ec2")
+            .name(self.service)
             .time(SystemTime::now())
             .settings(SigningSettings::default())
             .build()

@@ -25,7 +25,11 @@ impl Aws {
         self.user_data(order)?;
         let found = self.instance_type(region, &order.candidate.instance_type).await?;
         self.check_kvm(region, &found, order.need).await?;
-        let (image, subnets) = try_join(self.image(region, order, &found), self.subnets(order)).await?;
+        let (image, subnets) = try_join(
+            self.image(region, order.candidate.image.as_deref(), &found),
+            self.subnets(order),
+        )
+        .await?;
         let group = self.group(region, order).await?;
         let is_nested = order.need.is_needed() && convert::kvm(&found) == Kvm::Nested;
         let launch = |subnet: Subnet| {
@@ -130,8 +134,6 @@ struct Prepared {
     /// Zone and subnet, for the client token.
     place: String,
 }
-
-impl Aws {}
 
 /// Makes the token of one attempt in one place: it pins all parameters, so each place needs its own.
 fn client_token(order: &Order, place: &str) -> String {

@@ -4,7 +4,6 @@ use model::{
     cloud::CloudApi,
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    order::Order,
 };
 
 use super::{
@@ -111,11 +110,11 @@ impl Aws {
             .collect())
     }
 
-    /// Finds Canonical's newest image for the type's architecture.
+    /// Finds the image of that id or name for the type's architecture; Canonical's newest where none is named.
     pub(super) async fn image(
         &self,
         region: &str,
-        order: &Order,
+        wanted: Option<&str>,
         found: &InstanceType,
     ) -> Result<Image, ProviderError> {
         const WHAT: &str = "look up the image";
@@ -130,7 +129,7 @@ impl Aws {
         } else {
             ("amd64", "x86_64")
         };
-        let params = match &order.candidate.image {
+        let params = match wanted {
             Some(id) if id.starts_with("ami-") => Params::new("DescribeImages").set("ImageId.1", id),
             // A stranger's newer image of the same name must not win.
             Some(name) => Params::new("DescribeImages")

@@ -50,6 +50,9 @@ use crate::{
 /// The region that is asked what concerns all.
 pub(crate) const REGION: &str = "us-east-1";
 
+/// The service, as endpoints and signatures name it.
+const EC2: &str = "ec2";
+
 /// What ends a box if this machine is lost.
 const DEAD_MANS_SWITCH: &str =
     "the box powers itself off at its deadline, and AWS terminates it then, with its disk";
@@ -128,9 +131,10 @@ impl Aws {
         let region = access.default_region().to_owned();
         let client = Client::new(Settings {
             provider: profile.name.clone(),
-            endpoint: endpoint(&access, &region),
+            endpoint: endpoint(&access, EC2, &region),
             authorize: Arc::new(Signer {
                 identity: access.identity.clone(),
+                service: EC2,
                 region,
             }),
             dialect: &convert::Words,
@@ -152,16 +156,19 @@ impl Aws {
         if let Some(client) = clients.get(region) {
             return Ok(client.clone());
         }
-        let signer = Signer {
-            identity: self.access.identity.clone(),
-            region: region.to_owned(),
-        };
-        let client = Arc::new(
-            self.client
-                .at(&endpoint(&self.access, region), Arc::new(signer))?,
-        );
+        let client = Arc::new(self.client_of(EC2, region)?);
         clients.insert(region.to_owned(), client.clone());
         Ok(client)
+    }
+
+    fn client_of(&self, service: &'static str, region: &str) -> Result<Client, ProviderError> {
+        let signer = Signer {
+            identity: self.access.identity.clone(),
+            service,
+            region: region.to_owned(),
+        };
+        let endpoint = endpoint(&self.access, service, region);
+        self.client.at(&endpoint, Arc::new(signer))
     }
 
     /// Makes one call. `operation` says what for.
@@ -267,14 +274,14 @@ impl Aws {
     }
 }
 
-fn endpoint(access: &Access, region: &str) -> String {
+fn endpoint(access: &Access, service: &str, region: &str) -> String {
     let aws = || {
         let end = if region.starts_with("cn-") {
             "amazonaws.com.cn"
         } else {
             "amazonaws.com"
         };
-        format!("https://ec2.{region}.{end}")
+        format!("https://{service}.{region}.{end}")
     };
     access.endpoint.clone().unwrap_or_else(aws)
 }

@@ -273,3 +273,25 @@ pub(super) struct ErrorBody {
     #[serde(default, rename = "Message")]
     pub(super) message: String,
 }
+
+/// A failure in the JSON protocol.
+#[derive(Debug, Deserialize)]
+pub(super) struct JsonFailure {
+    #[serde(rename = "__type")]
+    pub(super) code: String,
+    #[serde(default, rename = "Message", alias = "message")]
+    pub(super) message: String,
+}
+
+/// What `GetServiceQuota` answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ServiceQuota {
+    pub(super) quota: QuotaValue,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct QuotaValue {
+    pub(super) value: f64,
+}

@@ -218,6 +218,10 @@ impl Client {
             Body::None => builder,
             Body::Json(value) => builder.json(value),
             Body::Form(pairs) => builder.form(pairs),
+            Body::Target(target, value) => builder
+                .header("x-amz-target", *target)
+                .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
+                .body(value.to_string()),
         };
         builder.build().map_err(|error| {
             self.error(

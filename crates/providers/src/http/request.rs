@@ -31,6 +31,8 @@ pub enum Body {
     Json(serde_json::Value),
     /// A form, as the query protocol of AWS takes it. Its answers are XML.
     Form(Vec<(String, String)>),
+    /// JSON for the operation that a header names, as the JSON protocol of AWS takes it.
+    Target(&'static str, serde_json::Value),
 }
 
 impl Request {
@@ -73,7 +75,7 @@ impl Request {
     pub(super) fn accept(&self) -> &'static str {
         match self.body {
             Body::None | Body::Json(_) => "application/json",
-            Body::Form(_) => "*/*",
+            Body::Form(_) | Body::Target(..) => "*/*",
         }
     }
 }

@@ -455,6 +455,25 @@ async fn doctor_reports_what_is_in_the_way() {
             .await),
         ["type"]
     );
+    bench.fake.api().behaviour.vcpus_max = Some(2);
+    let findings = preflight.preflight("c8i.xlarge", "us-east-1", KvmNeed::Required);
+    let findings = findings.await;
+    assert_eq!(bad(findings.clone()), ["quota"], "{findings:?}");
+    bench.fake.api().behaviour.vcpus_max = None;
+    let findings = preflight
+        .preflight("c8i.xlarge", "us-east-1", KvmNeed::Required)
+        .await;
+    let quota = findings.iter().find(|finding| finding.what == "quota").unwrap();
+    assert!(
+        quota.is_good && quota.found.starts_with("not known: "),
+        "{quota:?}"
+    );
+    for action in ["RunInstances", "CreateSecurityGroup"] {
+        bench.fake.api().behaviour.denied_actions = [action].into();
+        let findings = preflight.preflight("c8i.xlarge", "us-east-1", KvmNeed::Required);
+        assert_eq!(bad(findings.await), ["permission"], "{action}");
+    }
+    assert_eq!(bench.names(), Vec::<String>::new(), "a look makes nothing");
 }
 
 #[tokio::test]

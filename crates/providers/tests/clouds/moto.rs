@@ -174,6 +174,17 @@ async fn up_and_down(cloud: &Cloud<Aws>, instance_type: &str, need: KvmNeed) {
 async fn boxes_come_and_go_at_moto() {
     let Some(moto) = Moto::start().await else { return };
     let cloud = moto.cloud();
+    let preflight = cloud.preflight().unwrap();
+    let findings = preflight.preflight("c8i.xlarge", "eu-central-1", KvmNeed::Required);
+    let findings = findings.await;
+    let permission = findings.iter().find(|finding| finding.what == "permission");
+    let found = &permission.unwrap().found;
+    assert_eq!(found, "the credentials may create a box and its firewall");
+    assert_eq!(
+        cloud.listing().unwrap().list().await.unwrap(),
+        [],
+        "a dry run makes nothing"
+    );
     up_and_down(&cloud, "c8i.xlarge", KvmNeed::Required).await;
     up_and_down(&cloud, "c5.metal", KvmNeed::Metal).await;
     let order = orders::order(

@@ -51,6 +51,8 @@ pub(crate) struct Behaviour {
     pub(crate) denied_regions: BTreeSet<&'static str>,
     /// Actions that the credentials may not use.
     pub(crate) denied_actions: BTreeSet<&'static str>,
+    /// How many vCPUs of the standard families may run at once; none: nobody may ask.
+    pub(crate) vcpus_max: Option<u32>,
     /// The word for an instance that is there, in place of `running`.
     pub(crate) running: &'static str,
     /// The disk outlives its instance.
@@ -107,6 +109,7 @@ impl Aws {
                 group_lag: Duration::from_secs(2),
                 denied_regions: BTreeSet::new(),
                 denied_actions: BTreeSet::new(),
+                vcpus_max: Some(96),
                 running: "running",
                 disk_stays: false,
                 page_max: 1000,
@@ -504,6 +507,10 @@ impl Aws {
                 "You are not authorized to perform this operation.",
             );
         }
+        if params.get("DryRun").is_some_and(|is| is == "true") {
+            let message = "Request would have succeeded, but DryRun flag is set.";
+            return failure(412, "DryRunOperation", message);
+        }
         match action.as_str() {
             "RunInstances" => self.run(region, params),
             "DescribeInstances" => self.instances(region, params),
@@ -572,6 +579,30 @@ impl Aws {
             }
             _ => failure(400, "InvalidAction", &format!("no action {action}")),
         }
+    }
+}
+
+/// Answers as Service Quotas does, in AWS's JSON protocol.
+fn quota(vcpus_max: Option<u32>, call: &Call) -> Reply {
+    let asked = json!({"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"});
+    let (status, body) = match vcpus_max {
+        Some(max) if call.json() == asked => (
+            200,
+            json!({"Quota": {"QuotaCode": "L-1216C47A", "Value": f64::from(max)}}),
+        ),
+        Some(_) => (
+            400,
+            json!({"__type": "NoSuchResourceException", "Message": "no such quota"}),
+        ),
+        None => (
+            400,
+            json!({"__type": "AccessDeniedException", "Message": "User: ci is not authorized"}),
+        ),
+    };
+    Reply {
+        status,
+        headers: Vec::new(),
+        body: body.to_string().into_bytes(),
     }
 }
 
@@ -770,7 +801,11 @@ fn signed_by(call: &Call) -> Option<(&str, &str)> {
         .strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
     let mut scope = rest.split(',').next()?.split('/');
     let (id, region) = (scope.next()?, scope.nth(1)?);
-    (scope.next()? == "ec2").then_some((id, region))
+    let service = match call.header("x-amz-target") {
+        Some(_) => "servicequotas",
+        None => "ec2",
+    };
+    (scope.next()? == service).then_some((id, region))
 }
 
 impl Api for Aws {
@@ -803,13 +838,18 @@ impl Api for Aws {
             self.behaviour.throttled -= 1;
             return failure(503, "RequestLimitExceeded", "Request limit exceeded.");
         }
+        if call.header("x-amz-target") == Some("ServiceQuotasV20190624.GetServiceQuota") {
+            return quota(self.behaviour.vcpus_max, call);
+        }
         let region = region.to_owned();
         self.route(&region, &params_of(call))
     }
 
     fn mistakes(&self, call: &Call, _reply: &Reply) -> Vec<String> {
+        let is_ec2 = call.header("x-amz-target").is_none();
         self.model
             .as_ref()
+            .filter(|_| is_ec2)
             .map(|model| model.mistakes(&params_of(call)))
             .unwrap_or_default()
     }
