@@ -25,9 +25,22 @@ pub fn seeds(rounds: u64) -> impl Iterator<Item = u64> {
     let length = seconds.map(Duration::from_secs);
     let began = Instant::now();
     (0..).take_while(move |round| match length {
-        Some(length) => began.elapsed() < length,
+        Some(length) if began.elapsed() < length => true,
+        Some(length) => {
+            report(*round, length);
+            false
+        }
         None => *round < rounds,
     })
+}
+
+/// Says how much a long run has tried, to who waited for it.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test has no other way to report what it did when it passes"
+)]
+fn report(count: u64, length: Duration) {
+    eprintln!("{count} inputs in {} s", length.as_secs());
 }
 
 /// Has each target read so many changed inputs.

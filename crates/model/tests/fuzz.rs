@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use fuzz::Target;
 use model::{
     build::{self, BoxFacts, Compiler},
     config::{self, Around},
@@ -207,19 +206,27 @@ fn inputs_that_are_not_changed_are_read() {
     }
 }
 
-#[test]
-fn no_input_is_too_odd() {
-    let targets: &[Target<'_>] = &[
-        ("a check's header", HEADERS, &header),
-        ("stage 1", STAGE1, &stage1),
-        ("the KVM gate", GATES, &gate),
-        ("a check's output", OUTPUTS, &output),
-        ("JUnit", JUNIT, &junit),
-        ("traces", TRACES, &trace),
-        ("twolane.toml", CONFIGS, &configuration),
-        ("the journal", ENTRIES, &journal),
-        ("a recording", EVENTS, &recording),
-        ("words", WORDS, &words),
-    ];
-    fuzz::check(targets, ROUNDS);
+/// One test for each reader, so that each can have a long run of its own.
+macro_rules! of_any_kind {
+    ($($test:ident: $name:literal, $corpus:expr, $read:expr;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                fuzz::check(&[($name, $corpus, &$read)], ROUNDS);
+            }
+        )*
+    };
+}
+
+of_any_kind! {
+    check_header_of_any_kind_is_read: "a check's header", HEADERS, header;
+    stage1_answer_of_any_kind_is_read: "stage 1", STAGE1, stage1;
+    gate_report_of_any_kind_is_read: "the KVM gate", GATES, gate;
+    check_output_of_any_kind_is_read: "a check's output", OUTPUTS, output;
+    junit_file_of_any_kind_is_read: "JUnit", JUNIT, junit;
+    trace_of_any_kind_is_read: "traces", TRACES, trace;
+    configuration_of_any_kind_is_read: "twolane.toml", CONFIGS, configuration;
+    journal_of_any_kind_is_read: "the journal", ENTRIES, journal;
+    recording_of_any_kind_is_read: "a recording", EVENTS, recording;
+    word_of_any_kind_is_read: "words", WORDS, words;
 }

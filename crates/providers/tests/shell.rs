@@ -529,13 +529,13 @@ fn a_good_file_is_good() {
 #[test]
 fn all_that_is_wrong_is_reported_at_once() {
     let bench = Bench::new();
-    let text = "provider_up() { :; }\r\nprovider_list() {\r\n :\r\n}\r\nhelper() { :; }\r\necho hello\r\n_NOW=$(date)\r\n";
+    let text = "provider_up() { :; }\r\nprovider_list() {\r\n :\r\n}\r\nhelper() { :; }\r\necho hello\r\n/bin/date\r\n";
     let reported = mistakes(&bench, "My Cloud.sh", text);
     for wanted in [
         "`My Cloud` is not a provider's name",
         "7 of its lines end in CR LF",
-        "line 6: `echo hello` would run",
-        "line 7: `_NOW=$(date)` would run",
+        "it writes `hello` to standard output when it is read",
+        "line 7: when the file is read: /bin/date: restricted",
         "there is no function `provider_down`",
         "there is no function `provider_default_region`",
         "there is no function `provider_default_instance_type`",
@@ -622,7 +622,7 @@ fn a_default_is_one_word_and_runs_no_program() {
         "provider_default_region: ",
     );
     assert_reported(&bench, &with("return 7"), "it failed");
-    assert_reported(&bench, &with("date"), "date: command not found");
+    assert_reported(&bench, &with("date"), "`date` would run something");
     assert_reported(&bench, &with("/bin/date"), "restricted");
     assert_reported(&bench, &with("echo a >/tmp/never"), "restricted");
 }
@@ -704,18 +704,18 @@ fn a_file_that_does_not_end_is_given_up() {
 #[test]
 fn all_that_a_check_asks_of_bash_has_one_time_limit() {
     let mut bench = Bench::new();
-    let slow = "#!/bin/sh\ncase \"$*\" in *--version*) ;; *) sleep 2 ;; esac\nexec bash \"$@\"\n";
-    let slow = bench.write("slow-bash", slow);
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
-    bench.settings.bash = slow.into_string();
     bench.settings.read_max = Duration::from_secs(3);
-    assert_reported(&bench, WHOLE, "reading it has not ended within 3 s");
+    let slow = format!("{WHOLE}\nwhile (( SECONDS < 2 )); do :; done\n");
+    assert_reported(
+        &bench,
+        &slow,
+        "provider_default_instance_type: it has not ended within 3 s",
+    );
 }
 
 /// Each of these would do something, were it run when the file is read. MARKER is a file that must not appear.
-const TRICKS: [&str; 48] = [
+const TRICKS: [&str; 47] = [
     "PATH=/usr/bin:/bin; declare -i _x='_B[$(touch MARKER)]'",
-    "declare -n _x=_y",
     "touch MARKER",
     "/usr/bin/touch MARKER",
     "exec /usr/bin/touch MARKER",

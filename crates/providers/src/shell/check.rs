@@ -1,6 +1,6 @@
 //! The contract of a shell adapter: its name, its file, its four functions, and that reading it does nothing.
 
-use std::{fs, io, time::Instant};
+use std::{fs, io};
 
 use camino::Utf8Path;
 use model::{candidate::Fallback, name::ProviderName};
@@ -10,7 +10,6 @@ use super::{
     ShellSettings,
     address::shown,
     dry::{self, Dry},
-    statement::is_declaration,
 };
 use crate::local::path_of;
 
@@ -28,7 +27,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// The oldest bash that adapters are read with.
 const BASH_MIN: (u32, u32) = (4, 4);
 
-/// How many commands outside of functions are listed at most.
+/// How many complaints of bash are listed at most.
 const TOLD_MAX: usize = 20;
 
 /// One thing that is wrong with an adapter.
@@ -68,7 +67,7 @@ pub struct Checked {
     pub(crate) text: String,
 }
 
-/// Reads an adapter in a shell that can run no program, and reports every mistake in it.
+/// Reads an adapter in a shell that can do nothing but compute, and reports every mistake in it.
 pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let provider = mistakes.keep(name_of(file));
@@ -81,7 +80,7 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
         let lines = text.matches("\r\n").count();
         mistakes.add(
             None,
-            format!("{lines} of its lines end in CR LF, selector bash takes for a part of the command"),
+            format!("{lines} of its lines end in CR LF, which bash takes for a part of the command"),
             format!("run: sed -i 's/\\r$//' \"{file}\""),
         );
     }
@@ -89,8 +88,9 @@ pub fn check(file: &Utf8Path, settings: &ShellSettings) -> Result<Checked, Vec<M
         return Err(mistakes.0);
     };
     let dry = Dry::new(&bash, &unix, settings.read_max);
-    let is_whole = mistakes.of_syntax(&dry);
-    mistakes.of_reading(&dry, is_whole);
+    if mistakes.of_syntax(&dry) {
+        mistakes.of_reading(&dry);
+    }
     // What is wrong already may be why a default is not to be had.
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);
@@ -160,44 +160,39 @@ impl Mistakes {
 
     /// Returns whether bash understands the whole text.
     fn of_syntax(&mut self, dry: &Dry<'_>) -> bool {
-        let before = self.0.len();
-        match dry.syntax() {
-            Ok(said) => {
-                for line in said.lines() {
-                    // The line itself follows the complaint about it.
-                    if let Some((line, why)) = numbered(line).filter(|(_, why)| !why.starts_with('`')) {
-                        self.add(Some(line), why, "correct it; `bash -n` shows the same");
-                    }
-                }
-                if self.0.len() == before && !said.trim().is_empty() {
-                    self.add(None, shown(said.trim()), "correct it; `bash -n` shows the same");
-                }
+        let complaints = match dry.syntax() {
+            Ok(complaints) => complaints,
+            Err(error) => {
+                self.cannot_run(dry.bash, &error);
+                return false;
             }
-            Err(error) => self.cannot_run(dry.bash, &error),
+        };
+        for complaint in &complaints {
+            let (line, why) = numbered(complaint);
+            // The line itself follows the complaint about it.
+            if !why.starts_with('`') {
+                self.add(line, shown(why), "correct it; `bash -n` shows the same");
+            }
         }
-        self.0.len() == before
+        complaints.is_empty()
     }
 
-    /// `is_whole`: bash has understood all of it, so that what it does not define is not there.
-    fn of_reading(&mut self, dry: &Dry<'_>, is_whole: bool) {
+    fn of_reading(&mut self, dry: &Dry<'_>) {
         let reading = match dry.read() {
             Ok(reading) => reading,
             Err(error) => return self.cannot_run(dry.bash, &error),
         };
-        self.of_commands(&reading.tried);
-        for complaint in &reading.complaints {
-            // It has been reported with its line.
-            if is_whole || !complaint.starts_with("eval: ") {
-                let (line, why) = match numbered(complaint) {
-                    Some((line, why)) => (Some(line), why),
-                    None => (None, complaint.as_str()),
-                };
-                let what = format!("bash complains when the file is read: {}", shown(why));
-                self.add(line, what, INTO_A_FUNCTION);
-            }
+        for complaint in reading.complaints.iter().take(TOLD_MAX) {
+            let (line, why) = numbered(complaint);
+            let what = format!("when the file is read: {}", shown(why));
+            self.add(line, what, INTO_A_FUNCTION);
+        }
+        if let Some(line) = reading.printed.lines().next() {
+            let what = format!("it writes `{}` to standard output when it is read", shown(line));
+            self.add(None, what, INTO_A_FUNCTION);
         }
         match reading.functions {
-            Some(functions) => self.of_functions(dry.text, &functions, is_whole),
+            Some(functions) => self.of_functions(dry.text, &functions),
             None if reading.said.status.is_none() => self.add(
                 None,
                 format!("reading it {}", dry.too_long()),
@@ -211,24 +206,9 @@ impl Mistakes {
         }
     }
 
-    fn of_commands(&mut self, tried: &[(usize, String)]) {
-        let tried: Vec<_> = tried
-            .iter()
-            .filter(|(_, command)| !is_declaration(command))
-            .collect();
-        for (line, command) in tried.iter().take(TOLD_MAX) {
-            let what = format!("`{}` would run whenever the file is read", shown(command));
-            self.add(Some(*line), what, INTO_A_FUNCTION);
-        }
-        if tried.len() > TOLD_MAX {
-            let what = format!("{} more commands would run too", tried.len() - TOLD_MAX);
-            self.add(None, what, INTO_A_FUNCTION);
-        }
-    }
-
-    fn of_functions(&mut self, text: &str, functions: &[String], is_whole: bool) {
+    fn of_functions(&mut self, text: &str, functions: &[String]) {
         for wanted in FUNCTIONS {
-            if is_whole && !functions.iter().any(|function| function == wanted) {
+            if !functions.iter().any(|function| function == wanted) {
                 self.add(
                     None,
                     format!("there is no function `{wanted}`"),
@@ -236,7 +216,9 @@ impl Mistakes {
                 );
             }
         }
-        for function in functions {
+        let hidden = ["builtin", "declare", "printf"].map(str::to_owned);
+        let hidden = hidden.iter().filter(|name| line_of(text, name).is_some());
+        for function in functions.iter().chain(hidden) {
             if !FUNCTIONS.contains(&function.as_str()) && !function.starts_with('_') {
                 let name = shown(function);
                 self.add(
@@ -257,8 +239,7 @@ impl Mistakes {
     }
 }
 
-const INTO_A_FUNCTION: &str =
-    "only functions and settings of variables may stand there; move it into a function";
+const INTO_A_FUNCTION: &str = "only functions and settings may stand there, without programs, subshells and files; move it into a function";
 
 /// Returns the text of an adapter.
 fn read(file: &Utf8Path) -> Result<String, Mistake> {
@@ -312,11 +293,9 @@ pub(crate) fn bash(settings: &ShellSettings) -> Result<camino::Utf8PathBuf, Mist
             settings.bash
         ))
     })?;
-    let mut command = dry::bare(&path);
-    command.arg("--version");
-    let said = dry::run(&mut command, "", Instant::now() + settings.read_max)
+    let said = dry::version(&path, settings.read_max)
         .map_err(|error| refuse(format!("bash ({path}) could not be run: {error}")))?;
-    match version(&said.stdout) {
+    match version(&said) {
         Some(version) if version >= BASH_MIN => Ok(path),
         Some((major, minor)) => Err(refuse(format!(
             "{path} is bash {major}.{minor}, which is too old"
@@ -333,9 +312,12 @@ fn version(said: &str) -> Option<(u32, u32)> {
 }
 
 /// Splits `line 12: why`.
-fn numbered(complaint: &str) -> Option<(usize, &str)> {
-    let (number, why) = complaint.strip_prefix("line ")?.split_once(": ")?;
-    Some((number.parse().ok()?, why))
+fn numbered(complaint: &str) -> (Option<usize>, &str) {
+    let split = || {
+        let (number, why) = complaint.strip_prefix("line ")?.split_once(": ")?;
+        Some((number.parse().ok()?, why))
+    };
+    split().map_or((None, complaint), |(line, why)| (Some(line), why))
 }
 
 /// Returns the line that a function begins in.
@@ -354,7 +336,7 @@ fn default(dry: &Dry<'_>, function: &str) -> Result<String, Mistake> {
     let refuse = |what: String| Mistake {
         line: None,
         what: format!("{function}: {what}"),
-        help: "let it echo one word, and run no program".to_owned(),
+        help: "let it echo one word, without programs, subshells and files".to_owned(),
     };
     let said = dry
         .call(function)
@@ -362,9 +344,8 @@ fn default(dry: &Dry<'_>, function: &str) -> Result<String, Mistake> {
     let Some(status) = said.status else {
         return Err(refuse(format!("it {}", dry.too_long())));
     };
-    if let Some(line) = said.stderr.lines().next() {
-        let line = line.strip_prefix("twolane: ").unwrap_or(line);
-        return Err(refuse(format!("bash complains: {}", shown(line))));
+    if let Some(complaint) = said.complaints().first() {
+        return Err(refuse(format!("bash complains: {}", shown(complaint))));
     }
     if !status.success() {
         return Err(refuse(format!("it failed ({status})")));

@@ -1,19 +1,14 @@
-//! Bash on an adapter's text in such a way that no program is run, for a bounded time and with bounded output.
+//! Bash on an adapter's text where it can do nothing but compute, for a bounded time and with bounded output.
 //! What is asked of it, and what its answers mean, is `check.rs`'s business.
 //!
-//! A DEBUG trap in `extdebug` mode has bash skip every command but the definition of a function, and for the defaults plain
-//! assignments; the shell is restricted, so that no command with a `/`, no output redirection and no `/dev/tcp` is had; `PATH` is a
-//! place with no programs, and readonly; the builtins that could get around those are switched off; the environment holds no
-//! secret; and where the kernel lets an ordinary user have namespaces, there is no network. Memory, files and time are
-//! limited. All of that keeps mistakes from doing harm. It is no promise about an adapter that somebody wrote to do harm.
+//! The kernel keeps it from all else: see `confine.rs`. Where the kernel is too old for that, what is left is bash's own restricted
+//! mode with a `PATH` that leads nowhere. Its environment holds no secret in either case.
 
 use std::{
     fs::File,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Seek, Write},
     os::unix::process::CommandExt,
-    process::{Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,19 +16,13 @@ use std::{
 use camino::Utf8Path;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::confine::spawn;
+
 /// How much of each output is kept.
 const OUTPUT_MAX: u64 = 256 * 1024;
 
 /// How often it is looked whether bash has ended.
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// How long what bash left running may go on: a command that was tried in the background is reported from there.
-const LEFT_MAX: Duration = Duration::from_secs(1);
-
-/// Builtins that run programs, open files, wait, or leave the restrictions.
-const OFF: &str = ". alias bg bind caller cd command compgen complete compopt dirs disown exec exit fc fg getopts hash help \
-                   history jobs kill let logout mapfile popd pushd pwd read readarray source suspend times type ulimit \
-                   umask unalias wait enable";
 
 /// How bash ended, and what it said.
 pub(crate) struct Said {
@@ -48,9 +37,9 @@ pub(crate) struct Reading {
     pub(crate) said: Said,
     /// The functions that it defines; none when it was not read to its end.
     pub(crate) functions: Option<Vec<String>>,
-    /// The commands that it tried, with their lines.
-    pub(crate) tried: Vec<(usize, String)>,
-    /// What bash said beside that.
+    /// What it wrote to standard output.
+    pub(crate) printed: String,
+    /// What bash complained about.
     pub(crate) complaints: Vec<String>,
 }
 
@@ -84,35 +73,44 @@ impl<'a> Dry<'a> {
         format!("has not ended within {} s", self.time_max.as_secs())
     }
 
-    /// Returns what `bash -n` says.
-    pub(crate) fn syntax(&self) -> io::Result<String> {
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), self.text)?;
-        let mut command = bare(self.bash);
-        command.arg("-n").arg(file.path());
-        let said = run(&mut command, "", self.end)?;
-        Ok(said.stderr.replace(&format!("{}: ", file.path().display()), ""))
+    /// Returns what `bash -n` complains about.
+    pub(crate) fn syntax(&self) -> io::Result<Vec<String>> {
+        self.run(bare(self.bash).arg("-n")).map(|said| said.complaints())
     }
 
-    /// Reads the text without running any command of it.
+    /// Reads the text and lists its functions.
     pub(crate) fn read(&self) -> io::Result<Reading> {
-        let mark = mark();
-        let script = [START.replace("OFF", OFF), TRAP.to_owned(), ASK.to_owned()].concat();
-        let mut command = bare(self.bash);
-        command.args(["-c", &script.replace("MARK", &mark), "twolane"]);
-        let said = run(&mut command, self.text, self.end)?;
-        Ok(understand(said, &mark))
+        let script = [START, ASK].concat();
+        self.run(bare(self.bash).args(["-c", &script, "twolane"]))
+            .map(understand)
     }
 
-    /// Calls a function of a text that passed [`Dry::read`], where no program can be run. Of the user's variables only those are
-    /// there that name places and sizes: see [`is_shown`].
+    /// Calls a function of a text that passed [`Dry::read`]. Of the user's variables only those are there that name places and
+    /// sizes: see [`is_shown`].
     pub(crate) fn call(&self, function: &str) -> io::Result<Said> {
-        let script = [START.replace("OFF", OFF), CALL.to_owned()].concat();
-        let mut command = bare(self.bash);
-        command
-            .envs(std::env::vars_os().filter(|(name, _)| is_shown(&name.to_string_lossy())))
-            .args(["-c", &script.replace("MARK", &mark()), "twolane", function]);
-        run(&mut command, self.text, self.end)
+        let script = [START, "\"$1\""].concat();
+        let shown = std::env::vars_os().filter(|(name, _)| is_shown(&name.to_string_lossy()));
+        self.run(
+            bare(self.bash)
+                .envs(shown)
+                .args(["-c", &script, "twolane", function]),
+        )
+    }
+
+    fn run(&self, command: &mut Command) -> io::Result<Said> {
+        let child = file_of(self.text).and_then(|text| spawn(piped(command, text), self.bash))?;
+        to_end(child, self.end)
+    }
+}
+
+impl Said {
+    /// Returns what bash complained about, each with its line.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let lines = self.stderr.lines();
+        lines
+            .filter(|line| !line.ends_with(NO_FORK))
+            .map(|line| line.strip_prefix("twolane: ").unwrap_or(line).to_owned())
+            .collect()
     }
 }
 
@@ -138,71 +136,48 @@ pub(crate) fn is_for_bash(name: &str) -> bool {
     name.starts_with("BASH") || NAMES.contains(&name)
 }
 
-/// The text is on standard input, which the adapter finds at its end. All in one line: that of the text's first is 1.
-const START: &str = "readonly PATH=/dev/null; IFS= read -r -d '' MARK_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
-                     2>/dev/null; MARK_end=$'\\036'; MARK_tried=; enable -n OFF; ";
+/// The text is on standard input, which the adapter finds at its end. All in one line: that of the text's first is 1. With 254 ends
+/// a bash that may not fork; where it was is known only before.
+const START: &str = "readonly PATH=/dev/null; IFS= read -r -d '' _tl_text; { ulimit -c 0; ulimit -v 1000000; ulimit -n 64; } \
+                     2>/dev/null; _tl_end=$'\\n' _tl_at=; trap '[[ $? != 254 ]] || builtin echo \"line $_tl_at\" >&2' EXIT; \
+                     set -rT; trap '[[ $BASH_COMMAND == *_tl_* ]] || \
+                     _tl_at=\"$LINENO: \\`${BASH_COMMAND%%$_tl_end*}\\` would run something\"' DEBUG; eval \"$_tl_text\"; ";
 
-/// Only keywords and assignments: the file may define a function of any other name. A command in a subshell is reported on
-/// standard error, since what is assigned there is lost; too many commands end the shell in the same way.
-const TRAP: &str = "set -rT; shopt -s extdebug; trap 'if [[ $BASH_COMMAND == *MARK* || ${MARK_phase-} == 2 ]]; then [[ 1 ]]; \
-                    elif [[ $BASH_SUBSHELL == 0 && ${#MARK_tried} -lt 65536 ]]; then \
-                    MARK_tried+=\"$LINENO:$BASH_COMMAND$MARK_end\"; [[ \"\" ]]; else \
-                    MARK_x=${MARK_unset?$LINENO:$BASH_COMMAND}; fi' DEBUG; ";
+/// What bash says then; the line after it says more.
+const NO_FORK: &str = "fork: Operation not permitted";
 
-/// In POSIX mode a special builtin such as `export` is found before a function of its name.
-const ASK: &str = "eval \"$MARK_text\"; MARK_phase=2 POSIXLY_CORRECT=1; MARK_hid=; export -f builtin && MARK_hid+=' builtin'; \
-                   export -f declare && MARK_hid+=' declare'; export -f printf && MARK_hid+=' printf'; \
-                   unset -f builtin declare printf; builtin printf '%s\\n' \"MARK $MARK_hid\"; builtin declare -F; \
-                   builtin printf '%s\\n' MARK; builtin printf '%s' \"$MARK_tried\"";
+/// In POSIX mode a special builtin such as `unset` is found before a function of its name.
+const ASK: &str = "POSIXLY_CORRECT=1; unset -f builtin declare printf; builtin printf '%s\\n' _tl_; builtin declare -F; \
+                   builtin printf _tl_";
 
-/// What stands outside of functions is skipped here too, unless it is a plain setting: what evaluates arithmetic, as `declare -i` and
-/// a subscript do, can run commands.
-const CALL: &str = "set -rT; shopt -s extdebug; \
-                    MARK_plain='^((readonly|export|declare -r) )?[A-Za-z_][A-Za-z0-9_]*[+]?='; \
-                    trap '[[ $BASH_COMMAND == *MARK* || ( $BASH_COMMAND =~ $MARK_plain && $BASH_COMMAND != *[\\`\\[]* && \
-                    $BASH_COMMAND != *\"\\$(\"* && $BASH_COMMAND != *PATH* ) ]]' DEBUG; \
-                    eval \"$MARK_text\"; MARK_done=1 trap - DEBUG; shopt -u extdebug; \"$1\"";
-
-/// Returns a name that no text can hold by chance.
-fn mark() -> String {
-    format!("tl_{:016x}", RandomState::new().build_hasher().finish())
-}
-
-/// Returns a bash that reads no file of the user's and has no variables; without a network, where the kernel lets this user have that.
-pub(crate) fn bare(bash: &Utf8Path) -> Command {
-    static HAS_NAMESPACES: OnceLock<bool> = OnceLock::new();
-    let unshared = || {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--net", "--"]);
-        command
-    };
-    let works = || {
-        let mut probe = unshared();
-        probe.arg("true").stdout(Stdio::null()).stderr(Stdio::null());
-        probe.status().is_ok_and(|status| status.success())
-    };
-    let mut command = match *HAS_NAMESPACES.get_or_init(works) {
-        true => unshared(),
-        false => Command::new(bash),
-    };
-    if command.get_program() != bash.as_str() {
-        command.arg(bash);
-    }
+/// Returns a bash that reads no file of the user's and has no variables.
+fn bare(bash: &Utf8Path) -> Command {
+    let mut command = Command::new(bash);
     command
+        .arg0("twolane")
         .env_clear()
         .env("LC_ALL", "C")
         .args(["--noprofile", "--norc"]);
     command
 }
 
-/// Runs a command to its end, or kills it with all that it started when the time is over.
-pub(crate) fn run(command: &mut Command, input: &str, end: Instant) -> io::Result<Said> {
-    let mut child = command
-        .stdin(file_of(input)?)
+/// Returns what a bash says of its version.
+pub(crate) fn version(bash: &Utf8Path, time_max: Duration) -> io::Result<String> {
+    let mut command = bare(bash);
+    let child = piped(command.arg("--version"), Stdio::null()).spawn()?;
+    to_end(child, Instant::now() + time_max).map(|said| said.stdout)
+}
+
+fn piped(command: &mut Command, input: impl Into<Stdio>) -> &mut Command {
+    command
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .spawn()?;
+}
+
+/// Waits for a command's end, or kills it with all that it started when the time is over.
+fn to_end(mut child: Child, end: Instant) -> io::Result<Said> {
     let stdout = thread::spawn(kept(child.stdout.take()));
     let stderr = thread::spawn(kept(child.stderr.take()));
     let group = Pid::from_child(&child);
@@ -212,12 +187,7 @@ pub(crate) fn run(command: &mut Command, input: &str, end: Instant) -> io::Resul
         is_in_time = Instant::now() < end;
         thread::sleep(PAUSE);
     }
-    let ended = Instant::now();
-    let is_open = || !(stdout.is_finished() && stderr.is_finished());
-    while is_in_time && is_open() && ended.elapsed() < LEFT_MAX {
-        thread::sleep(PAUSE);
-    }
-    // Also what it left running: bash itself is not waited for yet, so that the group is still its own.
+    // Bash itself is not waited for yet, so that the group is still its own.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
     let text = |thread: thread::JoinHandle<Vec<u8>>| {
@@ -250,56 +220,16 @@ fn kept(pipe: Option<impl Read + Send + 'static>) -> impl FnOnce() -> Vec<u8> + 
     }
 }
 
-fn understand(said: Said, mark: &str) -> Reading {
-    let mut tried = Vec::new();
-    let mut complaints = Vec::new();
-    let in_subshell = format!("{mark}_unset: ");
-    for line in said.stderr.lines() {
-        let line = line.strip_prefix("twolane: ").unwrap_or(line);
-        if let Some((_, command)) = line.split_once(&in_subshell) {
-            tried.extend(numbered(command));
-        } else if !is_of_asking(line) {
-            complaints.push(line.to_owned());
-        }
-    }
-    let answer = said.stdout.split_once(&format!("{mark} "));
-    let answer = answer.and_then(|(_, answer)| answer.split_once(&format!("{mark}\n")));
-    let functions = answer.map(|(listed, commands)| {
-        tried.extend(commands.split('\u{1e}').filter_map(numbered));
-        names(listed)
-    });
-    tried.sort();
-    tried.dedup();
+fn understand(said: Said) -> Reading {
+    let (printed, answer) = said.stdout.split_once("_tl_\n").unwrap_or((&said.stdout, ""));
+    let declared = |answer: &str| {
+        let names = answer.lines().filter_map(|line| line.split_whitespace().last());
+        names.map(str::to_owned).collect()
+    };
     Reading {
+        functions: answer.strip_suffix("_tl_").map(declared),
+        printed: printed.to_owned(),
+        complaints: said.complaints(),
         said,
-        functions,
-        tried,
-        complaints,
     }
-}
-
-/// The names of the functions that stood in the way are in the first line, then follows `declare -F`.
-fn names(listed: &str) -> Vec<String> {
-    let (hidden, declared) = listed.split_once('\n').unwrap_or_default();
-    let declared = declared.lines().filter_map(|line| line.split_whitespace().last());
-    hidden
-        .split_whitespace()
-        .chain(declared)
-        .map(str::to_owned)
-        .collect()
-}
-
-fn numbered(command: &str) -> Option<(usize, String)> {
-    let (line, command) = command.split_once(':')?;
-    Some((
-        line.parse().ok()?,
-        command.lines().next().unwrap_or_default().to_owned(),
-    ))
-}
-
-/// Returns whether a complaint is about our own question after the three names.
-fn is_of_asking(line: &str) -> bool {
-    ["builtin", "declare", "printf"]
-        .iter()
-        .any(|name| line.ends_with(&format!("export: {name}: not a function")))
 }

@@ -6,11 +6,11 @@
 mod address;
 mod call;
 mod check;
+mod confine;
 mod dry;
 mod processes;
 mod record;
 mod settings;
-mod statement;
 
 use std::{io::Write, net::IpAddr, os::unix::fs::OpenOptionsExt, sync::OnceLock};
 
