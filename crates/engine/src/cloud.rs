@@ -15,8 +15,10 @@ use model::{
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
     machine::{Gone, Health, Listed, Machine},
+    money::Money,
     name::{Label, RunId},
     order::Order,
+    price::{Billed, Quote},
     profile::{Profile, Ranges},
     retry::{Next, after, pause},
     scope::{Destroyed, Gap, Inventory, Lists, Scope},
@@ -64,6 +66,8 @@ pub struct Cloud<A: ?Sized> {
     made: Mutex<CreationTimes>,
     /// Of which labels and runs there is no box, by the provider's last answer.
     absent: Mutex<BTreeSet<(Label, RunId)>>,
+    /// What the provider reported of its prices.
+    quotes: Mutex<Vec<Quote>>,
     shared: Shared,
 }
 
@@ -79,6 +83,7 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             clock,
             made: Mutex::default(),
             absent: Mutex::default(),
+            quotes: Mutex::default(),
             shared: Shared::default(),
         }
     }
@@ -647,7 +652,7 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
     }
 
     fn prices(&self) -> Option<&dyn Prices> {
-        self.api.prices()
+        self.api.prices().map(|_| self as &dyn Prices)
     }
 
     fn console(&self) -> Option<&dyn Console> {
@@ -696,6 +701,37 @@ impl<A: CloudApi + ?Sized> OwnDeadline for Cloud<A> {
             self.ask(&Silent, || retag.retag(&listed, &tags)).await?;
         }
         Ok(())
+    }
+}
+
+/// What was reported lately counts more than the table.
+#[async_trait]
+impl<A: CloudApi + ?Sized> Prices for Cloud<A> {
+    fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
+        let quotes = self.quotes.lock();
+        let mut quotes = quotes.iter();
+        let quote = quotes.find(|quote| quote.instance_type == instance_type && quote.region == region);
+        let reported = quote.and_then(|quote| Some((quote.hourly.clone()?, quote.day())));
+        reported.or_else(|| self.api.prices()?.hourly(instance_type, region))
+    }
+
+    fn reports(&self) -> bool {
+        self.api.prices().is_some_and(Prices::reports)
+    }
+
+    async fn ask(&self, instance_type: &str, region: &str) -> Result<Option<Money>, ProviderError> {
+        match self.api.prices() {
+            Some(prices) => prices.ask(instance_type, region).await,
+            None => Ok(None),
+        }
+    }
+
+    fn take(&self, quotes: Vec<Quote>) {
+        *self.quotes.lock() = quotes;
+    }
+
+    fn billed(&self) -> Billed {
+        self.api.prices().map_or_else(Billed::default, Prices::billed)
     }
 }
 

@@ -34,6 +34,19 @@ impl Money {
         })
     }
 
+    /// Returns an amount that an API reports as a number, rounded up. None: it is no price.
+    pub fn of(amount: f64, currency: &str) -> Option<Self> {
+        let micros = (amount * 1_000_000.0 - 1e-6).ceil();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is far from the limits of an integer"
+        )]
+        (0.0..1e15).contains(&micros).then(|| Self {
+            micros: micros as i64,
+            currency: currency.to_owned(),
+        })
+    }
+
     /// Reads amounts such as `5 USD, 4 EUR`, at most one of each currency.
     pub fn parse_limits(text: &str) -> Option<Vec<Self>> {
         let limits: Vec<Self> = text.split(',').map(Self::parse).collect::<Option<_>>()?;

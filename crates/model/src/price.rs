@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::money::Money;
+use crate::{money::Money, time::Timestamp};
 
 /// Expected duration of a lane that no earlier run measured.
 pub const USUAL: Duration = Duration::from_secs(20 * 60);
@@ -28,6 +28,26 @@ pub enum Price {
     /// Nothing.
     #[default]
     Unknown,
+}
+
+/// What a provider reports of the price of one type in one region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The provider's word for the size.
+    pub instance_type: String,
+    /// The provider's word for where.
+    pub region: String,
+    /// What an hour costs; none: the provider names no price for it.
+    pub hourly: Option<Money>,
+    /// When it was asked for.
+    pub asked: Timestamp,
+}
+
+impl Quote {
+    /// Returns the day on which it was true, such as `2026-11-23`.
+    pub fn day(&self) -> String {
+        self.asked.strftime("%Y-%m-%d").to_string()
+    }
 }
 
 /// How the time of a box becomes what is on the bill.

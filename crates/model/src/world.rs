@@ -18,7 +18,7 @@ use crate::{
     money::Money,
     name::{Label, ProviderName, RunId},
     order::Order,
-    price::Billed,
+    price::{Billed, Quote},
     profile::Profile,
     scope::{Destroyed, Inventory, Scope},
     selector::Selector,
@@ -207,6 +207,19 @@ pub trait Prices: Send + Sync {
     /// Returns the price of an hour and the day it was true on (`2026-11-23`), from a table or from the provider.
     /// None: not known for this type.
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)>;
+
+    /// Returns whether the provider can be asked for its prices with what it is used with.
+    fn reports(&self) -> bool {
+        false
+    }
+
+    /// Asks the provider what an hour of a type costs in a region. None: it names no price for it.
+    async fn ask(&self, _instance_type: &str, _region: &str) -> Result<Option<Money>, ProviderError> {
+        Ok(None)
+    }
+
+    /// From now on these prices count in place of the table's.
+    fn take(&self, _quotes: Vec<Quote>) {}
 
     /// Returns what of a begun hour is on the bill: all of it, unless the provider says otherwise.
     fn billed(&self) -> Billed {

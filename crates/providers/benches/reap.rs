@@ -317,6 +317,7 @@ async fn azure(clock: &TestClock) -> Box<dyn Stand> {
         subscription: fake_azure::SUBSCRIPTION.to_owned(),
         authorize: Arc::new(Bearer::new(fake_azure::TOKEN)),
         endpoint: Some(fake.url.clone()),
+        prices: None,
         log: None,
         time_max: None,
     };

@@ -18,6 +18,7 @@ mod planning;
 mod prebuilt;
 mod problem;
 mod project;
+mod quotes;
 mod reach;
 mod show;
 mod signals;

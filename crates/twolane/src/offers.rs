@@ -15,13 +15,28 @@ use model::{
     world::Provider,
 };
 
-use crate::{paths::Paths, show::record};
+use crate::{
+    known::{self, Providers},
+    paths::Paths,
+    show::record,
+};
 
 /// Returns what is known of every type, this machine's boxes included.
-pub(crate) fn entries(paths: &Paths, local: Option<&dyn Provider>) -> Vec<Entry> {
+pub(crate) fn entries(paths: &Paths, providers: &Providers) -> Vec<Entry> {
     let observations = observations(paths);
     let mut entries = kvm::known(&observations);
-    if let Some(local) = local {
+    for entry in &mut entries {
+        let known = providers.iter().find(|(name, _)| name.as_str() == entry.provider);
+        let prices = known.and_then(|(_, known)| known.provider.prices());
+        let region = entry.regions.first().filter(|_| entry.hourly.is_some());
+        // What a provider reported lately counts more than the table.
+        if let (Some(prices), Some(region)) = (prices, region)
+            && let Some((hourly, day)) = prices.hourly(&entry.instance_type, region)
+        {
+            (entry.hourly, entry.price_day) = (Some(hourly), Some(day));
+        }
+    }
+    if let Some(local) = known::local(providers) {
         // Of whatever size such a box was: its KVM is this machine's.
         entries.retain(|entry| entry.provider != local::NAME);
         entries.push(of_this_machine(local, &observations));
@@ -32,10 +47,10 @@ pub(crate) fn entries(paths: &Paths, local: Option<&dyn Provider>) -> Vec<Entry>
 /// Returns what a lane with `boxes = "cheapest"` may take: of providers that can be used, and this machine for nothing.
 pub(crate) fn offers(
     paths: &Paths,
-    local: Option<&dyn Provider>,
+    providers: &Providers,
     is_usable: &dyn Fn(&ProviderName) -> bool,
 ) -> Vec<Offer> {
-    let entries = entries(paths, local);
+    let entries = entries(paths, providers);
     let offers = entries.iter().flat_map(Entry::offers);
     offers
         .filter(|offer| is_usable(&offer.candidate.provider))

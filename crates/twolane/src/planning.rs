@@ -21,7 +21,7 @@ use crate::{
     args::{BoxArgs, RunArgs},
     certificates,
     clock::Clock,
-    known::{KnownProvider, Providers, local},
+    known::{KnownProvider, Providers},
     offers, owner,
     paths::{Paths, read_some},
     prebuilt,
@@ -44,6 +44,14 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
+    /// Returns who may serve a lane, and who was rejected.
+    pub(crate) fn candidates(&self) -> Vec<&Candidate> {
+        let lanes = self.plan.lanes.iter().flat_map(|lane| &lane.candidates);
+        lanes
+            .chain(self.refused.iter().map(|refused| &refused.candidate))
+            .collect()
+    }
+
     /// Returns the plan where it is to be carried out.
     pub(crate) fn able(self) -> Result<Self> {
         match self.problem {
@@ -195,7 +203,7 @@ fn offers(project: &Project, providers: &Providers, paths: &Paths) -> Vec<Offer>
         .any(|lane| lane.boxes == Boxes::Cheapest);
     let is_usable = |name: &ProviderName| providers.get(name).is_some_and(|known| known.missing.is_none());
     match is_asked {
-        true => offers::offers(paths, local(providers), &is_usable),
+        true => offers::offers(paths, providers, &is_usable),
         false => Vec::new(),
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     known::{KnownProvider, Providers, usable},
     paths::Paths,
     problem::{Problem, Result},
+    quotes,
     show::{
         Fan,
         json::Json,
@@ -87,6 +88,7 @@ pub(crate) fn providers(paths: &Paths, local: &config::Local) -> Result<Provider
         Arc::new(Equinix),
         Equinix.refuse("", KvmNeed::None),
     ));
+    quotes::take(&all, &paths.cache);
     Ok(all)
 }
 

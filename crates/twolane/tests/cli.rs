@@ -860,6 +860,38 @@ fn who_may_reach_a_box_is_never_guessed() {
 }
 
 #[test]
+fn prices_are_asked_for_once_a_day_and_count_more_than_the_table() {
+    const DEAR: &str = r#"{"server_types": [{"name": "cx43", "prices": [{"location": "nbg1", "price_hourly": {"net": "9.0000000000"}}]}],
+        "meta": {"pagination": {"next_page": null}}}"#;
+    let place = Place::with_config(
+        "[lanes.cheap]\nboxes = [{ provider = \"hetzner\", type = \"cx43\", region = \"nbg1\" }]\nmax-cost = \"5 EUR\"\nchecks = \"rust\"\n",
+    );
+    let (endpoint, count) = answering(DEAR);
+    let with = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command
+            .env("HCLOUD_TOKEN", "t")
+            .env("HCLOUD_ENDPOINT", &endpoint)
+            .env("TWOLANE_ALLOW_CIDR", "203.0.113.7/32");
+        Ended(command.output().unwrap())
+    };
+    with(&["plan"]).code(0);
+    assert_eq!(count.load(Ordering::SeqCst), 0, "a plan works offline");
+    with(&["run"])
+        .code(2)
+        .says("asking for today's prices: hetzner")
+        .says("9.00 EUR an hour");
+    let again = with(&["up"]).code(2).says("9.00 EUR an hour");
+    assert!(!again.stderr().contains("asking for"), "{}", again.stderr());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    with(&["plan"]).code(2).says("9.00 EUR an hour");
+    // What nobody can read is asked for anew.
+    place.write("../home/.cache/twolane/prices/hetzner.json", "{");
+    with(&["run"]).code(2).says("9.00 EUR an hour");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn what_is_rendered_is_for_cloud_init() {
     let place = Place::with_config(TWO_LANES);
     let text = place.run(&["render", "cloud-init", "live"]).code(0).stdout();

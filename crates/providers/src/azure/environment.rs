@@ -49,11 +49,15 @@ fn make(environment: &Environment<'_>) -> Result<Arc<dyn CloudApi>, ProviderErro
         endpoint: environment
             .first(ENTRY.endpoint)
             .or_else(|| Some(realm.endpoint().to_owned())),
+        prices: (realm == Realm::Public).then(|| PRICES.to_owned()),
         log: environment.log.clone(),
         time_max: None,
     };
     Ok(Arc::new(Azure::new(access)?))
 }
+
+/// Where the retail prices of the public cloud are.
+const PRICES: &str = "https://prices.azure.com";
 
 /// Returns the ways to a token. What was set on purpose is the only one.
 fn sources(

@@ -39,7 +39,7 @@ pub(crate) use self::environment::ENTRY;
 use self::{
     body::Paths,
     credentials::{Nobody, Realm},
-    wire::{Diagnostics, Operation, Page, Thing},
+    wire::{Diagnostics, Operation, Page, RetailPrices, Thing},
 };
 use crate::{
     http::{self, Authorize, Client, PAGES_MAX, Request, RequestLog, Settings, endless},
@@ -93,6 +93,8 @@ pub struct Azure {
     profile: Profile,
     endpoint: Url,
     subscription: String,
+    /// Where the retail prices are, which anybody may read.
+    prices: Option<Client>,
 }
 
 /// What is needed to use Azure.
@@ -103,6 +105,8 @@ pub struct Access {
     pub authorize: Arc<dyn Authorize>,
     /// Where the API answers, when that is not Azure's public cloud.
     pub endpoint: Option<String>,
+    /// Where the retail prices are: Azure's public cloud has some.
+    pub prices: Option<String>,
     /// Logs each request.
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
@@ -156,7 +160,9 @@ impl Azure {
             log: access.log,
             time_max: access.time_max,
         })?;
+        let prices = access.prices.map(|at| client.at(&at, Arc::new(Nobody)));
         Ok(Self {
+            prices: prices.transpose()?,
             client,
             profile,
             endpoint: Url::parse(&endpoint).expect("the client has read it"),
@@ -685,9 +691,31 @@ impl Retag for Azure {
     }
 }
 
+#[async_trait]
 impl Prices for Azure {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         kvm::hourly("azure", instance_type, region)
+    }
+
+    fn reports(&self) -> bool {
+        self.prices.is_some()
+    }
+
+    async fn ask(&self, instance_type: &str, region: &str) -> Result<Option<Money>, ProviderError> {
+        let Some(client) = &self.prices else {
+            return Ok(None);
+        };
+        let is_name = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !is_name(instance_type) || !is_name(region) {
+            return Ok(None);
+        }
+        let filter = format!(
+            "serviceName eq 'Virtual Machines' and priceType eq 'Consumption' and armRegionName eq '{region}' \
+             and armSkuName eq '{instance_type}'"
+        );
+        let request = Request::get("/api/retail/prices", "ask for the price").query("$filter", filter);
+        let found: RetailPrices = client.json(&request).await?;
+        Ok(found.hourly())
     }
 }
 

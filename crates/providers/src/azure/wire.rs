@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::money::Money;
 use serde::Deserialize;
 
 /// A group, a box, or anything that was made for one.
@@ -143,4 +144,41 @@ pub(super) struct UsageName {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Diagnostics {
     pub(super) serial_console_log_blob_uri: Option<String>,
+}
+
+/// What the retail prices answer. There are no more of one size in one region than fit on a page.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RetailPrices {
+    #[serde(default)]
+    items: Vec<RetailPrice>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetailPrice {
+    retail_price: f64,
+    currency_code: String,
+    #[serde(default)]
+    unit_of_measure: String,
+    #[serde(default)]
+    product_name: String,
+    #[serde(default)]
+    sku_name: String,
+}
+
+impl RetailPrices {
+    /// Returns what an hour costs under Linux, on demand; the dearest where there are several.
+    pub(super) fn hourly(&self) -> Option<Money> {
+        let is_it = |item: &&RetailPrice| {
+            item.unit_of_measure == "1 Hour"
+                && !item.product_name.contains("Windows")
+                && !["Spot", "Low Priority"]
+                    .iter()
+                    .any(|word| item.sku_name.contains(word))
+        };
+        let prices = self.items.iter().filter(is_it);
+        let prices = prices.filter_map(|item| Money::of(item.retail_price, &item.currency_code));
+        prices.max_by_key(|price| price.micros)
+    }
 }

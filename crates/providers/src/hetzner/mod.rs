@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::environment::ENTRY;
 use self::wire::{
     Action, CreateFirewall, CreateServer, CreateSshKey, CreatedServer, Firewall, FirewallRef, Labels,
-    OneFirewall, OneServer, Page, PublicNetRequest, Rule, Server, SshKey, Thing,
+    OneFirewall, OneServer, Page, PublicNetRequest, Rule, Server, ServerType, SshKey, Thing,
 };
 use crate::http::{Bearer, Client, PAGES_MAX, Request, RequestLog, Settings, rows};
 
@@ -428,8 +428,22 @@ impl Retag for Hetzner {
     }
 }
 
+#[async_trait]
 impl Prices for Hetzner {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+
+    fn reports(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, instance_type: &str, region: &str) -> Result<Option<Money>, ProviderError> {
+        let found = self
+            .named::<ServerType>("server_types", instance_type, "ask for the price")
+            .await?;
+        let mut prices = found.iter().flat_map(|found| &found.prices);
+        let price = prices.find(|price| price.location == region);
+        Ok(price.and_then(|price| Money::of(price.price_hourly.net.parse().ok()?, "EUR")))
     }
 }

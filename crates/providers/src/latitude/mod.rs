@@ -197,18 +197,23 @@ impl Latitude {
         Ok(project)
     }
 
+    /// Returns the plan of that name, or those without a GPU.
+    async fn plans(&self, wanted: &str, operation: &'static str) -> Result<Vec<Plan>, ProviderError> {
+        let request = Request::get("/plans", operation);
+        let request = match wanted {
+            CHEAPEST => request.query("filter[gpu]", false),
+            named => request.query("filter[slug]", named),
+        };
+        let listed = self.client.json::<Many>(&request).await?;
+        let plans: Vec<Resource<Plan>> = self.read(&request, &listed)?;
+        Ok(plans.into_iter().map(|it| it.attributes).collect())
+    }
+
     /// Returns what of the order is in stock now, cheapest first.
     async fn choices(&self, wanted: Wanted<'_>) -> Result<Vec<Choice>, ProviderError> {
         const LOOK: &str = "look at the stock";
-        let plans = Request::get("/plans", LOOK);
-        let plans = match wanted.plan {
-            CHEAPEST => plans.query("filter[gpu]", false),
-            named => plans.query("filter[slug]", named),
-        };
         let systems = self.all::<System>("/plans/operating_systems", LOOK);
-        let (listed, systems) = try_join(self.client.json::<Many>(&plans), systems).await?;
-        let plans: Vec<Resource<Plan>> = self.read(&plans, &listed)?;
-        let plans: Vec<Plan> = plans.into_iter().map(|it| it.attributes).collect();
+        let (plans, systems) = try_join(self.plans(wanted.plan, LOOK), systems).await?;
         let systems: Vec<System> = systems.into_iter().map(|it| it.attributes).collect();
         let found = stock::choices(&plans, &systems, wanted);
         if found.is_empty() {
@@ -514,6 +519,7 @@ impl Retag for Latitude {
     }
 }
 
+#[async_trait]
 impl Prices for Latitude {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         if instance_type == CHEAPEST {
@@ -521,5 +527,23 @@ impl Prices for Latitude {
             return Some((stock::cap(), CAP_DAY.to_owned()));
         }
         kvm::hourly(NAME, instance_type, region)
+    }
+
+    fn reports(&self) -> bool {
+        true
+    }
+
+    /// Of several sites the dearest counts. Which plan the cheapest is shows only when a box is made.
+    async fn ask(&self, instance_type: &str, region: &str) -> Result<Option<Money>, ProviderError> {
+        if instance_type == CHEAPEST {
+            return Ok(None);
+        }
+        let plans = self.plans(instance_type, "ask for the price").await?;
+        let sold = plans.iter().flat_map(|plan| &plan.regions).filter(|sold| {
+            let mut sites = sold.locations.available.iter();
+            region == stock::ANY || sites.any(|site| site.eq_ignore_ascii_case(region))
+        });
+        let hours = sold.filter_map(|sold| Money::of(sold.pricing.usd.as_ref()?.hour?, "USD"));
+        Ok(hours.max_by_key(|price| price.micros))
     }
 }

@@ -46,10 +46,11 @@ pub(super) fn choices(plans: &[Plan], systems: &[System], wanted: Wanted<'_>) ->
     let mut found = Vec::new();
     for plan in plans.iter().filter(|plan| is_fit(plan, systems, wanted)) {
         for region in &plan.regions {
-            let Some(hour) = region.pricing.usd.as_ref().and_then(|price| price.hour) else {
+            let hourly = region.pricing.usd.as_ref().and_then(|price| price.hour);
+            let Some(hourly) = hourly.and_then(|hour| Money::of(hour, "USD")) else {
                 continue;
             };
-            let micros = micros(hour);
+            let micros = hourly.micros;
             if wanted.plan == CHEAPEST && micros > HOURLY_MAX {
                 continue;
             }
@@ -63,10 +64,7 @@ pub(super) fn choices(plans: &[Plan], systems: &[System], wanted: Wanted<'_>) ->
                 let choice = Choice {
                     plan: plan.slug.clone(),
                     site: site.clone(),
-                    hourly: Money {
-                        micros,
-                        currency: "USD".to_owned(),
-                    },
+                    hourly: hourly.clone(),
                 };
                 found.push(((micros, is_late, rank, site), choice));
             }
@@ -156,15 +154,6 @@ pub(super) fn cap() -> Money {
         micros: HOURLY_MAX,
         currency: "USD".to_owned(),
     }
-}
-
-fn micros(hour: f64) -> i64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "prices are small, and a float that is too big saturates"
-    )]
-    let micros = (hour * 1_000_000.0).round() as i64;
-    micros
 }
 
 #[cfg(test)]

@@ -28,11 +28,12 @@ use model::{
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 pub(crate) use self::environment::ENTRY;
 use self::{
     sign::{ServerClock, Signer},
-    wire::{CreateInstance, CreateKey, Flavor, Image, Instance, Key, RenameInstance},
+    wire::{Catalogue, CreateInstance, CreateKey, Flavor, Image, Instance, Key, RenameInstance},
 };
 use crate::{
     http::{Answer, Authorize, Client, Request, RequestLog, Settings, rows},
@@ -81,6 +82,8 @@ pub struct Ovh {
     project: String,
     /// Whether prices are those of the table, which are in euros.
     is_europe: bool,
+    /// Some megabytes, asked for once.
+    catalogue: OnceCell<Catalogue>,
 }
 
 /// What is needed to use OVHcloud.
@@ -153,6 +156,7 @@ impl Ovh {
             profile,
             project: access.project.trim().to_owned(),
             is_europe: access.endpoint != "ovh-ca" && access.endpoint != "ovh-us",
+            catalogue: OnceCell::new(),
         })
     }
 
@@ -502,8 +506,22 @@ impl Retag for Ovh {
     }
 }
 
+#[async_trait]
 impl Prices for Ovh {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         kvm::hourly(NAME, instance_type, region)
+    }
+
+    fn reports(&self) -> bool {
+        true
+    }
+
+    /// The public catalogue has one price for all regions.
+    async fn ask(&self, instance_type: &str, _region: &str) -> Result<Option<Money>, ProviderError> {
+        let request = Request::get("/order/catalog/public/cloud", "ask for the price");
+        // The one for France is in euros.
+        let request = request.query("ovhSubsidiary", "FR");
+        let ask = || self.unsigned.json::<Catalogue>(&request);
+        Ok(self.catalogue.get_or_try_init(ask).await?.hourly(instance_type))
     }
 }

@@ -1,5 +1,6 @@
 //! OVHcloud's JSON, field for field as the API has it; only the fields that are used.
 
+use model::money::Money;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{or_default, or_unknown, unknown};
@@ -128,4 +129,48 @@ pub(super) struct Failure {
 pub(super) struct Details {
     #[serde(rename = "unauthorizedActionsByIAM")]
     pub(super) unauthorized_actions: Option<serde_json::Value>,
+}
+
+/// The public catalogue of prices.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Catalogue {
+    locale: Locale,
+    #[serde(default)]
+    addons: Vec<Addon>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Locale {
+    currency_code: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Addon {
+    plan_code: String,
+    #[serde(default)]
+    pricings: Vec<Pricing>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pricing {
+    #[serde(default)]
+    interval_unit: String,
+    /// In hundred-millionths of the currency's unit.
+    #[serde(default)]
+    price: f64,
+}
+
+impl Catalogue {
+    /// Returns what an hour of a type costs that is paid for by the hour.
+    pub(super) fn hourly(&self, instance_type: &str) -> Option<Money> {
+        let plan = format!("{instance_type}.consumption");
+        let addon = self.addons.iter().find(|addon| addon.plan_code == plan)?;
+        let mut pricings = addon.pricings.iter();
+        let hour = pricings.find(|pricing| pricing.interval_unit == "hour")?;
+        Money::of(hour.price / 1e8, &self.locale.currency_code)
+    }
 }

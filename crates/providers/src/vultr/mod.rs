@@ -487,8 +487,18 @@ impl Retag for Vultr {
     }
 }
 
+#[async_trait]
 impl Prices for Vultr {
     fn hourly(&self, instance_type: &str, region: &str) -> Option<(Money, String)> {
         Some((prices::hourly(instance_type, region)?, prices::DAY.to_owned()))
+    }
+
+    fn reports(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, instance_type: &str, region: &str) -> Result<Option<Money>, ProviderError> {
+        let plan = self.plan(instance_type).await?;
+        Ok(plan.and_then(|plan| Money::of(plan.hourly_cost_in(region)?, "USD")))
     }
 }

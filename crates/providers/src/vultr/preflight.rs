@@ -107,8 +107,7 @@ fn in_stock(
 }
 
 fn price(plan: &Plan, region: &str) -> Option<Finding> {
-    let here = plan.location_cost.get(region).and_then(|cost| cost.hourly_cost);
-    let amount = here.or(plan.hourly_cost)?;
+    let amount = plan.hourly_cost_in(region)?;
     Some(good(
         "price",
         format!("{amount} USD an hour in {region}, at least one hour; a box that is off is billed too"),

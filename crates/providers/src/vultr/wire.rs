@@ -147,6 +147,14 @@ pub(super) struct Plan {
     pub(super) locations: Vec<String>,
 }
 
+impl Plan {
+    /// Returns what an hour costs in a region, in dollars.
+    pub(super) fn hourly_cost_in(&self, region: &str) -> Option<f64> {
+        let here = self.location_cost.get(region).and_then(|cost| cost.hourly_cost);
+        here.or(self.hourly_cost)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Cost {
     pub(super) hourly_cost: Option<f64>,

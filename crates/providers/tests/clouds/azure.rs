@@ -44,6 +44,7 @@ impl Bench {
                 subscription: subscription.to_owned(),
                 authorize: Arc::new(Bearer::new(token)),
                 endpoint: Some(url.to_owned()),
+                prices: Some(url.to_owned()),
                 log: None,
                 time_max: None,
             })
@@ -760,4 +761,15 @@ async fn what_is_given_and_is_not_there_or_elsewhere_makes_nothing() {
         );
     }
     assert_eq!(bench.names(), before);
+}
+
+#[tokio::test]
+async fn reported_prices_count_more_than_the_table() {
+    let bench = Bench::new().await;
+    assert_eq!(
+        bench.asked("Standard_D4s_v5", "eastus").await,
+        Some((199_000, "USD".to_owned()))
+    );
+    assert_eq!(bench.asked("Standard_D4s_v5", "nowhere").await, None);
+    assert!(!bench.fake.api().has_leaked, "no token goes there");
 }

@@ -11,6 +11,7 @@ use model::{
     name::{Label, RunId},
     options::Options,
     order::Order,
+    price::Quote,
     selector::Selector,
     time::Deadline,
     world::{Clock, Provider},
@@ -61,6 +62,23 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
             need: KvmNeed::Required,
             ..self
         }
+    }
+
+    /// Asks the cloud what an hour costs, in millionths of a unit, and lets that count.
+    pub(crate) async fn asked(&self, instance_type: &str, region: &str) -> Option<(i64, String)> {
+        let prices = self.cloud.prices().unwrap();
+        let hourly = prices.ask(instance_type, region).await.unwrap();
+        prices.take(vec![Quote {
+            instance_type: instance_type.to_owned(),
+            region: region.to_owned(),
+            hourly: hourly.clone(),
+            asked: "2026-11-27T12:00:00Z".parse().unwrap(),
+        }]);
+        if hourly.is_some() {
+            let counted = prices.hourly(instance_type, region).unwrap();
+            assert_eq!(counted, (hourly.clone().unwrap(), "2026-11-27".to_owned()));
+        }
+        hourly.map(|price| (price.micros, price.currency))
     }
 
     pub(crate) fn order_for(&self, label: &Label, run: &RunId) -> Order {

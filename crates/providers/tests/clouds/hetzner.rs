@@ -573,3 +573,13 @@ async fn labels_of_the_user_are_on_the_box_and_stay() {
         .keeps_the_users_tags(|hetzner| hetzner.server("box-1").unwrap()["labels"].clone())
         .await;
 }
+
+#[tokio::test]
+async fn reported_prices_count_more_than_the_table() {
+    let bench = Bench::new().await;
+    assert_eq!(
+        bench.asked("cx43", "nbg1").await,
+        Some((25_600, "EUR".to_owned()))
+    );
+    assert_eq!(bench.asked("cx43", "ash").await, None);
+}

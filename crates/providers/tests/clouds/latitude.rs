@@ -507,3 +507,16 @@ async fn the_cheapest_costs_at_most_what_is_planned_with() {
     );
     assert_eq!(prices.hourly("c2-small-x86", "SAO"), None);
 }
+
+#[tokio::test]
+async fn reported_prices_count_more_than_the_table() {
+    let bench = Bench::new().await;
+    let hourly = bench.asked("c2-small-x86", "NYC").await.unwrap();
+    assert_eq!(bench.asked("c2-small-x86", "any").await, Some(hourly));
+    assert_eq!(bench.asked("c2-small-x86", "SAO").await, None);
+    assert_eq!(
+        bench.asked("cheapest", "any").await,
+        None,
+        "which plan it will be is not known"
+    );
+}

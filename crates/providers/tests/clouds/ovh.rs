@@ -491,3 +491,14 @@ fn prices_in_euros_hold_in_europe_alone() {
     let error = of("ovh").err().expect("it is neither a name nor a URL");
     assert!(error.help.unwrap().contains("ovh-eu"));
 }
+
+#[tokio::test]
+async fn reported_prices_count_more_than_the_table() {
+    let bench = Bench::new().await;
+    assert_eq!(
+        bench.asked("b3-16", "GRA11").await,
+        Some((213_300, "EUR".to_owned()))
+    );
+    assert_eq!(bench.asked("b3-999", "GRA11").await, None);
+    assert_eq!(bench.fake.count("GET"), 1, "the catalogue is asked for once");
+}

@@ -532,3 +532,13 @@ async fn foreign_row_that_makes_no_sense_hides_nobody() {
     };
     Bench::new().await.lists_all_beside_a_row(add).await;
 }
+
+#[tokio::test]
+async fn reported_prices_count_more_than_the_table() {
+    let bench = Bench::new().await;
+    let usd = |micros: i64| Some((micros, "USD".to_owned()));
+    assert_eq!(bench.asked("vx1-g-4c-16g-240s", "ewr").await, usd(153_000));
+    assert_eq!(bench.asked("vx1-g-4c-16g-240s", "sao").await, usd(229_500));
+    assert_eq!(bench.asked("vbm-6c-32gb-amd", "fra").await, usd(410_000));
+    assert_eq!(bench.asked("vx9", "ewr").await, None);
+}

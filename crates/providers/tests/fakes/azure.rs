@@ -841,6 +841,32 @@ fn failure(status: u16, code: &str, message: &str) -> Reply {
     Reply::json(status, &json!({"error": {"code": code, "message": message}}))
 }
 
+/// Prices, as anybody may read them: of one size in one region there are several.
+fn retail_prices(call: &Call) -> Reply {
+    let filter = call.query("$filter").unwrap_or_default();
+    let is_it =
+        filter.contains("armRegionName eq 'eastus'") && filter.contains("armSkuName eq 'Standard_D4s_v5'");
+    let row = |product: &str, sku: &str, price: f64| {
+        json!({"currencyCode": "USD", "retailPrice": price, "unitPrice": price, "unitOfMeasure": "1 Hour", "type": "Consumption",
+            "armRegionName": "eastus", "armSkuName": "Standard_D4s_v5", "productName": product, "skuName": sku})
+    };
+    let rows = [
+        row("Virtual Machines Dsv5 Series", "Standard_D4s_v5", 0.199),
+        row("Virtual Machines Dsv5 Series Windows", "Standard_D4s_v5", 0.376),
+        row("Virtual Machines Dsv5 Series", "Standard_D4s_v5 Spot", 0.04),
+        row(
+            "Virtual Machines Dsv5 Series",
+            "Standard_D4s_v5 Low Priority",
+            0.05,
+        ),
+    ];
+    let rows = if is_it { &rows[..] } else { &[] };
+    Reply::json(
+        200,
+        &json!({"BillingCurrency": "USD", "Items": rows, "NextPageLink": null, "Count": rows.len()}),
+    )
+}
+
 impl Api for Azure {
     fn set_url(&mut self, url: &str) {
         self.url = url.to_owned();
@@ -863,6 +889,10 @@ impl Api for Azure {
                 headers: Vec::new(),
                 body: CONSOLE.as_bytes().to_vec(),
             };
+        }
+        if call.path == "/api/retail/prices" {
+            self.has_leaked |= call.header("authorization").is_some();
+            return retail_prices(call);
         }
         self.calls += 1;
         let mut reply = if call.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
@@ -894,7 +924,8 @@ impl Api for Azure {
         let is_left_out = call.method == "PATCH"
             || call.path.contains("DevTestLab")
             || call.path.contains("/operations/")
-            || call.path.starts_with("/store/");
+            || call.path.starts_with("/store/")
+            || call.path.starts_with("/api/retail/");
         let which = match call.path.as_str() {
             path if path.contains("Microsoft.Network/") => 1,
             path if path.contains("Microsoft.Compute/") => 0,

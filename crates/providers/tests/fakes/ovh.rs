@@ -442,6 +442,9 @@ impl Api for Ovh {
         if self.behaviour.limit_at == Some(self.asked) {
             return failure(429, "Client::TooManyRequests", "Too many requests");
         }
+        if call.path.ends_with("/order/catalog/public/cloud") {
+            return catalogue(call);
+        }
         let mut reply = self.refusal(call).unwrap_or_else(|| self.route(call));
         reply
             .headers
@@ -450,11 +453,28 @@ impl Api for Ovh {
     }
 
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
+        // The shared extract of the description leaves it out.
+        let is_left_out = call.path.ends_with("/order/catalog/public/cloud");
         self.spec
             .as_ref()
+            .filter(|_| !is_left_out)
             .map(|spec| spec.mistakes(call, reply))
             .unwrap_or_default()
     }
+}
+
+/// Prices, as anybody may read them: more than one for each flavor.
+fn catalogue(call: &Call) -> Reply {
+    assert_eq!(call.query("ovhSubsidiary"), Some("FR"));
+    assert_eq!(call.header("x-ovh-application"), None, "it is public");
+    let pricing = |unit: &str, price: u64| json!({"intervalUnit": unit, "interval": 1, "price": price, "capacities": ["consumption"]});
+    Reply::json(
+        200,
+        &json!({"catalogId": 1, "locale": {"currencyCode": "EUR", "subsidiary": "FR", "taxRate": 20}, "plans": [], "addons": [
+            {"planCode": "b3-16.monthly.postpaid", "pricings": [pricing("month", 7_000_000_000)]},
+            {"planCode": "b3-16.consumption", "pricings": [pricing("none", 0), pricing("hour", 21_330_000)]},
+        ]}),
+    )
 }
 
 /// Writes a document of OVHcloud's form as OpenAPI.

@@ -8,7 +8,7 @@ use crate::{
     args::ProvidersArgs,
     context::Context,
     exit::Exit,
-    known::{self, Providers},
+    known::Providers,
     offers::{self, place},
     problem::{Problem, Result},
     show::table::fitted,
@@ -25,7 +25,7 @@ struct Line {
 /// Prints the table.
 pub(crate) fn run(context: &Context, args: &ProvidersArgs, providers: &Providers) -> Result {
     let limit = args.max_price.as_deref().map(Limit::read).transpose()?;
-    let mut entries = offers::entries(&context.paths()?, known::local(providers));
+    let mut entries = offers::entries(&context.paths()?, providers);
     entries.retain(|entry| entry.kvm.is_good());
     entries.retain(|entry| args.arch.as_ref().is_none_or(|arch| *arch == entry.arch));
     entries.retain(|entry| {

@@ -17,10 +17,11 @@ use crate::{
     args::RunArgs,
     context::Context,
     exit::Exit,
-    planning, prebuilt,
+    planning::{self, Look},
+    prebuilt,
     problem::{Problem, Result},
     project::{self, Project},
-    reach,
+    quotes, reach,
     show::{github::Job, gitlab, record, results, skips, written},
     world::{Watched, block_on, cannot_write, journal, providers},
 };
@@ -44,7 +45,15 @@ pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Re
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
     prebuilt::bring(context, project, &paths.cache);
-    let planned = planning::plan(project, asked, &providers, &paths, planning::Look::Whole)?.able()?;
+    // A plan that cannot be made says why below.
+    if let Ok(planned) = planning::plan(project, asked, &providers, &paths, Look::Quick) {
+        let candidates = planned.candidates();
+        block_on(async {
+            quotes::refresh(context.style, &candidates, &providers, &paths.cache).await;
+            Ok(())
+        })?;
+    }
+    let planned = planning::plan(project, asked, &providers, &paths, Look::Whole)?.able()?;
     for note in &planned.notes {
         context.style.message(&format!("note: {note}"));
     }

@@ -3,20 +3,22 @@
 use model::{machine::Machine, plan::Keep, time::Deadline, verdict::Verdict, world::World};
 use serde::Serialize;
 
-use super::{boxes, run::carry_out_new};
+use super::{
+    boxes,
+    run::{carry_out_new, planned},
+};
 use crate::{
     args::UpArgs,
     context::Context,
     exit::Exit,
-    planning, prebuilt,
+    planning,
     problem::{Problem, Result},
-    project, reach,
-    world::{block_on, providers},
+    project,
+    world::block_on,
 };
 
 /// Brings it up.
 pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
-    let paths = context.paths()?;
     let mut project = project::find(&context.dir)?;
     project.config.local.is_cold |= args.boxes.cold;
     let names: Vec<&str> = project
@@ -36,12 +38,7 @@ pub(crate) fn run(context: &Context, args: &UpArgs) -> Result {
     };
     let mut asked = planning::asked_of_boxes(&args.boxes)?;
     asked.lanes = vec![lane];
-    let providers = providers(&paths, &project.config.local)?;
-    prebuilt::bring(context, &project, &paths.cache);
-    let mut plan = planning::plan(&project, &asked, &providers, &paths, planning::Look::Whole)?
-        .able()?
-        .plan;
-    reach::settle(&mut plan, &providers)?;
+    let mut plan = planned(context, &project, &asked)?;
     plan.keep = Keep::Passed;
     let Some(lane) = plan.lanes.first() else {
         return Err(Problem::usage("could not find the lane"));
