@@ -166,10 +166,6 @@ impl Stop for Here {
     async fn asked(&self) {
         std::future::pending().await
     }
-
-    fn is_asked(&self) -> bool {
-        false
-    }
 }
 
 #[async_trait]

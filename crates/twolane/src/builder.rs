@@ -6,8 +6,8 @@ mod workspace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
-    time::Duration,
+    env,
+    fs::{self, File},
 };
 
 use async_trait::async_trait;
@@ -29,15 +29,18 @@ use self::{
 };
 use crate::{prebuilt, toolchain::is_pinned};
 
-/// How long what a process left that was killed may lie about: no build takes that long.
-const LEFTOVER_MAX: Duration = Duration::from_secs(24 * 3600);
-
 /// Compiles into directories of its own, which go with it.
 pub(crate) struct CargoBuilder {
     /// Where those are, and the tools that were fetched.
     cache: Utf8PathBuf,
     /// The last one for each name. What is packed is what was just compiled: one build at a time.
-    kept: Mutex<BTreeMap<String, TempDir>>,
+    kept: Mutex<BTreeMap<String, Kept>>,
+}
+
+/// A directory that is deleted when it is dropped.
+struct Kept {
+    dir: TempDir,
+    _lock: File,
 }
 
 impl CargoBuilder {
@@ -49,20 +52,14 @@ impl CargoBuilder {
         }
     }
 
-    /// Makes an empty directory, and deletes what killed processes left beside it.
-    fn make_dir(&self) -> std::io::Result<TempDir> {
-        let dir = self.cache.join("build");
-        fs::create_dir_all(&dir)?;
-        for entry in fs::read_dir(&dir)?.flatten() {
-            let age = entry
-                .metadata()
-                .and_then(|entry| entry.modified())
-                .map(|at| at.elapsed());
-            if age.is_ok_and(|age| age.is_ok_and(|age| age > LEFTOVER_MAX)) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-        tempfile::tempdir_in(dir)
+    /// Makes an empty directory, which is in use as long as this process lives: what is not goes with the next prune.
+    fn make_dir(&self) -> std::io::Result<Kept> {
+        let parent = self.cache.join("build");
+        fs::create_dir_all(&parent)?;
+        let dir = tempfile::Builder::new().prefix("build-").tempdir_in(parent)?;
+        let lock = File::open(&dir)?;
+        lock.lock()?;
+        Ok(Kept { dir, _lock: lock })
     }
 }
 
@@ -92,7 +89,7 @@ impl Builder for CargoBuilder {
         let made = self
             .make_dir()
             .map_err(|error| format!("could not write to {}/build: {error}", self.cache))?;
-        let dir = Utf8PathBuf::from_path_buf(made.path().to_owned());
+        let dir = Utf8PathBuf::from_path_buf(made.dir.path().to_owned());
         kept.insert(order.name.clone(), made);
         let work = Work {
             dir: dir.map_err(|dir| format!("{} is not UTF-8", dir.display()))?,

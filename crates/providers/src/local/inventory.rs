@@ -1,4 +1,4 @@
-//! What the cache holds: base images, toolchains and templates, with their size, their last use, and who uses them now. What
+//! What the cache holds: base images, toolchains, templates, tools and what is compiled here, with their size, their last use, and who uses them now. What
 //! is in use is locked by who uses it, and is never deleted; nor is what belongs to another user.
 
 use std::{
@@ -22,6 +22,10 @@ pub(crate) const TEMPLATE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub enum CacheKind {
     /// What was not made to its end, or was found damaged.
     Leftover,
+    /// Tests that were compiled on this machine, for as long as their run lasts.
+    Build,
+    /// A tool that was fetched for boxes.
+    Tool,
     /// A box that was frozen.
     Template,
     /// A Rust toolchain.
@@ -30,10 +34,26 @@ pub enum CacheKind {
     Image,
 }
 
+impl CacheKind {
+    /// The directories of the cache that hold such things.
+    const PARENTS: [&str; 3] = ["images", "tools", "build"];
+
+    /// Returns which of them holds this kind.
+    fn parent(self) -> &'static str {
+        match self {
+            Self::Leftover | Self::Template | Self::Toolchain | Self::Image => Self::PARENTS[0],
+            Self::Tool => Self::PARENTS[1],
+            Self::Build => Self::PARENTS[2],
+        }
+    }
+}
+
 impl std::fmt::Display for CacheKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Leftover => "leftover",
+            Self::Build => "build",
+            Self::Tool => "tool",
             Self::Template => "template",
             Self::Toolchain => "toolchain",
             Self::Image => "image",
@@ -82,7 +102,7 @@ pub fn prune(cache_dir: &Utf8Path, what: Prune) -> Result<Vec<Cached>, ProviderE
         let all = list(cache_dir)?;
         let mut gone = Vec::new();
         for entry in chosen(&all, what) {
-            if delete(&cache_dir.join("images").join(&entry.key))? {
+            if delete(&cache_dir.join(entry.kind.parent()).join(&entry.key))? {
                 gone.push(entry.clone());
             }
         }
@@ -92,16 +112,15 @@ pub fn prune(cache_dir: &Utf8Path, what: Prune) -> Result<Vec<Cached>, ProviderE
 }
 
 fn list(cache_dir: &Utf8Path) -> Result<Vec<Cached>, LocalError> {
-    let images = cache_dir.join("images");
-    let error = |e| LocalError::system(format!("list {images}"), e);
-    let entries = match images.read_dir_utf8() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(error)?,
-    };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut all: Vec<_> = entries
-        .filter_map(|entry| look(entry.ok()?.path(), &locks))
-        .collect();
+    let mut all = Vec::new();
+    for parent in CacheKind::PARENTS.map(|parent| cache_dir.join(parent)) {
+        let entries = match parent.read_dir_utf8() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|e| LocalError::system(format!("list {parent}"), e))?,
+        };
+        all.extend(entries.filter_map(|entry| look(entry.ok()?.path(), &locks)));
+    }
     all.sort_by(|a, b| (a.unused_seconds, b.kind, &a.key).cmp(&(b.unused_seconds, a.kind, &b.key)));
     Ok(all)
 }
@@ -112,7 +131,7 @@ fn chosen(all: &[Cached], what: Prune) -> Vec<&Cached> {
     let mut chosen = Vec::new();
     for entry in all.iter().rev() {
         let is_old = |age: Duration| entry.unused_seconds >= age.as_secs();
-        let is_wanted = entry.kind == CacheKind::Leftover
+        let is_wanted = matches!(entry.kind, CacheKind::Leftover | CacheKind::Build)
             || match what {
                 Prune::All => true,
                 Prune::Older(age) => is_old(age),
@@ -164,11 +183,17 @@ fn lock_for_us(path: &Utf8Path) -> Option<Vec<File>> {
 fn look(path: &Utf8Path, locks: &str) -> Option<Cached> {
     let about = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
     let key = path.file_name()?.to_owned();
-    let kind = match (path.extension(), key.split_once('-')?.0) {
-        (Some(_), _) => CacheKind::Leftover,
-        (None, "template") => CacheKind::Template,
-        (None, "toolchain") => CacheKind::Toolchain,
-        (None, _) => CacheKind::Image,
+    let kind = match (
+        path.parent()?.file_name()?,
+        path.extension(),
+        key.split_once('-')?.0,
+    ) {
+        ("build", ..) => CacheKind::Build,
+        ("tools", ..) => CacheKind::Tool,
+        (_, Some(_), _) => CacheKind::Leftover,
+        (_, None, "template") => CacheKind::Template,
+        (_, None, "toolchain") => CacheKind::Toolchain,
+        (_, None, _) => CacheKind::Image,
     };
     let us = rustix::process::geteuid().as_raw();
     let since = about.modified().ok()?;

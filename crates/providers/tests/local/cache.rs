@@ -31,7 +31,11 @@ impl Bench {
 
     /// Puts a directory of that name there, last used so many days ago.
     fn plant(&self, key: &str, days: u32) -> Utf8PathBuf {
-        let path = self.cache().join("images").join(key);
+        self.plant_in("images", key, days)
+    }
+
+    fn plant_in(&self, parent: &str, key: &str, days: u32) -> Utf8PathBuf {
+        let path = self.cache().join(parent).join(key);
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("disk"), "d".repeat(5000)).unwrap();
         let then = SystemTime::now() - DAY * days;
@@ -135,4 +139,20 @@ async fn cache_shrinks_by_what_was_unused_for_longest() {
         bench.prune(Prune::Over(sizes[0] * 2)),
         ["toolchain-b", "debian-13-c"]
     );
+}
+
+#[tokio::test]
+async fn tools_and_what_is_compiled_are_listed_and_go_with_the_rest() {
+    let bench = Bench::new();
+    bench.plant_in("tools", "cargo-nextest-0.9.148-x86_64", 3);
+    bench.plant_in("build", "build-left", 0);
+    let held = File::open(bench.plant_in("build", "build-held", 0)).unwrap();
+    held.lock().unwrap();
+    let kinds: Vec<_> = bench.users().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [CacheKind::Build, CacheKind::Build, CacheKind::Tool]);
+    assert_eq!(bench.prune(Prune::OlderTemplates(DAY)), ["build-left"]);
+    assert_eq!(bench.prune(Prune::Older(DAY)), ["cargo-nextest-0.9.148-x86_64"]);
+    assert_eq!(bench.prune(Prune::All), Vec::<String>::new());
+    drop(held);
+    assert_eq!(bench.prune(Prune::All), ["build-held"]);
 }
