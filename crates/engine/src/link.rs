@@ -25,22 +25,33 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long a server that answers may go on refusing us. A box that boots gets our key moments after its SSH server starts.
 const STUBBORN_MAX: Duration = Duration::from_secs(3 * 60);
 
-/// Since when every answer was a refusal that seldom becomes anything else.
+/// How long what accepts connections may go on saying nothing. systemd accepts them long before it starts the SSH server, which
+/// cloud-init may hold up.
+const MUTE_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Since when every answer was one that seldom becomes anything else.
 #[derive(Default)]
 struct Refusing(Option<Duration>);
 
 impl Refusing {
-    /// Returns whether it has gone on for too long. A box that is away in between may be booting.
-    fn is_over(&mut self, error: &RemoteError, now: Duration) -> bool {
-        match error {
-            RemoteError::Refused(_) | RemoteError::NotSsh(_) => {
-                now.saturating_sub(*self.0.get_or_insert(now)) >= STUBBORN_MAX
+    /// Returns whether it has gone on for too long. A box that is away in between may be booting; and where a port of this machine
+    /// is forwarded, who accepts and says nothing is not the box.
+    fn is_over(&mut self, error: &RemoteError, is_forwarded: bool, now: Duration) -> bool {
+        let limit = match error {
+            RemoteError::Refused(_) | RemoteError::NotSsh(_) | RemoteError::Mute { greeted: true, .. } => {
+                Some(STUBBORN_MAX)
             }
-            RemoteError::Impostor(_)
+            RemoteError::Mute { greeted: false, .. } if !is_forwarded => Some(MUTE_MAX),
+            RemoteError::Mute { .. }
+            | RemoteError::Impostor(_)
             | RemoteError::Unreachable(_)
             | RemoteError::Lost(_)
             | RemoteError::Command { .. }
-            | RemoteError::Here(_) => {
+            | RemoteError::Here(_) => None,
+        };
+        match limit {
+            Some(limit) => now.saturating_sub(*self.0.get_or_insert(now)) >= limit,
+            None => {
                 self.0 = None;
                 false
             }
@@ -126,7 +137,8 @@ impl Link {
                 Err(error) => error,
             };
             let wait = (pause(attempt) / 4).min(PAUSE_MAX);
-            if end.left(&*world.clock) <= wait || refusing.is_over(&error, world.clock.monotonic()) {
+            let is_over = refusing.is_over(&error, target.address.is_loopback(), world.clock.monotonic());
+            if is_over || end.left(&*world.clock) <= wait {
                 return Err(error);
             }
             world.clock.sleep(wait).await;
@@ -163,7 +175,9 @@ impl Link {
             attempt += 1;
             let session = self.connect(world, end.left(&*world.clock)).await?;
             match work(session).await {
-                Err(error @ (RemoteError::Lost(_) | RemoteError::Unreachable(_))) => {
+                Err(
+                    error @ (RemoteError::Lost(_) | RemoteError::Unreachable(_) | RemoteError::Mute { .. }),
+                ) => {
                     self.state().session = None;
                     // Work that went on for long before the loss says that the box was there until now.
                     if attempt == 1 {
@@ -216,10 +230,28 @@ mod tests {
         let garbage = RemoteError::NotSsh("banner line too long".to_owned());
         let away = RemoteError::Unreachable("Connection refused".to_owned());
         let at = Duration::from_secs;
+        let mute = |greeted| RemoteError::Mute {
+            greeted,
+            why: "it closes each connection".to_owned(),
+        };
         let mut refusing = Refusing::default();
-        assert!(!refusing.is_over(&refused, at(10)) && !refusing.is_over(&garbage, at(189)));
-        assert!(refusing.is_over(&refused, at(190)));
-        assert!(!refusing.is_over(&away, at(200)) && !refusing.is_over(&refused, at(380)));
-        assert!(!refusing.is_over(&away, at(1500)));
+        let mut is_over = |error: &RemoteError, now| refusing.is_over(error, false, at(now));
+        assert!(!is_over(&refused, 10) && !is_over(&garbage, 100) && !is_over(&mute(true), 189));
+        assert!(is_over(&refused, 190) && is_over(&mute(true), 190));
+        assert!(!is_over(&mute(false), 309) && is_over(&mute(false), 310));
+        assert!(!is_over(&away, 320) && !is_over(&refused, 380));
+        assert!(!is_over(&away, 1500));
+    }
+
+    #[test]
+    fn way_to_a_box_of_this_machine_may_be_mute_while_it_boots() {
+        let mute = |greeted| RemoteError::Mute {
+            greeted,
+            why: String::new(),
+        };
+        let mut refusing = Refusing::default();
+        let mut is_over = |greeted, now| refusing.is_over(&mute(greeted), true, Duration::from_secs(now));
+        assert!(!is_over(false, 0) && !is_over(false, 1400));
+        assert!(!is_over(true, 1400) && is_over(true, 1580));
     }
 }

@@ -106,6 +106,14 @@ pub enum RemoteError {
     /// Something answers, and not as an SSH server that we can talk to.
     #[error("what answers at the box's address is no SSH server for us: {0}")]
     NotSsh(String),
+    /// Something accepts the connection, and closes it or is silent. A box that boots may do that for a while.
+    #[error("what answers at the box's address does not talk to us: {why}")]
+    Mute {
+        /// Whether it said that it is an SSH server. What did not may be the way to a box, and not the box.
+        greeted: bool,
+        /// What it did.
+        why: String,
+    },
     /// The connection was there and was lost.
     #[error("the connection to the box was lost: {0}")]
     Lost(String),

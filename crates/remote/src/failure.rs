@@ -12,13 +12,21 @@ const IMPOSTOR: [&str; 4] = [
     "no matching host key type",
 ];
 
-/// What ssh says when it cannot talk to what answers. A connection that is closed at once is not among them: a box that boots
-/// behind a forwarded port looks like that.
+/// What ssh says when it cannot talk to what answers.
 const NOT_SSH: [&str; 4] = [
     "banner line",
     "No SSH version received in first",
     "Protocol major versions differ",
     "Unable to negotiate",
+];
+
+/// What ssh says when the server, which has greeted by then, ends the connection.
+const MUTE: [&str; 5] = [
+    "kex_exchange_identification:",
+    "ssh_dispatch_run_fatal:",
+    "Connection closed by",
+    "Connection reset by",
+    "Connection timed out during banner exchange",
 ];
 
 /// What ssh says when something on this machine is in the way.
@@ -49,6 +57,9 @@ pub(crate) fn of_connect(words: &str) -> RemoteError {
         RemoteError::Refused(said)
     } else if says(&NOT_SSH) {
         RemoteError::NotSsh(said)
+    } else if says(&MUTE) {
+        let greeted = true;
+        RemoteError::Mute { greeted, why: said }
     } else {
         RemoteError::Unreachable(said)
     }
@@ -94,18 +105,17 @@ mod tests {
 
     #[test]
     fn words_of_ssh_are_distinguished() {
+        let mute = |why| RemoteError::Mute { greeted: true, why };
         check(
             "ssh: connect to host 127.0.0.1 port 1: Connection refused",
             RemoteError::Unreachable,
         );
         check(
             "kex_exchange_identification: Connection closed by remote host",
-            RemoteError::Unreachable,
+            mute,
         );
-        check(
-            "Connection timed out during banner exchange",
-            RemoteError::Unreachable,
-        );
+        check("Connection closed by 127.0.0.1 port 1", mute);
+        check("Connection timed out during banner exchange", mute);
         check(
             "root@127.0.0.1: Permission denied (publickey).",
             RemoteError::Refused,

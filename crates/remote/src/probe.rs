@@ -1,6 +1,14 @@
 //! Waits a moment for an SSH server to greet. Reports nothing about who it is: that is ssh's business.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use model::error::RemoteError;
 use tokio::{
@@ -23,9 +31,17 @@ const STAGGER_MAX: Duration = Duration::from_secs(2);
 pub(crate) async fn greeting(address: SocketAddr) -> Result<(), RemoteError> {
     let end = Instant::now() + PATIENCE;
     let mut tries = JoinSet::new();
+    let is_accepted = Arc::new(AtomicBool::new(false));
+    let mute = |why: &str| {
+        let why = format!("{address}: {why}");
+        match is_accepted.load(Ordering::Relaxed) {
+            true => RemoteError::Mute { greeted: false, why },
+            false => RemoteError::Unreachable(why),
+        }
+    };
     let mut stagger = STAGGER;
     loop {
-        tries.spawn(banner(address));
+        tries.spawn(banner(address, Arc::clone(&is_accepted)));
         let next = (Instant::now() + stagger).min(end);
         stagger = (stagger * 2).min(STAGGER_MAX);
         tokio::select! {
@@ -34,19 +50,28 @@ pub(crate) async fn greeting(address: SocketAddr) -> Result<(), RemoteError> {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     Err(RemoteError::NotSsh(format!("{address} {error}")))
                 }
-                Ok(Err(error)) => Err(unreachable(address, &error.to_string())),
-                Err(error) => Err(unreachable(address, &error.to_string())),
+                Ok(Err(error)) if ENDS.contains(&error.kind()) => Err(mute("it closes each connection")),
+                Ok(Err(error)) => Err(mute(&error.to_string())),
+                Err(error) => Err(mute(&error.to_string())),
             },
             () = sleep_until(next) => {}
         }
         if next == end {
-            return Err(unreachable(address, "nothing greets"));
+            return Err(mute("nothing greets"));
         }
     }
 }
 
-async fn banner(address: SocketAddr) -> io::Result<()> {
+/// How a connection ends that a server closes before it has greeted.
+const ENDS: [io::ErrorKind; 3] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::BrokenPipe,
+];
+
+async fn banner(address: SocketAddr, is_accepted: Arc<AtomicBool>) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
+    is_accepted.store(true, Ordering::Relaxed);
     let mut start = [0; 4];
     timeout_at(Instant::now() + PATIENCE, stream.read_exact(&mut start)).await??;
     if &start == b"SSH-" {
@@ -58,10 +83,6 @@ async fn banner(address: SocketAddr) -> io::Result<()> {
             format!("begins with `{said}`, not with `SSH-`"),
         ))
     }
-}
-
-fn unreachable(address: SocketAddr, why: &str) -> RemoteError {
-    RemoteError::Unreachable(format!("{address}: {why}"))
 }
 
 #[cfg(test)]
@@ -92,6 +113,20 @@ mod tests {
             (silent, greets)
         });
         greeting(address).await.unwrap();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn server_that_closes_at_once_is_mute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+        let error = greeting(address).await.unwrap_err();
+        assert!(
+            matches!(error, RemoteError::Mute { greeted: false, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("it closes each connection"), "{error}");
         server.await.unwrap();
     }
 

@@ -91,10 +91,13 @@ impl Ssh {
         match tokio::time::timeout(HANDSHAKE, builder.connect_mux(&address)).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(error)) => Err(failure_of_master(&error)),
-            Err(_) => Err(Ok(RemoteError::Unreachable(format!(
-                "{address} greeted and then did not go on for {} s",
-                HANDSHAKE.as_secs()
-            )))),
+            Err(_) => Err(Ok(RemoteError::Mute {
+                greeted: true,
+                why: format!(
+                    "{address} greeted and then did not go on for {} s",
+                    HANDSHAKE.as_secs()
+                ),
+            })),
         }
     }
 }

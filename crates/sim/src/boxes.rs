@@ -28,6 +28,8 @@ pub struct SimBox {
     reported_key: String,
     agent: Option<Agent>,
     next_host_key: Option<String>,
+    /// Until when its SSH server closes each connection.
+    mute_until: Elapsed,
     /// Whether the box's end of twolane is there.
     has_tool: bool,
     /// Which edit of the sources is there.
@@ -88,8 +90,14 @@ impl SimBox {
                 host_key: format!("ssh-ed25519 agents{:016x}", clock.below(u64::MAX)),
             }
         });
+        let mute = match (clock.happens(faults.mute), clock.below(2)) {
+            (false, _) => Duration::ZERO,
+            (true, 0) => clock.length(Duration::ZERO, Duration::from_secs(120)),
+            (true, _) => 24 * hour,
+        };
         Self {
             booted,
+            mute_until: booted + mute,
             dies: clock
                 .happens(faults.box_dies)
                 .then(|| booted + clock.length(Duration::ZERO, hour)),
@@ -113,6 +121,11 @@ impl SimBox {
     /// Returns whether it runs.
     pub fn is_alive(&self, now: Elapsed) -> bool {
         self.booted <= now && self.dies.is_none_or(|dies| now < dies)
+    }
+
+    /// Returns whether its SSH server closes each connection.
+    pub fn is_mute(&self, now: Elapsed) -> bool {
+        now < self.mute_until
     }
 
     /// Returns its present host key.

@@ -48,6 +48,8 @@ pub struct Faults {
     pub box_ends: u64,
     /// For so long a process's credentials are good; zero: as long as it lives.
     pub credentials_last: Duration,
+    /// A box's SSH server closes each connection: until it is up, or for ever.
+    pub mute: u64,
     /// The agent on a box replaces its host key, seconds after it reported the first.
     pub agent_renews: u64,
     /// A connection is lost, before or after what it carried was done.
@@ -108,6 +110,7 @@ impl Faults {
             box_dies: often(300),
             box_ends: often(600),
             credentials_last: long(5400),
+            mute: often(300),
             agent_renews: often(600),
             connection_lost: often(100),
             journal_fails: often(60),

@@ -1,6 +1,6 @@
 //! All that was seen in a simulation, in order: what the checkers read.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use model::{
     check::Outcome,
@@ -116,6 +116,13 @@ pub enum Observation {
         label: Label,
         /// For how long it has been dead.
         dead: Duration,
+    },
+    /// A process called a box whose SSH server closes each connection.
+    CalledMute {
+        /// Which process.
+        process: u32,
+        /// Where.
+        address: IpAddr,
     },
     /// A run returned its verdict.
     Ended {
@@ -280,6 +287,9 @@ impl Observation {
             }
             Self::CalledDead { process, label, dead } => {
                 format!("process {process} called {label}, dead for {} s", dead.as_secs())
+            }
+            Self::CalledMute { process, address } => {
+                format!("process {process} called {address}, which closes")
             }
             Self::Disturbed { what } => format!("DISTURBED: {what}"),
             Self::Compiles { process } => format!("process {process} compiles"),

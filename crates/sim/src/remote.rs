@@ -152,6 +152,17 @@ impl Remote for SimRemote {
             return Err(RemoteError::Unreachable("no answer in time".to_owned()));
         }
         let cloud = self.cloud_at(target.address).ok_or_else(unreachable)?;
+        let now = self.clock.elapsed();
+        if cloud.inside(target.address, |inside| inside.is_mute(now)) == Some(true) {
+            cloud.record.record(Observation::CalledMute {
+                process: self.process,
+                address: target.address,
+            });
+            return Err(RemoteError::Mute {
+                greeted: self.clock.happens(500),
+                why: "it closes each connection".to_owned(),
+            });
+        }
         let host_key = cloud
             .inside(target.address, |inside| {
                 inside.host_key(self.clock.elapsed()).to_owned()

@@ -89,6 +89,7 @@ impl Scenario {
             (None, true) => {}
             (None, false) => sim.set_faults(Faults::draw(&sim.clock)),
         }
+        let are_calls_quick = sim.faults().times_out == 0 && sim.faults().sleeps == 0;
         let death_noticed_within = sim.faults().death_noticed_within();
         let is_clock_right = sim.faults().is_clock_right();
         let is_journal_readable = sim.faults().journal_fails == 0;
@@ -111,6 +112,7 @@ impl Scenario {
             is_calm: self.is_calm && self.box_end.is_none(),
             is_clock_right,
             is_journal_readable,
+            are_calls_quick,
             death_noticed_within,
         }));
         Outcome { wrong, calls, seen }

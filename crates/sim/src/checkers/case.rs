@@ -16,6 +16,8 @@ pub struct Case<'a> {
     pub is_clock_right: bool,
     /// Whether the journal could be read all the time.
     pub is_journal_readable: bool,
+    /// Whether no call timed out, and no machine slept in the middle of one.
+    pub are_calls_quick: bool,
     /// How long it may take to notice that a box is dead, where that can be said.
     pub death_noticed_within: Option<Duration>,
 }

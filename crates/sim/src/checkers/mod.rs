@@ -11,6 +11,7 @@ mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
 mod nobody_waits_for_the_dead;
+mod nobody_waits_for_the_mute;
 mod nobody_waits_late;
 mod nothing_is_left;
 mod nothing_made_nothing_waited_for;
@@ -25,7 +26,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 17] = [
+pub const ALL: [(&str, Checker); 18] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -35,6 +36,7 @@ pub const ALL: [(&str, Checker); 17] = [
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
     ("nobody waits for the dead", nobody_waits_for_the_dead::check),
+    ("nobody waits for the mute", nobody_waits_for_the_mute::check),
     ("nobody waits late", nobody_waits_late::check),
     ("nothing is left", nothing_is_left::check),
     (
