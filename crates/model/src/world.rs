@@ -461,6 +461,9 @@ pub trait Events: Send + Sync {
 pub trait Stop: Send + Sync {
     /// Returns when the user has asked to stop; pending until then.
     async fn asked(&self);
+
+    /// Returns whether the user has asked to stop.
+    fn is_asked(&self) -> bool;
 }
 
 impl World {

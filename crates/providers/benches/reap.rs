@@ -527,6 +527,10 @@ impl Stop for Nothing {
     async fn asked(&self) {
         std::future::pending().await
     }
+
+    fn is_asked(&self) -> bool {
+        false
+    }
 }
 
 #[async_trait]

@@ -224,6 +224,10 @@ impl Stop for SimStop {
             None => std::future::pending().await,
         }
     }
+
+    fn is_asked(&self) -> bool {
+        self.at.is_some_and(|at| at <= self.clock.elapsed())
+    }
 }
 
 /// Compiles for a while, and not always well. Meanwhile its operator edits the sources.

@@ -166,6 +166,10 @@ impl Stop for Here {
     async fn asked(&self) {
         std::future::pending().await
     }
+
+    fn is_asked(&self) -> bool {
+        false
+    }
 }
 
 #[async_trait]

@@ -46,6 +46,10 @@ impl Stop for Signals {
             std::future::pending::<()>().await;
         }
     }
+
+    fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
 }
 
 async fn any(signals: &mut [Signal; 3]) {
