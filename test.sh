@@ -79,6 +79,7 @@ one_sample() {
 simulation() {
     local seeds=(cargo run --locked --quiet --profile simulation -p sim --bin seeds --)
     "${seeds[@]}" 0 20000
+    "${seeds[@]}" runner 0 2000
     "${seeds[@]}" bugs
     "${seeds[@]}" crashes
 }

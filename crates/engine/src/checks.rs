@@ -137,7 +137,8 @@ async fn watch(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome, 
     follow(lane, link, check).await
 }
 
-async fn has_begun(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<bool, RemoteError> {
+/// Returns whether this run has started a check on the box before.
+pub(crate) async fn has_begun(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<bool, RemoteError> {
     let list = link
         .run(lane.world, &tool(["list", lane.plan.run.as_str()]))
         .await?;

@@ -16,6 +16,7 @@ pub mod open;
 pub mod reap;
 mod retry;
 pub mod run;
+pub mod runner;
 mod stage1;
 mod sync;
 mod time;

@@ -32,6 +32,7 @@ use crate::{
     lane::{Lane, Refusal},
     link::Link,
     reap::{beside_leftovers, supersede},
+    runner::Desk,
     sync::sync,
     up::on_new_box,
 };
@@ -94,6 +95,20 @@ pub async fn deploy(
         .await
     };
     on_box(plan, machine, world, Flow::new(work, end_deploy).without_checks()).await
+}
+
+/// Makes the box of the plan's lane, has it run a job as its desk says, and destroys it: one box of `twolane runner`.
+pub(crate) async fn host(plan: &Plan, world: &World, desk: &Desk<'_>) -> Result<Verdict, CannotRun> {
+    let work = async |lane: &Lane<'_>, link: &Link| {
+        // Each on the heap: what goes on in a box is big, and deep below what all the boxes do.
+        let outcome = desk.unless_ended(Box::pin(async {
+            claim(lane).await?;
+            Box::pin(on_new_box(lane, link, async || desk.serve(lane, link).await)).await
+        }));
+        collected(lane, link, outcome).await
+    };
+    let flow = Flow::new(work, leave);
+    in_run(plan, world, Box::pin(on_new_boxes(plan, world, flow))).await
 }
 
 /// Carries out the lanes side by side, each on a box of its own.

@@ -13,6 +13,7 @@ pub mod event;
 pub mod follow;
 pub mod gate;
 pub mod host;
+pub mod jobs;
 pub mod journal;
 pub mod lane;
 pub mod limits;

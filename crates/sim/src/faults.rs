@@ -209,11 +209,22 @@ pub enum Bug {
     HidesEdits,
     /// The box keeps the programs of before.
     KeepsOldPrograms,
+    /// The box's KVM gate says that it works where it does not.
+    PassesTheGate,
+    /// A runner may have more boxes than was asked for.
+    RaisesMax,
+    /// A runner keeps boxes without a job for hours.
+    NeverIdle,
 }
 
 impl Bug {
+    /// Returns whether it shows in what serves jobs alone.
+    pub fn is_of_runner(self) -> bool {
+        matches!(self, Self::PassesTheGate | Self::RaisesMax | Self::NeverIdle)
+    }
+
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -232,5 +243,8 @@ impl Bug {
         Self::StartsTwice,
         Self::HidesEdits,
         Self::KeepsOldPrograms,
+        Self::PassesTheGate,
+        Self::RaisesMax,
+        Self::NeverIdle,
     ];
 }

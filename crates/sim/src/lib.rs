@@ -7,12 +7,15 @@ pub mod checkers;
 pub mod clock;
 pub mod cloud;
 pub mod faults;
+pub mod jobs;
 pub mod journal;
 pub mod keys;
 pub mod record;
 pub mod remote;
+pub mod runner;
 pub mod scenario;
 pub mod world;
 
 pub use faults::{BoxEnd, Bug, Faults};
+pub use runner::RunnerScenario;
 pub use scenario::{Action, Next, Outcome, Scenario};

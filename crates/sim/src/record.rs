@@ -204,6 +204,41 @@ pub enum Observation {
         /// What the thing carried until then.
         tags: Arc<Tags>,
     },
+    /// A process serves jobs.
+    Serves {
+        /// Which.
+        process: u32,
+        /// How many boxes it may have.
+        max: usize,
+        /// How many it keeps without jobs.
+        warm: usize,
+        /// How long it keeps more.
+        idle: Duration,
+    },
+    /// A process has heard of the job service how many jobs want a runner.
+    News {
+        /// Which process.
+        process: u32,
+        /// How many.
+        assigned: usize,
+    },
+    /// The job service did not do what a process asked for, or its answer was lost.
+    ServiceAway {
+        /// Which process.
+        process: u32,
+    },
+    /// A runner was given a job.
+    JobGiven {
+        /// Which.
+        runner: String,
+        /// Whether KVM works on its box.
+        has_kvm: bool,
+    },
+    /// A runner's job is over.
+    JobOver {
+        /// Which.
+        runner: String,
+    },
     /// A process reported something.
     Outcome(Box<EventRecord>),
 }
@@ -323,6 +358,15 @@ impl Observation {
                 format!("process {process}: delete {id} {}", name_of(tags))
             }
             Self::Revived { tags } => format!("{} of {} has a new deadline", tags.label, tags.run),
+            Self::Serves {
+                process, max, warm, ..
+            } => {
+                format!("process {process} serves jobs on {max} boxes, {warm} warm")
+            }
+            Self::News { process, assigned } => format!("process {process} hears of {assigned} jobs"),
+            Self::ServiceAway { process } => format!("process {process} gets no answer of the job service"),
+            Self::JobGiven { runner, has_kvm } => format!("{runner} is given a job, KVM {has_kvm}"),
+            Self::JobOver { runner } => format!("{runner} has done its job"),
             Self::Outcome(record) => {
                 let lane = record.lane.as_deref().unwrap_or("-");
                 format!("reported {lane}: {:?}", record.event)

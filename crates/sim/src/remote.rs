@@ -14,6 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     build::{BUILD_PATH, FACTS, PLACE, SAME_PATH},
     error::RemoteError,
+    jobs::{CONFIG_VARIABLE, RUNNER},
     limits::{Budget, Limits},
     name::Label,
     render::{GATE_ANSWER_PATH, TWOLANE_BOX_PATH},
@@ -27,6 +28,7 @@ use crate::{
     clock::SimClock,
     cloud::{Clouds, SimCloud, TIME_OUT},
     faults::{Bug, Faults},
+    jobs::SimJobs,
     journal::Disk,
     keys::KeyStore,
     record::Observation,
@@ -45,6 +47,8 @@ pub struct SimRemote {
     keys: KeyStore,
     clock: SimClock,
     bug: Option<Bug>,
+    /// Who gives jobs to the runners that are started there.
+    jobs: Option<SimJobs>,
 }
 
 impl SimRemote {
@@ -64,6 +68,31 @@ impl SimRemote {
             keys,
             clock,
             bug,
+            jobs: None,
+        }
+    }
+
+    /// Says who gives jobs to the runners that are started there.
+    pub fn with_jobs(self, jobs: Option<SimJobs>) -> Self {
+        Self { jobs, ..self }
+    }
+
+    /// Lets a runner program on a box end when its job does.
+    fn let_runner_end(&self, address: IpAddr) {
+        let Some(jobs) = &self.jobs else { return };
+        let ends = jobs.ends(address);
+        for cloud in self.clouds.values() {
+            cloud.inside(address, |inside| inside.set_runner_end(ends));
+        }
+    }
+
+    /// Tells the job service which runner program was started, and with what.
+    fn maybe_started(&self, arguments: &[String], stdin: &str, said: &Said, address: IpAddr) {
+        let is_start = matches!(arguments, [order, _, check, ..] if order == "start" && check == RUNNER);
+        let has_started = matches!(said, Said::Answer(answer) if answer == b"started");
+        let configuration = stdin.rsplit_once(&format!("{CONFIG_VARIABLE}='"));
+        if let (true, Some(jobs), Some((_, rest))) = (is_start && has_started, &self.jobs, configuration) {
+            jobs.started(rest.trim_end().trim_end_matches('\''), address);
         }
     }
 
@@ -256,6 +285,7 @@ impl SimSession {
         };
         let end = self.clock.elapsed() + Duration::from_secs(patience);
         loop {
+            self.way.let_runner_end(self.address);
             match self
                 .carry(|inside, faults| {
                     let what = inside.starts_beside(arguments, self.clock.elapsed(), self.bug);
@@ -263,7 +293,9 @@ impl SimSession {
                     if let Some(what) = inside.runs_stale(arguments, &command) {
                         self.cloud.record.record(Observation::RanStale { what });
                     }
-                    inside.tool(arguments, &self.clock, faults)
+                    let said = inside.tool(arguments, &self.clock, faults);
+                    self.way.maybe_started(arguments, &command, &said, self.address);
+                    said
                 })
                 .await?
             {
@@ -340,7 +372,9 @@ impl Session for SimSession {
                 })
             }
             ["cat", GATE_ANSWER_PATH] => {
-                let stdout = self.carry(|inside, _| inside.gate_answer().into_bytes()).await?;
+                let stdout = self
+                    .carry(|inside, _| inside.gate_answer(self.bug).into_bytes())
+                    .await?;
                 Ok(Output {
                     code: Some(0),
                     stdout,

@@ -2,7 +2,7 @@
 //! and what a later `twolane reap` does has to settle everything.
 
 mod action;
-mod plans;
+pub(crate) mod plans;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -193,7 +193,7 @@ fn a_next_life(sim: &Sim, plan: &Plan, next: Next, wrong: &mut Vec<String>) {
 }
 
 /// The second part: nothing goes wrong any more, and one `reap` after the other settles what is left.
-fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
+pub(crate) fn quieten(sim: &Sim, is_calm: bool, is_lost: bool, wrong: &mut Vec<String>) {
     sim.set_faults(Faults::default());
     sim.clock.jump(jiff::SignedDuration::ZERO);
     let machines = if is_lost { 1..2 } else { 0..2 };

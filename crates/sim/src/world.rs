@@ -26,6 +26,7 @@ use crate::{
     clock::{Elapsed, SimClock},
     cloud::{Clouds, SimCloud},
     faults::{BoxEnd, Bug, Faults},
+    jobs::SimJobs,
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
     record::{Compilation, Observation, Record, TagPairs},
@@ -55,6 +56,8 @@ pub struct Sim {
     faults: Arc<Mutex<Arc<Faults>>>,
     bug: Option<Bug>,
     processes: std::cell::Cell<u32>,
+    /// Who gives jobs to runners, in a world where there are any.
+    pub(crate) jobs: std::cell::RefCell<Option<SimJobs>>,
     /// Those that have ended.
     over: std::cell::RefCell<BTreeSet<u32>>,
 }
@@ -86,6 +89,7 @@ impl Sim {
             faults,
             bug,
             processes: 0.into(),
+            jobs: None.into(),
             over: BTreeSet::new().into(),
         }
     }
@@ -157,13 +161,16 @@ impl Sim {
         }
         let world = World {
             providers,
-            remote: Arc::new(SimRemote::new(
-                (process, disk.clone(), sources.clone()),
-                self.clouds.clone(),
-                keys.clone(),
-                self.bug,
-                self.clock.clone(),
-            )),
+            remote: Arc::new(
+                SimRemote::new(
+                    (process, disk.clone(), sources.clone()),
+                    self.clouds.clone(),
+                    keys.clone(),
+                    self.bug,
+                    self.clock.clone(),
+                )
+                .with_jobs(self.jobs.borrow().clone()),
+            ),
             journal: Arc::new(journal),
             clock: Arc::new(self.clock.clone()),
             events: Arc::new(self.record.clone()),

@@ -117,7 +117,7 @@ fn a_seed_reports_the_same_story_twice() {
 
 #[test]
 fn every_bug_that_is_put_in_is_caught() {
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().filter(|bug| !bug.is_of_runner()) {
         // Where other things go wrong too, few processes are still at work when their box ends.
         let box_ends = Faults {
             box_ends: 1000,

@@ -131,6 +131,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Show which providers have been verified
     Matrix(MatrixArgs),
+    /// Serve CI jobs on disposable boxes, as a runner of GitHub Actions
+    Runner(RunnerArgs),
     /// Find tests that skip silently without /dev/kvm
     Split(SplitArgs),
     /// Show the report of a run, list or compare runs
@@ -600,6 +602,127 @@ pub(crate) enum Format {
     Markdown,
     /// Every resource the run made, and when it was gone (JSON)
     Receipt,
+}
+
+/// `twolane runner`.
+#[derive(Debug, Args)]
+pub(crate) struct RunnerArgs {
+    /// Subcommand.
+    #[command(subcommand)]
+    pub(crate) command: RunnerCommand,
+}
+
+/// Subcommands of `twolane runner`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunnerCommand {
+    /// Be a runner scale set of GitHub Actions
+    #[command(override_usage = "twolane runner github --url URL --name NAME --lane LANE --max N [OPTIONS]")]
+    Github(Box<GithubArgs>),
+}
+
+/// `twolane runner github`.
+#[derive(Debug, Args)]
+pub(crate) struct GithubArgs {
+    /// Organisation, repository or enterprise, such as https://github.com/ORG
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Name of the scale set: jobs ask for it with `runs-on`
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Lane whose boxes run the jobs
+    #[arg(long)]
+    pub(crate) lane: String,
+    /// Where the runner program comes from, and how the service is reached.
+    #[command(flatten)]
+    pub(crate) service: GithubService,
+    /// How many boxes, and for how long.
+    #[command(flatten)]
+    pub(crate) pool: PoolArgs,
+    /// Box options.
+    #[command(flatten)]
+    pub(crate) boxes: BoxArgs,
+}
+
+/// How GitHub is reached, and where its runner program comes from. Secrets are never on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct GithubService {
+    /// Runner group [default: the default group]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) group: Option<String>,
+    /// Further label for `runs-on` (repeatable)
+    #[arg(long = "runs-on", value_name = "LABEL", hide_short_help = true)]
+    pub(crate) labels: Vec<String>,
+    /// Download the runner program [default: the image has /opt/actions-runner]
+    #[arg(
+        long,
+        value_name = "URL:sha256:CHECKSUM",
+        env = "TWOLANE_RUNNER_ARCHIVE",
+        hide_env = true,
+        hide_short_help = true
+    )]
+    pub(crate) runner_archive: Option<String>,
+    /// Client ID of the GitHub App to log in as
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "TWOLANE_GITHUB_APP",
+        hide_env = true,
+        hide_short_help = true
+    )]
+    pub(crate) app: Option<String>,
+    /// Installation of the App
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "TWOLANE_GITHUB_INSTALLATION",
+        hide_env = true,
+        hide_short_help = true,
+        requires = "app"
+    )]
+    pub(crate) installation: Option<i64>,
+    /// Private key of the App [default: $TWOLANE_GITHUB_APP_KEY]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TWOLANE_GITHUB_APP_KEY_FILE",
+        hide_env = true,
+        hide_short_help = true,
+        requires = "app"
+    )]
+    pub(crate) app_key_file: Option<Utf8PathBuf>,
+    /// Token to log in with instead of an App [default: $TWOLANE_GITHUB_TOKEN]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TWOLANE_GITHUB_TOKEN_FILE",
+        hide_env = true,
+        hide_short_help = true,
+        conflicts_with = "app"
+    )]
+    pub(crate) token_file: Option<Utf8PathBuf>,
+}
+
+/// How many boxes a runner has, for how long, and what they may cost.
+#[derive(Debug, Args)]
+pub(crate) struct PoolArgs {
+    /// Boxes at once, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) max: u16,
+    /// Boxes that exist even without jobs
+    #[arg(long, value_name = "N", default_value = "0", hide_short_help = true)]
+    pub(crate) warm: u16,
+    /// Keep boxes beyond --warm for TIME without a job
+    #[arg(long, value_name = "TIME", value_parser = length, default_value = "10m", hide_short_help = true)]
+    pub(crate) idle: Duration,
+    /// Wait for running jobs for TIME when asked to stop
+    #[arg(long, value_name = "TIME", value_parser = length, default_value = "1h", hide_short_help = true)]
+    pub(crate) grace: Duration,
+    /// Begin no box while all together could cost more an hour
+    #[arg(long, value_name = "AMOUNT", hide_short_help = true)]
+    pub(crate) max_cost_per_hour: Option<String>,
+    /// Begin no box that could take the day's cost (UTC) over this
+    #[arg(long, value_name = "AMOUNT", hide_short_help = true)]
+    pub(crate) max_cost_per_day: Option<String>,
 }
 
 /// `twolane completions`.

@@ -21,7 +21,15 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Maintenance",
-        &["reap", "cache", "providers", "render", "verify", "matrix"],
+        &[
+            "reap",
+            "runner",
+            "cache",
+            "providers",
+            "render",
+            "verify",
+            "matrix",
+        ],
     ),
     ("Shell", &["completions", "man"]),
 ];
@@ -155,6 +163,14 @@ const EXAMPLES: &[Example] = &[
     (
         "twolane reap --owner repository=acme/mvm",
         "Reap only the boxes of one repository",
+    ),
+    (
+        "twolane runner github --url https://github.com/ORG --name kvm --lane live-kvm --max 8",
+        "Serve the jobs of an organisation that say `runs-on: kvm`",
+    ),
+    (
+        "twolane runner github --url https://github.com/ORG/REPO --name kvm --lane live-kvm --max 4 --warm 1",
+        "Keep one box ready for the next job of a repository",
     ),
     ("twolane cache ls", "List base images, toolchains and templates"),
     (

@@ -20,6 +20,7 @@ mod problem;
 mod project;
 mod quotes;
 mod reach;
+mod scale_set;
 mod show;
 mod signals;
 mod toolchain;

@@ -273,6 +273,17 @@ impl Watched {
         })
     }
 
+    /// Returns what writes events as JSON, if they are written so.
+    pub(crate) fn json(&self) -> Option<Arc<dyn Events>> {
+        let json = self.json.clone();
+        json.map(|json| json as Arc<dyn Events>)
+    }
+
+    /// Returns a report that is kept of other events than these.
+    pub(crate) fn kept(report: Report) -> Arc<Kept> {
+        Arc::new(Kept(Mutex::new(report)))
+    }
+
     /// Waits until all has been shown.
     pub(crate) fn finish(&self) {
         self.terminal.finish();

@@ -137,7 +137,7 @@ impl Ended {
     }
 }
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "init",
     "plan",
     "doctor",
@@ -150,6 +150,7 @@ const COMMANDS: [&str; 25] = [
     "fetch",
     "down",
     "reap",
+    "runner",
     "ls",
     "ssh",
     "logs",

@@ -10,6 +10,9 @@ mod kept_stays;
 mod label_is_one_runs;
 mod live_is_untouched;
 mod looked_for_first;
+mod no_idle_box_stays;
+mod no_job_without_gate;
+mod no_more_than_max;
 mod nobody_waits_for_the_dead;
 mod nobody_waits_for_the_mute;
 mod nobody_waits_late;
@@ -26,7 +29,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 18] = [
+pub const ALL: [(&str, Checker); 21] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -35,6 +38,9 @@ pub const ALL: [(&str, Checker); 18] = [
     ("a label is one run's", label_is_one_runs::check),
     ("live is untouched", live_is_untouched::check),
     ("looked for first", looked_for_first::check),
+    ("no idle box stays", no_idle_box_stays::check),
+    ("no job without gate", no_job_without_gate::check),
+    ("no more than max", no_more_than_max::check),
     ("nobody waits for the dead", nobody_waits_for_the_dead::check),
     ("nobody waits for the mute", nobody_waits_for_the_mute::check),
     ("nobody waits late", nobody_waits_late::check),

@@ -74,7 +74,7 @@ pub(super) fn rival(sim: &Sim, plan: &Plan) -> Plan {
 }
 
 /// Draws a plan of one to three lanes.
-pub(super) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
+pub(crate) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
     let count = if is_calm { 2 } else { 1 + sim.clock.below(3) };
     Plan {
         run: RunId::new(run).expect("it is an id"),

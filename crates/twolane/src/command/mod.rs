@@ -21,6 +21,7 @@ mod reap;
 mod render;
 mod report;
 mod run;
+mod runner;
 mod smoke;
 mod split;
 mod ssh;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli, style: Style) -> Result {
         Command::Providers(args) => providers::run(&context, &args),
         Command::Verify(args) => verify::run(&context, &args),
         Command::Matrix(args) => matrix::run(&context, &args),
+        Command::Runner(args) => runner::run(&context, &args),
         Command::Split(args) => split::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
         Command::Cache(args) => cache::run(&context, &args),
