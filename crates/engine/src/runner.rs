@@ -28,7 +28,7 @@ use model::{
     event::Event,
     jobs::{JobService, project},
     journal::{Held, HeldState},
-    name::{Label, RunId},
+    name::{Label, NameError, RunId},
     plan::{Plan, price_of},
     price::Price,
     retry::pause,
@@ -92,14 +92,18 @@ pub enum CannotServe {
     Held(String),
     /// The name cannot be one.
     #[error(transparent)]
-    Name(#[from] model::name::NameError),
+    Name(#[from] NameError),
+}
+
+/// Returns the name of a runner's lock: it is held for as long as a process is that runner.
+pub fn lock(name: &str) -> Result<RunId, NameError> {
+    RunId::new(format!("runner-{name}"))
 }
 
 /// Serves jobs on boxes until it is asked to stop and the last box is gone, or cannot be destroyed. Boxes of an earlier
 /// process of that name are resumed, or destroyed.
 pub async fn serve(runner: Runner<'_>, world: &World) -> Result<Verdict, CannotServe> {
-    let lock = RunId::new(format!("runner-{}", runner.name))?;
-    if !world.journal.hold(&lock).await? {
+    if !world.journal.hold(&lock(runner.name)?).await? {
         return Err(CannotServe::Held(runner.name.to_owned()));
     }
     let mut office = Office::new(runner, world);

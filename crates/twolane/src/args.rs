@@ -618,6 +618,8 @@ pub(crate) enum RunnerCommand {
     /// Be a runner scale set of GitHub Actions
     #[command(override_usage = "twolane runner github --url URL --name NAME --lane LANE --max N [OPTIONS]")]
     Github(Box<GithubArgs>),
+    /// Show the runners of this machine, their jobs and boxes
+    Status,
 }
 
 /// `twolane runner github`.

@@ -172,6 +172,7 @@ const EXAMPLES: &[Example] = &[
         "twolane runner github --url https://github.com/ORG/REPO --name kvm --lane live-kvm --max 4 --warm 1",
         "Keep one box ready for the next job of a repository",
     ),
+    ("twolane runner status", "Show jobs and boxes of the runners here"),
     ("twolane cache ls", "List base images, toolchains and templates"),
     (
         "twolane cache prune --max 5GB",

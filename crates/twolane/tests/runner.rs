@@ -117,6 +117,13 @@ impl Place {
         self.runtime.block_on(waiting).scale_sets[0].id
     }
 
+    /// Returns what `twolane runner status` says of the runner.
+    fn status(&self) -> serde_json::Value {
+        let status = self.command(&["--json", "runner", "status"]).output().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        document["runners"][0].clone()
+    }
+
     fn boxes(&self) -> Vec<String> {
         let boxes = fs::read_dir(self.path("state/boxes")).into_iter().flatten();
         boxes
@@ -194,11 +201,21 @@ fn boxes_come_with_jobs_and_go_when_it_is_asked_to_stop() {
     runner.until(&[r#""event":"machine-up""#, "kvm-fast-"]);
     runner.until(&[r#""event":"machine-up""#, "kvm-fast-"]);
     assert_eq!(place.boxes().len(), 2);
+    let status = place.status();
+    assert_eq!(status["is_running"], true, "{status}");
+    assert_eq!(status["said"]["starting"], 2, "{status}");
+    assert_eq!(status["boxes"].as_array().unwrap().len(), 2, "{status}");
     runner.signal("TERM");
     let (code, said) = runner.end();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches(r#""event":"machine-gone""#).count(), 2, "{said}");
     place.assert_nothing_left();
+    let status = place.status();
+    assert_eq!(
+        (&status["is_running"], &status["boxes"]),
+        (&false.into(), &serde_json::json!([])),
+        "{status}"
+    );
     // The next one need not wait for this one's session; jobs wait for it.
     let state = place.emulator.state();
     assert!(state.sessions.is_empty() && state.scale_sets.len() == 1 && state.jobs.len() == 5);

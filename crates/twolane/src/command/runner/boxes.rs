@@ -14,6 +14,7 @@ use model::{
 };
 use parking_lot::Mutex;
 
+use super::status;
 use crate::{
     paths::Paths,
     show::{
@@ -31,17 +32,19 @@ use crate::{
 pub(super) struct BoxRuns {
     style: Style,
     paths: Paths,
+    /// The runner's name.
+    name: String,
     /// Which boxes may exist.
     standing: Arc<dyn Events>,
     /// Who reads the events of all boxes.
     readers: Vec<Arc<dyn Events>>,
     reports: Mutex<BTreeMap<RunId, Arc<Kept>>>,
-    shown: Mutex<Standing>,
+    shown: Mutex<Option<Standing>>,
 }
 
 impl BoxRuns {
     /// Makes it without a run.
-    pub(super) fn new(style: Style, paths: &Paths, watched: &Watched) -> Self {
+    pub(super) fn new(style: Style, paths: &Paths, name: &str, watched: &Watched) -> Self {
         let mut readers: Vec<Arc<dyn Events>> = vec![watched.standing.clone()];
         match watched.json() {
             Some(json) => readers.push(json),
@@ -50,6 +53,7 @@ impl BoxRuns {
         Self {
             style,
             paths: paths.clone(),
+            name: name.to_owned(),
             standing: watched.standing.clone(),
             readers,
             reports: Mutex::default(),
@@ -110,8 +114,13 @@ impl Runs for BoxRuns {
     }
 
     fn standing(&self, standing: Standing) {
-        let before = std::mem::replace(&mut *self.shown.lock(), standing);
-        if before == standing || self.style.is_quiet || self.style.is_json {
+        let before = self.shown.lock().replace(standing);
+        if before == Some(standing) {
+            return;
+        }
+        // Whoever asks for it sees what was so before.
+        drop(status::write(&self.paths, &self.name, standing));
+        if self.style.is_quiet || self.style.is_json {
             return;
         }
         let Standing {

@@ -2,6 +2,7 @@
 
 mod boxes;
 mod credentials;
+mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) fn run(context: &Context, args: &RunnerArgs) -> Result {
     match &args.command {
         RunnerCommand::Github(args) => github(context, args),
+        RunnerCommand::Status => status::run(context),
     }
 }
 
@@ -89,7 +91,7 @@ async fn serve_jobs(
 ) -> Result {
     let paths = context.paths()?;
     let watched = Watched::open(context, &paths, &project.config.local, None, Report::default())?;
-    let runs = BoxRuns::new(context.style, &paths, &watched);
+    let runs = BoxRuns::new(context.style, &paths, name, &watched);
     let mut environment = watched.world.environment.clone();
     environment.retain(|name, _| !name.starts_with(SECRETS));
     let world = World {
