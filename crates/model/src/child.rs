@@ -17,24 +17,27 @@ pub fn is_for_children(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("LC_")
 }
 
+/// Returns whether a program that fetches something may have a variable: those of all programs, and how to get out of here.
+pub fn is_for_fetching(name: &str) -> bool {
+    const NAMES: [&str; 3] = ["CURL_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+    const PROXIES: [&str; 4] = ["all_proxy", "http_proxy", "https_proxy", "no_proxy"];
+    is_for_children(name) || NAMES.contains(&name) || PROXIES.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Returns whether cargo, started here, may have a variable: those of all programs, what says where it and rustup keep their
 /// things, and how to reach registries. Neither tokens, nor what would change what it compiles.
 pub fn is_for_cargo(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 6] = [
         "CARGO_HOME",
         "CARGO_REGISTRY_DEFAULT",
         "RUSTUP_DIST_SERVER",
         "RUSTUP_HOME",
         "RUSTUP_TOOLCHAIN",
         "RUSTUP_UPDATE_ROOT",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
     ];
-    const PROXIES: [&str; 4] = ["all_proxy", "http_proxy", "https_proxy", "no_proxy"];
     let is_registry = |rest: &str| !rest.contains("TOKEN") && !rest.contains("SECRET");
-    is_for_children(name)
+    is_for_fetching(name)
         || NAMES.contains(&name)
-        || PROXIES.contains(&name.to_ascii_lowercase().as_str())
         || name.starts_with("CARGO_HTTP_")
         || name.starts_with("CARGO_NET_")
         || name.strip_prefix("CARGO_REGISTRIES_").is_some_and(is_registry)

@@ -2,6 +2,7 @@
 //! Keeps out: deciding which of them serves a lane, and what to do when one refuses.
 
 pub mod address;
+pub mod child;
 mod clouds;
 pub mod contract;
 mod environment;

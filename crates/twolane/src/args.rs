@@ -185,6 +185,8 @@ pub(crate) struct BoxArgs {
     #[arg(
         long,
         env = "TWOLANE_SSH_PUBKEY",
+        // A private key begins with hyphens: taken for options it would be shown.
+        allow_hyphen_values = true,
         hide_env_values = true,
         hide_short_help = true,
         value_name = "KEY|FILE"

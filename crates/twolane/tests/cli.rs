@@ -1466,3 +1466,18 @@ fn unfinished_run_is_an_error_in_junit() {
     let junit = place.run(&["report", "--format", "junit"]).code(0).stdout();
     assert!(!junit.contains("<error"), "{junit}");
 }
+
+#[test]
+fn key_that_is_private_or_without_end_is_refused_and_not_shown() {
+    let place = Place::with_config(DAEMONS);
+    let private =
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXkt\n-----END OPENSSH PRIVATE KEY-----\n";
+    place.write("id", private);
+    for given in [private, "id"] {
+        let said = place.run(&["plan", "--ssh-pubkey", given]).code(2).stderr();
+        assert!(said.contains("what was given is a private key"), "{said}");
+        assert!(!said.contains("b3Blbn"), "{said}");
+    }
+    let said = place.run(&["plan", "--ssh-pubkey", "/dev/zero"]).code(2).stderr();
+    assert!(said.contains("it is bigger than 4 MiB"), "{said}");
+}

@@ -7,6 +7,7 @@ use model::{error::ErrorKind, host::Address, text::last_words};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use super::{error::HostError, script::Answer};
+use crate::child;
 
 /// What OpenSSH exits with when it is the connection that failed.
 const SSH_FAILED: i32 = 255;
@@ -44,6 +45,8 @@ pub(crate) struct Way {
 impl Way {
     fn ssh(&self, more: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
+        // The operator's configuration may send variables (`SendEnv`).
+        child::clean(ssh.as_std_mut());
         if let Some(config) = &self.config {
             ssh.args(["-F", config.as_str()]);
         }

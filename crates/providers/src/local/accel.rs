@@ -10,6 +10,7 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 use model::text::last_lines;
 
 use super::{error::LocalError, programs::Programs};
+use crate::child;
 
 const PROBE: &str = include_str!("../../../../ops/ephemeral/kvm-gate.py");
 
@@ -175,7 +176,9 @@ fn circumstances() -> Option<String> {
 
 /// Asks a QEMU for its version. One that cannot be run says so when a box is started.
 async fn version(qemu: &str) -> String {
-    let output = Command::new(qemu)
+    let mut command = Command::new(qemu);
+    child::clean(command.as_std_mut());
+    let output = command
         .arg("--version")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -211,7 +214,9 @@ fn reason(answer: &Answer) -> String {
 
 async fn ask(python: &str) -> Result<Answer, LocalError> {
     let run = async {
-        let mut child = Command::new(python)
+        let mut command = Command::new(python);
+        child::clean(command.as_std_mut());
+        let mut child = command
             .args(["-I", "-S", "-", "--limit", "5"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,8 +10,10 @@ use std::{
 };
 
 use camino::Utf8Path;
-use model::{child::is_for_children, order::Order, text::last_lines};
+use model::{order::Order, text::last_lines};
 use tokio::process::{Child, Command};
+
+use crate::child;
 
 use super::{
     Programs,
@@ -137,7 +139,9 @@ impl Vm<'_> {
 
     /// Makes a disk that holds what differs from another.
     async fn make_disk(&self, directory: &Utf8Path, base: &Utf8Path, format: &str) -> Result<(), LocalError> {
-        let output = Command::new(&self.programs.qemu_img)
+        let mut command = Command::new(&self.programs.qemu_img);
+        child::clean(command.as_std_mut());
+        let output = command
             .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
             .arg(base)
             .arg(DISK)
@@ -206,10 +210,8 @@ impl Vm<'_> {
         let template = (role == Role::Clone).then(|| link.read_link_utf8()).transpose();
         let template = template.map_err(|e| LocalError::system(format!("read {link}"), e))?;
         let mut command = Command::new(&self.programs.python3);
-        let given = std::env::vars_os().filter(|(name, _)| is_for_children(&name.to_string_lossy()));
+        child::clean(command.as_std_mut());
         command
-            .env_clear()
-            .envs(given)
             .arg("-I")
             .arg(directory.join("watchdog.py"))
             .args((role == Role::Template).then_some("--with-maker"))

@@ -416,6 +416,23 @@ async fn all_pages_are_listed() {
 }
 
 #[tokio::test]
+async fn list_of_endless_pages_is_an_error() {
+    let bench = Bench::new().await;
+    bench.up("box-1").await.unwrap();
+    for page in ["last_page", "next_page"] {
+        bench.fake.alter(Some(Box::new(move |body| {
+            let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            if let Some(pagination) = answer.pointer_mut("/meta/pagination") {
+                *pagination = json!({ "page": 1, page: u32::MAX });
+            }
+            answer.to_string().into_bytes()
+        })));
+        let error = bench.cloud.listing().unwrap().list().await.unwrap_err();
+        assert!(error.cause.contains("more than"), "{page}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_just_made_and_is_not_listed_yet_is_destroyed() {
     let bench = Bench::new().await;
     bench

@@ -40,7 +40,9 @@ pub(crate) fn run(context: &Context, args: &SshArgs) -> Result {
         return Err(Problem::infrastructure("could not start ssh").because("no command line was made"));
     };
     // Only returns when the program could not be started.
-    let error = Command::new(program).args(arguments).exec();
+    let error = providers::child::clean(&mut Command::new(program))
+        .args(arguments)
+        .exec();
     Err(Problem::infrastructure(format!("could not start {program}"))
         .because(error)
         .help("install it: apt-get install openssh-client"))

@@ -11,6 +11,7 @@ use super::{
     Base,
     cache::{self, Found},
 };
+use crate::child;
 use crate::local::{error::LocalError, programs};
 
 /// How often a download that was cut off is resumed.
@@ -91,7 +92,9 @@ async fn curl(
     file: &Utf8Path,
     progress: &dyn Progress,
 ) -> Result<(Option<i32>, String), LocalError> {
-    let child = Command::new("curl")
+    let mut command = Command::new("curl");
+    child::fetching(command.as_std_mut());
+    let child = command
         .args([
             "--fail",
             "--silent",

@@ -13,6 +13,7 @@ use super::{
     Release,
     cache::{self, Found, Held, Making},
 };
+use crate::child;
 use crate::local::{LocalSettings, error::LocalError, programs, space};
 
 const RECIPE: &str = include_str!("../debian.sh");
@@ -157,6 +158,7 @@ fn command(making: &Making, wanted: &Wanted<'_>) -> Result<Command, LocalError> 
     let recipe = making.part.join("debian.sh");
     std::fs::write(&recipe, RECIPE).map_err(|e| LocalError::system(format!("write {recipe}"), e))?;
     let mut command = Command::new("sh");
+    child::fetching(command.as_std_mut());
     command
         .arg(recipe)
         .arg(wanted.release.suite())

@@ -7,6 +7,7 @@ use model::{order::OperatorToolchain, text::last_lines, world::Progress};
 use tokio::process::Command;
 
 use super::cache::{self, Found, Held, Making};
+use crate::child;
 use crate::local::{error::LocalError, programs, space};
 
 /// What a toolchain needs of its directory; the rest is documentation.
@@ -68,7 +69,9 @@ async fn make_disk(making: &Making, bytes: u64) -> Result<(), LocalError> {
         "the toolchain's disk",
     )?;
     let mebibytes = (bytes >> 20) * 11 / 10 + 64;
-    let output = Command::new(programs::path_of("mke2fs").unwrap_or_else(|| "mke2fs".into()))
+    let mut command = Command::new(programs::path_of("mke2fs").unwrap_or_else(|| "mke2fs".into()));
+    child::clean(command.as_std_mut());
+    let output = command
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0"])
         .args(["-O", "^has_journal,^metadata_csum,^64bit,^resize_inode"])
         .args(["-L", "toolchain", "-d", "tree", "toolchain.ext4"])
