@@ -14,6 +14,7 @@ use crate::{
     begun::have_begun,
     lane::Lane,
     link::{Link, failed},
+    shards::Compiled,
     sync::sync_again,
 };
 
@@ -73,11 +74,21 @@ pub(crate) async fn build(lane: &Lane<'_>, link: &Link) -> Vec<Prepared> {
                 prepared.check = suite.check(&prepared.check, number, source, &built, &order.facts);
                 prepared.mistakes = archive.clone().err();
             }
+            lane.shards
+                .compiled_for(&lane.lane.name, Compiled { built, order });
         }
         Ok(Err(why)) => lane.notice(format!("{}: the box compiles the tests: {why}", lane.lane.name)),
         Err(_) => {}
     }
     prepared
+}
+
+/// Returns a check that the lane took over as its box runs it: from what was compiled for the lane's own, as the sources there
+/// are of then.
+pub(crate) fn taken_over(lane: &Lane<'_>, check: &Check) -> Prepared {
+    let compiled = lane.shards.compiled(&lane.lane.name);
+    let from_there = compiled.and_then(|compiled| compiled.check(check));
+    Prepared::as_it_is(from_there.as_ref().unwrap_or(check))
 }
 
 /// Returns the checks whose tests can be compiled apart, by their place among the lane's. Of others a lane hears that asks for it.

@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(120);
 /// Runs the lane's checks in order. Ends with the first failure, unless the plan goes on after failures.
 pub(crate) async fn checks(lane: &Lane<'_>, link: &Link, checks: Vec<Prepared>) -> Result<Verdict, Refusal> {
     lane.step(Step::Checks, async {
-        if lane.lane.checks.iter().any(|check| check.record().is_some()) {
+        if checks.iter().any(|prepared| prepared.check.record().is_some()) {
             bring_tracer(lane, link).await?;
         }
         Ok(in_order(lane, link, &checks).await)
@@ -69,6 +69,7 @@ async fn in_order(lane: &Lane<'_>, link: &Link, checks: &[Prepared]) -> Verdict 
                 (Outcome::Unknown { why }, 0.0)
             }),
         };
+        lane.shards.ended(&lane.lane.name, &check.slug, &outcome);
         lane.emit(Event::CheckEnded {
             check: check.slug.clone(),
             outcome: outcome.clone(),
@@ -191,6 +192,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
         let granted = lane.budget.take(wanted);
         let kept = &output[..usize::try_from(granted).unwrap_or(usize::MAX)];
         if !kept.is_empty() {
+            lane.shards.output(&lane.lane.name, &check.slug, kept);
             lane.emit(Event::CheckOutput {
                 check: check.slug.clone(),
                 offset,

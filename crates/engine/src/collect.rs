@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::{
+    check::Check,
     event::{Event, Step},
     render::{GATE_ANSWER_PATH, STAGE1_LOG_PATH},
 };
@@ -26,6 +27,11 @@ const LOGS: [&str; 4] = [
 
 /// Brings back what the lane's box has to show into the run's directory.
 pub async fn collect(lane: &Lane<'_>, link: &Link) {
+    collect_of(lane, link, &lane.lane.checks).await;
+}
+
+/// Brings back what these checks have to show, and the box.
+pub(crate) async fn collect_of(lane: &Lane<'_>, link: &Link, checks: &[Check]) {
     lane.emit(Event::StepBegan { step: Step::Collect });
     let mut files = Vec::new();
     let mut missing = Vec::new();
@@ -34,7 +40,7 @@ pub async fn collect(lane: &Lane<'_>, link: &Link) {
         Some(Err(why)) => missing.push(format!("console: {why}")),
         None => missing.push(format!("console: not there after {} s", CONSOLE_MAX.as_secs())),
     }
-    let fetching = while_alive(lane, link, async { Ok(fetch(lane, link).await) });
+    let fetching = while_alive(lane, link, async { Ok(fetch(lane, link, checks).await) });
     match within(lane.world, COLLECT_MAX, fetching).await {
         Some(Ok((found, why))) => {
             files.extend(found);
@@ -76,7 +82,7 @@ async fn console(lane: &Lane<'_>) -> Result<Option<String>, String> {
 }
 
 /// Brings back logs and what the checks name. Nothing is fetched over a connection that was never there.
-async fn fetch(lane: &Lane<'_>, link: &Link) -> (Vec<String>, Vec<String>) {
+async fn fetch(lane: &Lane<'_>, link: &Link, checks: &[Check]) -> (Vec<String>, Vec<String>) {
     let Some(session) = link.session() else {
         return (Vec::new(), Vec::new());
     };
@@ -84,7 +90,7 @@ async fn fetch(lane: &Lane<'_>, link: &Link) -> (Vec<String>, Vec<String>) {
     let mut missing = Vec::new();
     let logs = LOGS.iter().map(|&path| path.to_owned()).collect();
     // What is needed to judge comes first: the rest may be more than may come.
-    let (results, others) = wanted(lane);
+    let (results, others) = wanted(lane, checks);
     for (dir, paths) in [("logs", logs), ("artifacts", results), ("artifacts", others)] {
         if paths.is_empty() {
             continue;
@@ -111,12 +117,11 @@ fn below(path: &str) -> &str {
 }
 
 /// Returns what the checks name: their results, and what else they leave.
-fn wanted(lane: &Lane<'_>) -> (Vec<String>, Vec<String>) {
+fn wanted(lane: &Lane<'_>, checks: &[Check]) -> (Vec<String>, Vec<String>) {
     let Some(source) = lane.plan.sources.first() else {
         return (Vec::new(), Vec::new());
     };
     let there = |path: String| format!("{}/./{path}", source.remote_dir());
-    let checks = &lane.lane.checks;
     let results = checks
         .iter()
         .flat_map(|check| check.junit.iter().cloned().chain(check.record()));

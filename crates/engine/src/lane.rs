@@ -12,6 +12,8 @@ use model::{
 };
 use parking_lot::Mutex;
 
+use crate::shards::Shards;
+
 /// How often the same message is reported again while only its amount grows: a copy says so for each percent.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
@@ -24,6 +26,8 @@ pub struct Lane<'a> {
     pub lane: &'a LanePlan,
     /// What the run may still take from its boxes.
     pub budget: &'a Budget,
+    /// What the boxes of a shared lane know of each other.
+    pub shards: &'a Shards,
     /// All that is seen.
     pub world: &'a World,
 }

@@ -17,6 +17,7 @@ pub mod reap;
 mod retry;
 pub mod run;
 pub mod runner;
+mod shards;
 mod stage1;
 mod sync;
 mod time;
@@ -24,3 +25,4 @@ mod up;
 
 pub use lane::Lane;
 pub use link::Link;
+pub use shards::Shards;

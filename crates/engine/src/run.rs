@@ -5,6 +5,7 @@
 mod leave;
 mod reach;
 mod scope;
+mod stand_in;
 
 use futures::future::join_all;
 use model::{
@@ -21,6 +22,7 @@ use self::{
     leave::{end_checks, end_deploy, leave},
     reach::{claim, reach},
     scope::{End, Flow, Work, in_lane, in_run},
+    stand_in::stand_in,
 };
 use crate::{
     alive::while_alive,
@@ -33,6 +35,7 @@ use crate::{
     link::Link,
     reap::{beside_leftovers, supersede},
     runner::Desk,
+    shards::Shards,
     sync::sync,
     up::on_new_box,
 };
@@ -134,11 +137,13 @@ async fn side_by_side(
     machine: Option<&Machine>,
 ) -> Verdict {
     let budget = &Budget::new(&plan.limits);
+    let shards = &Shards::new(plan);
     let lanes = plan.lanes.iter().map(async |lane| {
         let lane = Lane {
             plan,
             lane,
             budget,
+            shards,
             world,
         };
         let link = Link::default();
@@ -147,8 +152,9 @@ async fn side_by_side(
         }
         in_lane(&lane, &link, flow).await
     });
-    let verdicts = join_all(lanes).await;
-    verdicts.into_iter().max().unwrap_or(Verdict::Passed)
+    let verdicts = plan.lanes.iter().zip(join_all(lanes).await);
+    let of_run = verdicts.map(|(lane, verdict)| shards.of_run(&lane.name, verdict));
+    of_run.max().unwrap_or(Verdict::Passed)
 }
 
 /// What a lane of `run` does.
@@ -159,11 +165,14 @@ async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
             if lane.lane.has_deploy && !have_begun(lane, link).await {
                 stage2(lane, link, false).await?;
             }
+            lane.shards.begin(&lane.lane.name);
             checks(lane, link, build(lane, link).await).await
         })
         .await
     };
-    collected(lane, link, outcome).await
+    // What a box of its own part has to show is here before it waits for others: it may be lost meanwhile.
+    let own = collected(lane, link, outcome).await?;
+    Ok(own.max(stand_in(lane, link, own).await))
 }
 
 /// What a lane of `up` does.

@@ -116,12 +116,13 @@ const RUN_FLAGS: [&str; 6] = [
     "--no-capture",
     "--nocapture",
 ];
-const RUN_VALUES: [&str; 15] = [
+const RUN_VALUES: [&str; 16] = [
     "--profile",
     "-P",
     "--filterset",
     "--filter-expr",
     "-E",
+    "--partition",
     "--retries",
     "--test-threads",
     "-j",
@@ -161,15 +162,21 @@ pub fn is_of_build(variable: &str) -> bool {
 }
 
 impl Suite {
-    /// Reads a check's command. None: it runs no tests; an error: it cannot be taken apart, and the box compiles them.
-    pub fn of(check: &Check) -> Option<Result<Self, String>> {
-        let (words, is_alone) = last_command(&check.run)?;
+    /// Reads a check's command. None: it runs no tests; an error: it cannot be taken apart.
+    pub fn read(check: &Check) -> Option<Result<Self, String>> {
+        let (words, _) = last_command(&check.run)?;
         let words: Vec<&str> = words.iter().map(|(_, word)| word.as_str()).collect();
-        let (is_nextest, rest) = match &words[..] {
-            ["cargo", "test" | "t", rest @ ..] => (false, rest),
-            ["cargo", "nextest", "run" | "r", rest @ ..] => (true, rest),
-            _ => return None,
-        };
+        match &words[..] {
+            ["cargo", "test" | "t", rest @ ..] => Some(Self::of_cargo(rest)),
+            ["cargo", "nextest", "run" | "r", rest @ ..] => Some(Self::of_nextest(rest)),
+            _ => None,
+        }
+    }
+
+    /// Reads the command of a check whose tests are to be compiled here. An error: the box compiles them.
+    pub fn of(check: &Check) -> Option<Result<Self, String>> {
+        let suite = Self::read(check)?;
+        let (_, is_alone) = last_command(&check.run)?;
         let mut variables = check.env.keys().chain(&check.env_from);
         // How cargo compiles and how it reports that changes nothing of what the tests do.
         let is_harmless = |name: &str| name == "CARGO_INCREMENTAL" || name.starts_with("CARGO_TERM_");
@@ -183,10 +190,7 @@ impl Suite {
             }
             Some(name) => Err(format!("its variable {name} may change what is compiled")),
             None if check.trace => Err("it runs under the tracer".to_owned()),
-            None => match is_nextest {
-                true => Self::of_nextest(rest),
-                false => Self::of_cargo(rest),
-            },
+            None => suite,
         })
     }
 
@@ -267,6 +271,33 @@ impl Suite {
             },
             runner: Runner::Nextest(run),
         })
+    }
+
+    /// Returns whether its arguments say which of its tests are run, other than by a filterset.
+    pub fn has_filter(&self) -> bool {
+        const PLAIN: [&str; 6] = [
+            "--",
+            "--ignored",
+            "--include-ignored",
+            "--nocapture",
+            "--no-capture",
+            "--show-output",
+        ];
+        let (arguments, values): (_, &[&str]) = match &self.runner {
+            Runner::Cargo { arguments, .. } => (arguments, &["--test-threads"]),
+            Runner::Nextest(arguments) => (arguments, &RUN_VALUES),
+        };
+        let mut arguments = arguments.iter().map(String::as_str);
+        while let Some(argument) = arguments.next() {
+            match argument {
+                "--partition" | "--no-tests" => return true,
+                _ if values.contains(&argument) => drop(arguments.next()),
+                _ if PLAIN.contains(&argument) || RUN_FLAGS.contains(&argument) => {}
+                _ if argument.starts_with("--test-threads=") => {}
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// Returns whether the box needs cargo-nextest for it.

@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{name::slug, render::quote, results::CheckResults};
+use crate::{
+    name::slug,
+    part::{Part, TakenFrom},
+    render::quote,
+    results::CheckResults,
+};
 
 /// The time limit of a check that names none.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30 * 60);
@@ -60,6 +65,12 @@ pub struct Check {
     /// Whether only some of its tests run: see [`crate::selection`].
     #[serde(default)]
     pub is_part: bool,
+    /// The part of it that this box runs, where its lane is shared over several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// The lane whose box was lost, where it is taken over from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<TakenFrom>,
 }
 
 impl Check {
@@ -84,6 +95,8 @@ impl Check {
             always: false,
             is_setup: false,
             is_part: false,
+            part: None,
+            taken_from: None,
         }
     }
 

@@ -191,6 +191,11 @@ pub enum Event {
         #[serde(skip)]
         bytes: Vec<u8>,
     },
+    /// The lane takes over a check of a lane whose box was lost.
+    CheckTakenOver {
+        /// The check, as this lane runs it.
+        check: Check,
+    },
     /// A check ended.
     CheckEnded {
         /// The check's slug.

@@ -1,8 +1,11 @@
-//! Which tests of a lane are run again: those that a filter names, or those that did not pass last time.
+//! Which tests of a check are run: those that a filter names, those that did not pass last time, or those of one box of
+//! several.
 
 use std::collections::BTreeMap;
 
+pub use crate::part::Selection;
 use crate::{
+    build::Suite,
     check::{Check, Outcome},
     command_line::last_command,
     render::quote,
@@ -16,29 +19,98 @@ const NAMES_MAX: usize = 500;
 /// Names that are proposed in place of a filter that matches nothing.
 const NEAREST_MAX: usize = 3;
 
-/// Which tests of a check are run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// Those whose name holds one of these.
-    Matching(Vec<String>),
-    /// Those that are called one of these.
-    Named(Vec<String>),
+impl Selection {
+    /// Returns the command with these of its tests alone; or why it takes no such selection. With commands that filter by
+    /// themselves the two filters would not mean what each of them says.
+    pub fn of(&self, command: &str) -> Result<String, String> {
+        let plain = Check::new("", command);
+        let suite =
+            Suite::read(&plain).ok_or("it does not end with `cargo test` or `cargo nextest run`")??;
+        if suite.has_filter() {
+            return Err("its command has a filter of its own".to_owned());
+        }
+        let selected = match (self, suite.has_nextest()) {
+            (Self::Matching(names), _) => with_words(command, quoted(" ", names).trim_start()),
+            (Self::Named(names), _) => with_words(command, &format!("--exact{}", quoted(" ", names))),
+            (Self::Except(names), _) if names.is_empty() => with_words(command, ""),
+            // cargo-nextest heeds `--exact` only of what is to run.
+            (Self::Except(names), true) => without(command, names),
+            (Self::Except(names), false) => {
+                with_words(command, &format!("--exact{}", quoted(" --skip ", names)))
+            }
+            (Self::Hash { number, count }, true) => with_words(
+                &before_end(command, &format!(" --partition hash:{number}/{count}")),
+                "",
+            ),
+            (Self::Hash { .. }, false) => {
+                return Err(
+                    "no earlier run here says which tests it has, and `cargo test` cannot part them"
+                        .to_owned(),
+                );
+            }
+        };
+        selected.ok_or_else(|| "nothing can be put behind its command".to_owned())
+    }
+}
+
+fn quoted(before: &str, names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("{before}{}", quote(name)))
+        .collect()
+}
+
+/// Returns a command with a word more, before those for the tests.
+fn before_end(command: &str, more: &str) -> String {
+    let command = command.trim();
+    let words = last_command(command).map(|(words, _)| words).unwrap_or_default();
+    match words.iter().find(|(_, word)| word == "--") {
+        Some((at, _)) => format!("{}{more} {}", command[..*at].trim_end(), &command[*at..]),
+        None => format!("{command}{more}"),
+    }
+}
+
+/// Returns a call of cargo-nextest with these tests taken out of its filtersets: a second one would add to them.
+fn without(command: &str, names: &[String]) -> Option<String> {
+    const FILTERS: [&str; 3] = ["-E", "--filterset", "--filter-expr"];
+    let command = command.trim();
+    let (words, _) = last_command(command)?;
+    let (mut kept, mut sets) = (command[..words.first()?.0].to_owned(), Vec::new());
+    let mut words = words.iter().enumerate();
+    let all: Vec<&(usize, String)> = words.clone().map(|(_, word)| word).collect();
+    let text = |index: usize| {
+        let end = all.get(index + 1).map_or(command.len(), |(at, _)| *at);
+        &command[all[index].0..end]
+    };
+    while let Some((index, (_, word))) = words.next() {
+        let inline = FILTERS
+            .iter()
+            .find_map(|name| word.strip_prefix(name)?.strip_prefix('='));
+        match inline {
+            Some(set) => sets.push(set),
+            None if FILTERS.contains(&word.as_str()) => sets.push(&words.next()?.1.1),
+            None => kept += text(index),
+        }
+    }
+    let all: Vec<String> = sets.iter().map(|set| format!("({set})")).collect();
+    let out: Vec<String> = names.iter().map(|name| format!("test(={name})")).collect();
+    let set = match all.is_empty() {
+        true => format!("not ({})", out.join(" + ")),
+        false => format!("({}) - ({})", all.join(" + "), out.join(" + ")),
+    };
+    with_words(&before_end(&kept, &format!(" -E {}", quote(&set))), "")
 }
 
 impl Check {
     /// Returns the check with these of its tests alone; none where its command runs no tests, or takes no filter.
     pub fn select(&self, selection: &Selection) -> Option<Self> {
-        let (exact, names) = match selection {
-            Selection::Matching(names) => (None, names),
-            Selection::Named(names) => (Some("--exact"), names),
+        let words = match selection {
+            Selection::Matching(names) => quoted(" ", names),
+            Selection::Named(names) => format!(" --exact{}", quoted(" ", names)),
+            Selection::Except(_) | Selection::Hash { .. } => return None,
         };
-        let words: Vec<String> = exact
-            .map(str::to_owned)
-            .into_iter()
-            .chain(names.iter().map(|name| quote(name)))
-            .collect();
         Some(Self {
-            run: with_words(&self.run, &words.join(" "))?,
+            run: with_words(&self.run, words.trim_start())?,
             expect: None,
             is_part: true,
             ..self.clone()
@@ -59,6 +131,9 @@ fn with_words(command: &str, more: &str) -> Option<String> {
         _ => return None,
     };
     let end = words.iter().find(|(_, word)| word == "--").map(|(at, _)| *at);
+    if more.is_empty() {
+        return Some(before_end(command, option));
+    }
     Some(match end {
         Some(at) => format!("{}{option} {} {more}", command[..at].trim_end(), &command[at..]),
         None => format!("{command}{option} -- {more}"),
@@ -261,6 +336,78 @@ mod tests {
         let bad = report(failed(), &[("a", TestOutcome::Failed)]);
         let expected = Unpassed::Tests(vec!["a".to_owned()]);
         assert_eq!(unpassed([(&none, true), (&bad, false)]), expected);
+    }
+
+    #[track_caller]
+    fn check_part(command: &str, selection: &Selection, expected: Result<&str, &str>) {
+        let part = selection.of(command);
+        match (&part, expected) {
+            (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+            _ => assert_eq!(
+                part,
+                expected.map(str::to_owned).map_err(str::to_owned),
+                "{command}"
+            ),
+        }
+    }
+
+    #[test]
+    fn parts_of_a_command_leave_its_own_filtersets_standing() {
+        let names = || vec!["a::b".to_owned(), "c".to_owned()];
+        let (named, except) = (Selection::Named(names()), Selection::Except(names()));
+        let hash = Selection::Hash { number: 2, count: 3 };
+        let nextest =
+            "cd x && cargo nextest run -E 'test(/a|b/)' --profile live '--filterset=package(y)' -- --ignored";
+        check_part(
+            nextest,
+            &named,
+            Ok(
+                "cd x && cargo nextest run -E 'test(/a|b/)' --profile live '--filterset=package(y)' --no-tests=pass -- --ignored --exact 'a::b' 'c'",
+            ),
+        );
+        check_part(
+            nextest,
+            &except,
+            Ok(
+                "cd x && cargo nextest run --profile live -E '((test(/a|b/)) + (package(y))) - (test(=a::b) + test(=c))' --no-tests=pass -- --ignored",
+            ),
+        );
+        check_part(
+            nextest,
+            &hash,
+            Ok(
+                "cd x && cargo nextest run -E 'test(/a|b/)' --profile live '--filterset=package(y)' --partition hash:2/3 --no-tests=pass -- --ignored",
+            ),
+        );
+        check_part(
+            "cargo nextest run",
+            &except,
+            Ok("cargo nextest run -E 'not (test(=a::b) + test(=c))' --no-tests=pass"),
+        );
+        check_part(
+            "cargo test -p x -- --test-threads 1",
+            &except,
+            Ok("cargo test -p x -- --test-threads 1 --exact --skip 'a::b' --skip 'c'"),
+        );
+        check_part("cargo test", &Selection::Except(Vec::new()), Ok("cargo test"));
+        check_part("cargo test", &hash, Err("no earlier run"));
+    }
+
+    #[test]
+    fn command_that_filters_by_itself_is_not_parted() {
+        let named = Selection::Named(vec!["a".to_owned()]);
+        for command in [
+            "cargo test boots",
+            "cargo test -- --skip slow",
+            "cargo nextest run boots",
+            "cargo nextest run -- boots",
+            "cargo nextest run --partition hash:1/2",
+            "cargo nextest run --no-tests pass",
+        ] {
+            check_part(command, &named, Err("a filter of its own"));
+        }
+        check_part("cargo clippy", &named, Err("does not end with"));
+        check_part("cargo test --doc", &named, Err("--doc"));
     }
 
     #[test]

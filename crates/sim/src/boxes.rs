@@ -15,6 +15,31 @@ const STEPS: [(&str, u64); 4] = [("users", 5), ("packages", 40), ("toolchain", 7
 /// What stands before the number of an edit in the name of a program.
 pub const COMPILED_FROM: &str = "compiled-from-edit-";
 
+/// The tests that a suite has which is shared over several boxes.
+pub const TESTS: [&str; 9] = [
+    "t::zero", "t::one", "t::two", "t::three", "t::four", "t::five", "t::six", "t::seven", "t::eight",
+];
+
+/// Returns the tests that a command runs which names some of them, or some that it leaves out.
+fn chosen_tests(command: &str) -> Vec<String> {
+    let (mut named, mut skipped) = (Vec::new(), Vec::new());
+    let mut words = command
+        .split_whitespace()
+        .map(|word| word.trim_matches(['\'', '"', ')', ';']));
+    while let Some(word) = words.next() {
+        match word {
+            "--skip" => skipped.extend(words.next().map(str::to_owned)),
+            _ if TESTS.contains(&word) => named.push(word.to_owned()),
+            _ => {}
+        }
+    }
+    if named.is_empty() && !skipped.is_empty() {
+        named = TESTS.map(str::to_owned).to_vec();
+    }
+    named.retain(|test| !skipped.contains(test));
+    named
+}
+
 /// The inside of a box.
 #[derive(Debug, Clone)]
 pub struct SimBox {
@@ -273,7 +298,13 @@ impl SimBox {
     }
 
     /// Answers a call of the box's tool, as `ops/ephemeral/twolane-box.sh` does.
-    pub fn tool(&mut self, arguments: &[String], clock: &SimClock, faults: &Faults) -> Said {
+    pub fn tool(
+        &mut self,
+        (arguments, command): (&[String], &str),
+        clock: &SimClock,
+        faults: &Faults,
+        bug: Option<Bug>,
+    ) -> Said {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         if !self.has_tool {
             return Said::Fails("there is no such program".to_owned());
@@ -287,7 +318,11 @@ impl SimBox {
                         "there is no such directory on the box: was the source copied?".to_owned(),
                     );
                 }
-                self.start(run, check, seconds, clock, faults)
+                let mut tests = chosen_tests(command);
+                if bug == Some(Bug::LosesATest) {
+                    tests.pop();
+                }
+                self.start(run, check, (seconds, &tests), clock, faults)
             }
             ["follow", run, check, offset, _] => {
                 self.follow(run, check, offset.parse().unwrap_or(0), clock.elapsed())
@@ -349,7 +384,14 @@ impl SimBox {
         scenario
     }
 
-    fn start(&mut self, run: &str, check: &str, seconds: &str, clock: &SimClock, faults: &Faults) -> Said {
+    fn start(
+        &mut self,
+        run: &str,
+        check: &str,
+        (seconds, tests): (&str, &[String]),
+        clock: &SimClock,
+        faults: &Faults,
+    ) -> Said {
         let Ok(run) = RunId::new(run) else {
             return Said::Fails("not a run".to_owned());
         };
@@ -371,14 +413,23 @@ impl SimBox {
             (length, ("success", "exited", "0"))
         };
         let began = clock.elapsed();
-        let output = format!("output of {check}\n").into_bytes();
+        let mut output = format!("output of {check}\n");
+        if !tests.is_empty() {
+            let _ = writeln!(output, "running {} tests", tests.len());
+        }
+        let has_failed = end.0 == "exit-code";
+        for (number, test) in tests.iter().enumerate() {
+            // One fails; which one says how long the box needs to come to it.
+            let is_bad = has_failed && number == tests.len() / 3;
+            let _ = writeln!(output, "test {test} ... {}", if is_bad { "FAILED" } else { "ok" });
+        }
         self.checks.insert(
             key,
             SimCheck {
                 began,
                 ends: began + length,
                 end,
-                output,
+                output: output.into_bytes(),
             },
         );
         Said::Answer(b"started".to_vec())

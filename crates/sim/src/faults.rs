@@ -215,6 +215,8 @@ pub enum Bug {
     RaisesMax,
     /// A runner keeps boxes without a job for hours.
     NeverIdle,
+    /// The box leaves out one of the tests that it is to run.
+    LosesATest,
 }
 
 impl Bug {
@@ -224,7 +226,7 @@ impl Bug {
     }
 
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TagsAfterwards,
         Self::DoesNotLook,
         Self::TrustsTheFirstOk,
@@ -246,5 +248,6 @@ impl Bug {
         Self::PassesTheGate,
         Self::RaisesMax,
         Self::NeverIdle,
+        Self::LosesATest,
     ];
 }

@@ -241,6 +241,13 @@ pub enum Observation {
     },
     /// A process reported something.
     Outcome(Box<EventRecord>),
+    /// What a process reported of a lane that is shared over several boxes.
+    Shared {
+        /// Which.
+        process: u32,
+        /// What.
+        record: Box<EventRecord>,
+    },
 }
 
 /// What came of a compilation.
@@ -295,6 +302,32 @@ impl Events for Record {
             return;
         }
         self.record(Observation::Outcome(Box::new(record)));
+    }
+}
+
+/// What one process reports.
+pub struct Reported {
+    pub(crate) process: u32,
+    pub(crate) record: Record,
+}
+
+impl Events for Reported {
+    fn emit(&self, record: EventRecord) {
+        let is_shared = record.lane.as_deref().is_some_and(|lane| lane.contains('.'));
+        let is_of_tests = matches!(
+            record.event,
+            Event::LaneBegan { .. }
+                | Event::CheckOutput { .. }
+                | Event::CheckTakenOver { .. }
+                | Event::CandidateRejected { .. }
+        );
+        if is_shared && is_of_tests {
+            self.record.record(Observation::Shared {
+                process: self.process,
+                record: Box::new(record.clone()),
+            });
+        }
+        self.record.emit(record);
     }
 }
 
@@ -367,6 +400,10 @@ impl Observation {
             Self::ServiceAway { process } => format!("process {process} gets no answer of the job service"),
             Self::JobGiven { runner, has_kvm } => format!("{runner} is given a job, KVM {has_kvm}"),
             Self::JobOver { runner } => format!("{runner} has done its job"),
+            Self::Shared { process, record } => {
+                let lane = record.lane.as_deref().unwrap_or("-");
+                format!("process {process} reported {lane}: {:?}", record.event)
+            }
             Self::Outcome(record) => {
                 let lane = record.lane.as_deref().unwrap_or("-");
                 format!("reported {lane}: {:?}", record.event)

@@ -293,7 +293,7 @@ impl SimSession {
                     if let Some(what) = inside.runs_stale(arguments, &command) {
                         self.cloud.record.record(Observation::RanStale { what });
                     }
-                    let said = inside.tool(arguments, &self.clock, faults);
+                    let said = inside.tool((arguments, &command), &self.clock, faults, self.bug);
                     self.way.maybe_started(arguments, &command, &said, self.address);
                     said
                 })

@@ -29,7 +29,7 @@ use crate::{
     jobs::SimJobs,
     journal::{Disk, MemoryJournal},
     keys::KeyStore,
-    record::{Compilation, Observation, Record, TagPairs},
+    record::{Compilation, Observation, Record, Reported, TagPairs},
     remote::SimRemote,
 };
 
@@ -173,7 +173,10 @@ impl Sim {
             ),
             journal: Arc::new(journal),
             clock: Arc::new(self.clock.clone()),
-            events: Arc::new(self.record.clone()),
+            events: Arc::new(Reported {
+                process,
+                record: self.record.clone(),
+            }),
             stop: Arc::new(SimStop {
                 clock: self.clock.clone(),
                 at: stop,

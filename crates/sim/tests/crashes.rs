@@ -348,3 +348,27 @@ fn seeds_stop_compilations_in_their_midst() {
     };
     assert!((0..1000).any(is_stopped));
 }
+
+#[test]
+fn others_run_what_a_lost_box_of_a_shared_lane_left() {
+    let is_made_good = |seed| {
+        let scenario = Scenario {
+            seed,
+            ..Scenario::default()
+        };
+        let outcome = scenario.outcome();
+        let is_taken_over = |seen: &Observation| matches!(seen, Observation::Outcome(record) if matches!(record.event, Event::CheckTakenOver { .. }));
+        let begin = outcome.seen.iter().position(|(_, seen)| is_taken_over(seen));
+        let is_passed = |seen: &Observation| {
+            matches!(
+                seen,
+                Observation::Ended {
+                    verdict: Verdict::Passed,
+                    ..
+                }
+            )
+        };
+        begin.is_some_and(|begin| outcome.seen[begin..].iter().any(|(_, seen)| is_passed(seen)))
+    };
+    assert!((0..1000).any(is_made_good));
+}

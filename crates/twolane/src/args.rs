@@ -227,6 +227,9 @@ pub(crate) struct RunArgs {
     /// Keep failed boxes for TIME [default without TIME: 30m]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30m")]
     pub(crate) keep: Option<String>,
+    /// Share each lane's tests over N boxes [default: `boxes-at-once`]
+    #[arg(long = "boxes", value_name = "N", hide_short_help = true)]
+    pub(crate) count: Option<String>,
     /// Box options.
     #[command(flatten)]
     pub(crate) boxes: BoxArgs,

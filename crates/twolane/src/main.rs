@@ -13,6 +13,7 @@ mod help;
 mod known;
 mod offers;
 mod owner;
+mod past;
 mod paths;
 mod planning;
 mod prebuilt;

@@ -10,6 +10,7 @@ use model::{
     host::Address,
     lane::KvmNeed,
     name::{ProviderName, RunId},
+    part::Past,
     plan::{self, Asked, Defaults, Facts, Judge, Offer, Plan, PlanMistake, Refused},
     price::Price,
     time::Timestamp,
@@ -22,7 +23,7 @@ use crate::{
     certificates,
     clock::Clock,
     known::{KnownProvider, Providers},
-    offers, owner,
+    offers, owner, past,
     paths::{Paths, read_some},
     prebuilt,
     problem::{Problem, Result},
@@ -86,6 +87,8 @@ pub(crate) fn asked(args: &RunArgs) -> Result<Asked> {
         lanes: args.lanes.clone(),
         keep: args.keep.clone(),
         is_continued: args.is_continued,
+        is_shared: true,
+        boxes: args.count.clone(),
         ..asked_of_boxes(&args.boxes)?
     })
 }
@@ -167,6 +170,7 @@ pub(crate) fn plan(
     let config = with_toolchain(project, look, &mut notes);
     let facts = Facts {
         offers: offers(project, providers, paths),
+        past: past(project, asked, paths),
         ..facts(&config, (&project.dir, &paths.cache), &wanted, providers, look)?
     };
     let mut plan = plan::plan(&config, asked, &facts).map_err(|mistakes| cannot_plan(&mistakes))?;
@@ -178,6 +182,7 @@ pub(crate) fn plan(
     if look == Look::Quick {
         plan.toolchain = None;
     }
+    notes.append(&mut plan.notes);
     Ok(Planned {
         plan,
         refused,
@@ -205,6 +210,22 @@ fn offers(project: &Project, providers: &Providers, paths: &Paths) -> Vec<Offer>
     match is_asked {
         true => offers::offers(paths, providers, &is_usable),
         false => Vec::new(),
+    }
+}
+
+/// Returns what earlier runs say of lanes that are shared over several boxes. The runs of this machine are read for it.
+fn past(project: &Project, asked: &Asked, paths: &Paths) -> Past {
+    let is_shared = |lane: &&config::Lane| asked.boxes.is_some() || lane.boxes_at_once > 1;
+    let lanes: Vec<&str> = project
+        .config
+        .lanes
+        .iter()
+        .filter(is_shared)
+        .map(|lane| lane.name.as_str())
+        .collect();
+    match asked.is_shared && !lanes.is_empty() {
+        true => past::read(paths, &project.config.project, &lanes),
+        false => Past::new(),
     }
 }
 
@@ -281,6 +302,7 @@ fn facts(
             .map(|(name, known)| (name.clone(), defaults(known)))
             .collect(),
         offers: Vec::new(),
+        past: Past::new(),
         owner: match look {
             Look::Whole => owner::find(dir),
             Look::Quick => owner::of_environment(),

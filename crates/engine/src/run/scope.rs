@@ -119,6 +119,7 @@ pub(super) async fn in_lane(lane: &Lane<'_>, link: &Link, flow: &Flow<impl Work,
         }
         Err(Stopped::ByDeadline(deadline)) => lane.fail(overdue(lane, deadline)),
     };
+    lane.shards.over(&lane.lane.name, &lane.lane.checks, verdict);
     let verdict = (flow.end)(lane, link, Ended { verdict, stopped }).await;
     lane.emit(Event::LaneEnded { verdict });
     verdict

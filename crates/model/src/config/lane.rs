@@ -15,6 +15,8 @@ pub struct Lane {
     pub kvm: KvmNeed,
     /// Who may serve it.
     pub boxes: Boxes,
+    /// Over how many boxes its tests are shared.
+    pub boxes_at_once: u32,
     /// How long its box may live.
     #[serde(rename = "ttl_seconds", with = "crate::time::seconds")]
     pub ttl: Duration,

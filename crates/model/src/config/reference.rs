@@ -126,6 +126,7 @@ const KEYS: &[Key] = &[
     key("lanes.NAME.boxes[].address", Kind::Text, "none", "\"eve@desk:22\"", "Machine of the provider [host](host.md)"),
     key("lanes.NAME.tags", Kind::Variables, "{}", "{ team = \"ci\" }", "Your own tags for the boxes of every cloud in `boxes`; the entry's own count more"),
     key("lanes.NAME.ttl", Kind::Length, "\"2h\"", "\"90m\"", "Lifetime of the box, 1m to 48h"),
+    key("lanes.NAME.boxes-at-once", Kind::Number, "1", "4", "Boxes that [share the lane's tests](loop.md#share-a-lane-over-boxes)"),
     key("lanes.NAME.max-cost", Kind::Money, "none", "[\"5 USD\", \"5 EUR\"]", "Refuse candidates that could cost more until the deadline; one amount for each currency"),
     key("lanes.NAME.deploy", Kind::Flag, "false", "true", "Run stage 2 before the checks"),
     key("lanes.NAME.setup", Kind::Text, "none", "\"modprobe tun\"", "Command that root runs once in the life of a box, before the checks"),

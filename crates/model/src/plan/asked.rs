@@ -11,6 +11,7 @@ use crate::{
     name::{ProviderName, RunId},
     options::Takes,
     order::OperatorToolchain,
+    part::Past,
     revision::Revision,
     tags::Owner,
 };
@@ -42,10 +43,14 @@ pub struct Asked {
     pub allow: Vec<String>,
     /// `--ssh-pubkey`, `TWOLANE_SSH_PUBKEY`.
     pub operator_key: Option<String>,
+    /// Whether lanes are shared over several boxes: what a lane says, or `--boxes`.
+    pub is_shared: bool,
+    /// `--boxes`.
+    pub boxes: Option<String>,
 }
 
 /// What has to be known of the world to plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// The run's id.
     pub run: RunId,
@@ -73,6 +78,8 @@ pub struct Facts {
     pub operator_ca_certs: Vec<String>,
     /// The names of the variables in the operator's environment.
     pub variables: BTreeSet<String>,
+    /// What earlier runs say of the checks of lanes that are shared over several boxes.
+    pub past: Past,
 }
 
 /// What a provider takes by default.

@@ -9,6 +9,7 @@ use super::{
     Keep, LanePlan, Plan,
     allow::range,
     asked::{Asked, Facts, PlanMistake},
+    share::share,
 };
 use crate::{
     check::Check,
@@ -17,6 +18,7 @@ use crate::{
     money::Money,
     name::{Label, ProviderName},
     order::OperatorToolchain,
+    part::BOXES_MAX,
     source::Source,
     time::parse_length,
 };
@@ -82,11 +84,7 @@ impl Planner<'_> {
         self.require_manifest(&lanes);
         let overrides = self.overrides();
         let label = self.label(&lanes);
-        let lanes = lanes
-            .iter()
-            .enumerate()
-            .map(|(index, lane)| self.lane(lane, index, &label, &overrides))
-            .collect();
+        let (lanes, notes) = self.shared(&lanes, &label, &overrides);
         Plan {
             run: self.facts.run.clone(),
             project: self.config.project.clone(),
@@ -105,6 +103,7 @@ impl Planner<'_> {
             is_continued: self.asked.is_continued,
             max_cost: self.max_cost(),
             limits: self.config.limits,
+            notes,
         }
     }
 
@@ -203,14 +202,66 @@ impl Planner<'_> {
         self.accept("--label", read, "mvm-live-1")
     }
 
-    fn lane(&mut self, lane: &Lane, index: usize, label: &Option<Label>, overrides: &Overrides) -> LanePlan {
-        let random = self.facts.random.wrapping_add(index as u64);
+    /// Returns the lanes, those that are shared over several boxes as one for each of them; and what people should know.
+    fn shared(
+        &mut self,
+        lanes: &[Lane],
+        given: &Option<Label>,
+        overrides: &Overrides,
+    ) -> (Vec<LanePlan>, Vec<String>) {
+        let boxes = self.boxes();
+        let (config, facts) = (self.config, self.facts);
+        let mut random = facts.random;
+        let mut label = |name: &str| {
+            let label = Label::generate(&config.project, name, random);
+            random = random.wrapping_add(1);
+            label
+        };
+        let (mut planned, mut notes) = (Vec::new(), Vec::new());
+        for lane in lanes {
+            let count = match self.asked.is_shared {
+                true => boxes.unwrap_or(lane.boxes_at_once),
+                false => 1,
+            };
+            let own = given.clone().unwrap_or_else(|| label(&lane.name));
+            let plan = self.lane(lane, own, overrides);
+            if count == 1 {
+                planned.push(plan);
+                continue;
+            }
+            let (shared, said) = share(plan, count, &facts.past, &mut label);
+            if let (Some(given), true) = (given, shared.len() > 1) {
+                self.refuse(
+                    format!(
+                        "the label `{given}` was given for the {} boxes of lane {}, and every box needs its own",
+                        shared.len(),
+                        lane.name
+                    ),
+                    "leave the label out, or write --boxes 1",
+                );
+            }
+            planned.extend(shared);
+            notes.extend(said);
+        }
+        (planned, notes)
+    }
+
+    /// Reads over how many boxes each lane is shared.
+    fn boxes(&mut self) -> Option<u32> {
+        let text = self.asked.boxes.as_deref()?;
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (1..=BOXES_MAX).contains(number));
+        let read = number.ok_or_else(|| format!("`{text}` is not a number from 1 to {BOXES_MAX}"));
+        self.accept("--boxes", read, "4")
+    }
+
+    fn lane(&mut self, lane: &Lane, label: Label, overrides: &Overrides) -> LanePlan {
         let ttl = overrides.ttl.unwrap_or(lane.ttl);
         LanePlan {
             name: lane.name.clone(),
-            label: label
-                .clone()
-                .unwrap_or_else(|| Label::generate(&self.config.project, &lane.name, random)),
+            label,
             need: lane.kvm,
             candidates: self.candidates(lane, overrides),
             ttl,
@@ -221,6 +272,7 @@ impl Planner<'_> {
             is_continued: lane.is_continued,
             fail_on_skip: lane.fail_on_skip,
             supersede: lane.supersede,
+            share: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod make;
 mod owner;
 mod refresh;
 mod refuse;
+mod share;
 mod stage1;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::{
     make::plan,
     owner::owner,
     refuse::{Judge, Refused, refuse},
+    share::share,
 };
 use crate::{
     build::Build,
@@ -35,6 +37,7 @@ use crate::{
     money::Money,
     name::{Label, RunId},
     order::OperatorToolchain,
+    part::Share,
     revision::Revision,
     source::Source,
     tags::Owner,
@@ -82,6 +85,9 @@ pub struct Plan {
     /// How much of what a box says is taken.
     #[serde(default)]
     pub limits: Limits,
+    /// What people should know before it is carried out.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// What becomes of a box when its lane has ended.
@@ -138,4 +144,7 @@ pub struct LanePlan {
     pub fail_on_skip: bool,
     /// Whether a new run of the same pull request destroys the older one's boxes.
     pub supersede: bool,
+    /// Which part it is of a lane that is shared over several boxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
 }

@@ -86,6 +86,7 @@ pub(super) fn facts() -> Facts {
         operator_ca_certs: Vec::new(),
         revision: None,
         variables: ["PATH".to_owned()].into(),
+        past: crate::part::Past::default(),
     }
 }
 
@@ -596,4 +597,92 @@ fn cargo_is_not_sent_where_there_is_no_manifest() {
     );
     assert!(planned("[{ name = \"x\", run = \"make\" }]").is_ok());
     assert!(planned("[{ name = \"x\", run = \"cd sub && cargo test\" }]").is_ok());
+}
+
+/// Plans with a lane of one check of eight tests, and one that cannot be shared.
+fn shared(boxes: Option<&str>, label: Option<&str>, command: &str) -> Result<Plan, Vec<PlanMistake>> {
+    let text = format!(
+        "[project]\nname = \"mvm\"\n[lanes.live]\nboxes = [\"aws\"]\nboxes-at-once = 3\nsetup = \"modprobe tun\"\nchecks = [\"clippy\", \
+         {{ name = \"live\", run = \"{command}\" }}]\n"
+    );
+    let asked = Asked {
+        is_shared: true,
+        boxes: boxes.map(str::to_owned),
+        label: label.map(str::to_owned),
+        ..Asked::default()
+    };
+    let tests = (0..8).map(|number| (format!("t{number}"), Some(1.0))).collect();
+    let past = |seconds, tests| crate::part::PastCheck { seconds, tests };
+    let facts = Facts {
+        past: [
+            (("live".to_owned(), "live".to_owned()), past(8.0, tests)),
+            (
+                ("live".to_owned(), "clippy".to_owned()),
+                past(4.0, BTreeMap::new()),
+            ),
+        ]
+        .into(),
+        ..facts()
+    };
+    plan(&config(&text), &asked, &facts)
+}
+
+#[test]
+fn shared_lane_is_a_lane_for_each_box() {
+    let plan = shared(None, None, "cargo nextest run").unwrap();
+    let lanes: Vec<_> = plan
+        .lanes
+        .iter()
+        .map(|lane| (lane.name.as_str(), lane.label.as_str()))
+        .collect();
+    assert_eq!(
+        lanes,
+        [
+            ("live.1", "mvm-live-1-7f3b"),
+            ("live.2", "mvm-live-2-7f3c"),
+            ("live.3", "mvm-live-3-7f3d")
+        ]
+    );
+    let commands: Vec<Vec<&str>> = plan
+        .lanes
+        .iter()
+        .map(|lane| lane.checks.iter().map(|check| check.run.as_str()).collect())
+        .collect();
+    assert_eq!(commands[0][0], "modprobe tun");
+    assert!(commands[0][1].contains("clippy"), "{commands:?}");
+    // Clippy takes as long as four of the tests.
+    assert_eq!(
+        commands[1],
+        [
+            "modprobe tun",
+            "cargo nextest run --no-tests=pass -- --exact 't0' 't2' 't4' 't6'"
+        ]
+    );
+    assert!(plan.lanes[1].share.as_ref().is_some_and(|share| share.count == 3));
+}
+
+#[test]
+fn lane_is_shared_over_no_more_boxes_than_have_something_to_run() {
+    let plan = shared(Some("9"), None, "cargo nextest run").unwrap();
+    assert_eq!(plan.lanes.len(), 9);
+    let plan = shared(Some("20"), None, "cargo nextest run").unwrap();
+    assert!(plan.lanes.len() < 20);
+    assert!(plan.notes[0].contains("of 20 boxes"), "{:?}", plan.notes);
+    let plan = shared(None, None, "make check").unwrap();
+    assert_eq!((plan.lanes.len(), plan.lanes[0].name.as_str()), (1, "live"));
+    assert_eq!(plan.notes.len(), 1);
+    let plan = shared(None, None, "cargo test boots").unwrap();
+    assert!(plan.notes[0].contains("a filter of its own"), "{:?}", plan.notes);
+}
+
+#[test]
+fn wrong_number_of_boxes_is_refused() {
+    for (boxes, label, expected) in [
+        (Some("0"), None, "`0` is not a number from 1 to 64"),
+        (Some("many"), None, "is not a number"),
+        (None, Some("mvm-live-1"), "every box needs its own"),
+    ] {
+        let mistakes = shared(boxes, label, "cargo nextest run").unwrap_err();
+        assert!(mistakes[0].message.contains(expected), "{mistakes:?}");
+    }
 }

@@ -187,6 +187,7 @@ mod tests {
             junit: None,
             record: None,
             expect: None,
+            taken_from: None,
             results: CheckResults {
                 tests,
                 ..CheckResults::default()

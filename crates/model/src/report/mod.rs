@@ -2,6 +2,7 @@
 
 mod changes;
 mod history;
+mod shared;
 mod spent;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::{
     gate::GateAnswer,
     machine::{Gone, Machine},
     name::{Label, RunId},
+    part::TakenFrom,
     results::CheckResults,
     revision::Revision,
     skips::Split,
@@ -160,6 +162,9 @@ pub struct CheckReport {
     /// The tests that must really run for it to pass.
     #[serde(skip)]
     pub expect: Option<Expect>,
+    /// The lane whose box was lost, where the check was taken over from that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<TakenFrom>,
     /// What its tool found. Filled in where the run's files are at hand, see [`Report::take_results`].
     pub results: CheckResults,
 }
@@ -234,36 +239,6 @@ impl Report {
         self.split = Some(split);
     }
 
-    /// Holds each check that passed to the tests that it must have run. Comes after the results and the split.
-    pub fn take_expectations(&mut self) {
-        let checks = self.lanes.values().flat_map(|lane| &lane.checks);
-        if checks.into_iter().all(|check| check.expect.is_none()) {
-            return;
-        }
-        let split = self.split.clone().unwrap_or_default();
-        let mut is_unmet = false;
-        // Files, such as those of JUnit, come back only at the end.
-        let ended = self.lanes.iter_mut().filter(|(_, lane)| lane.verdict.is_some());
-        for (name, lane) in ended {
-            let is_skipped = |suite: &str, test: &str| split.is_silent_skip(name, suite, test);
-            let passed = lane
-                .checks
-                .iter_mut()
-                .filter(|check| check.outcome == Outcome::Passed);
-            for check in passed {
-                let expect = check.expect.as_ref();
-                if let Some(how) = expect.and_then(|expect| expect.unmet(&check.results, is_skipped)) {
-                    check.outcome = Outcome::Failed { how };
-                    lane.verdict = lane.verdict.map(|verdict| verdict.max(Verdict::Failed));
-                    is_unmet = true;
-                }
-            }
-        }
-        if is_unmet {
-            self.verdict = self.verdict.map(|verdict| verdict.max(Verdict::Failed));
-        }
-    }
-
     /// Returns what the boxes of all lanes cost so far.
     pub fn spent(&self) -> Spent {
         let stays = self.lanes.values().flat_map(|lane| &lane.stays);
@@ -312,6 +287,7 @@ impl LaneReport {
                 what,
                 message,
             } => self.take_stage1(step, *box_time, what, message),
+            Event::CheckTakenOver { check } => self.checks.push(CheckReport::not_run(check)),
             Event::CheckBegan { check } => {
                 if let Some(report) = self.check(check) {
                     report.has_begun = true;
@@ -341,7 +317,9 @@ impl LaneReport {
                 self.synced.insert(source.clone(), *synced);
             }
             Event::Collected { files, missing } => {
-                self.files.extend(files.iter().cloned());
+                let new = files.iter().filter(|file| !self.files.contains(file));
+                let new: Vec<String> = new.cloned().collect();
+                self.files.extend(new);
                 self.missing.extend(missing.iter().cloned());
             }
             Event::MachineGone { resources, .. } => {
@@ -430,6 +408,7 @@ impl CheckReport {
             junit: check.junit.clone(),
             record: check.record(),
             expect: check.expect.clone(),
+            taken_from: check.taken_from.clone(),
             results: CheckResults::default(),
         }
     }

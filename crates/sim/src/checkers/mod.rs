@@ -21,6 +21,7 @@ mod nothing_made_nothing_waited_for;
 mod older_goes_first;
 mod programs_are_of_the_sources;
 mod tagged_when_made;
+mod tests_run_once;
 mod up_stays;
 mod work_stays_apart;
 
@@ -29,7 +30,7 @@ pub use self::case::Case;
 type Checker = fn(&Case<'_>) -> Vec<String>;
 
 /// All checkers, by name.
-pub const ALL: [(&str, Checker); 21] = [
+pub const ALL: [(&str, Checker); 22] = [
     ("answers are true", answers_are_true::check),
     ("foreign is untouched", foreign_is_untouched::check),
     ("gone is gone", gone_is_gone::check),
@@ -52,6 +53,7 @@ pub const ALL: [(&str, Checker); 21] = [
     ("older goes first", older_goes_first::check),
     ("programs are of the sources", programs_are_of_the_sources::check),
     ("tagged when made", tagged_when_made::check),
+    ("tests run once", tests_run_once::check),
     ("up stays", up_stays::check),
     ("work stays apart", work_stays_apart::check),
 ];

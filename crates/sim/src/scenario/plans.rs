@@ -12,12 +12,13 @@ use model::{
     limits::Limits,
     name::{Label, ProviderName, RunId},
     options::Options,
-    plan::{Keep, LanePlan, Plan},
+    part::PastCheck,
+    plan::{Keep, LanePlan, Plan, share},
     source::Source,
     tags::Owner,
 };
 
-use crate::world::Sim;
+use crate::{boxes::TESTS, world::Sim};
 
 /// A newer run of the same change. Its id sorts after all that began before.
 pub(super) fn newer(sim: &Sim, plan: &Plan) -> Plan {
@@ -76,6 +77,11 @@ pub(super) fn rival(sim: &Sim, plan: &Plan) -> Plan {
 /// Draws a plan of one to three lanes.
 pub(crate) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
     let count = if is_calm { 2 } else { 1 + sim.clock.below(3) };
+    let is_shared = !is_calm && sim.clock.happens(300);
+    let lanes = match is_shared {
+        true => shared(sim, count as u32 + 1),
+        false => (0..count).map(|number| lane(sim, number, is_calm)).collect(),
+    };
     Plan {
         run: RunId::new(run).expect("it is an id"),
         project: "mvm".to_owned(),
@@ -90,7 +96,8 @@ pub(crate) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         operator_ca_certs: Vec::new(),
         revision: None,
         deploy: Deploy::default(),
-        lanes: (0..count).map(|number| lane(sim, number, is_calm)).collect(),
+        lanes,
+        notes: Vec::new(),
         owner: Owner {
             repository: Some("acme-mvm".to_owned()),
             reference: Some("pr-17".to_owned()),
@@ -106,13 +113,38 @@ pub(crate) fn plan(sim: &Sim, run: &str, is_calm: bool) -> Plan {
         is_continued: sim.clock.happens(500),
         max_cost: Vec::new(),
         limits: Limits {
-            run_bytes: match !is_calm && sim.clock.happens(200) {
+            run_bytes: match !is_calm && !is_shared && sim.clock.happens(200) {
                 true => sim.clock.below(100),
                 false => u64::MAX,
             },
             ..Limits::default()
         },
     }
+}
+
+/// Shares one lane over several boxes. Its last test is new.
+fn shared(sim: &Sim, count: u32) -> Vec<LanePlan> {
+    let whole = lane(sim, 0, false);
+    let known = || &TESTS[..TESTS.len() - 1];
+    let seconds = |test: &&str| ((*test).to_owned(), Some(sim.clock.below(60) as f64));
+    let of = |check: &Check| {
+        let past = PastCheck {
+            seconds: 100.0,
+            tests: known().iter().map(seconds).collect(),
+        };
+        ((whole.name.clone(), check.name.clone()), past)
+    };
+    let past = whole.checks.iter().map(of).collect();
+    let label =
+        |name: &str| Label::new(format!("mvm-{}-7f3a", name.replace('.', "-"))).expect("it is a label");
+    let (mut lanes, _) = share(whole, count, &past, label);
+    for lane in &mut lanes {
+        let number = lane.share.as_ref().map_or(0, |share| share.number);
+        for check in &mut lane.checks {
+            check.slug = format!("{}-{number}", check.slug);
+        }
+    }
+    lanes
 }
 
 fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
@@ -164,5 +196,6 @@ fn lane(sim: &Sim, number: u64, is_calm: bool) -> LanePlan {
         is_continued: sim.clock.happens(500),
         fail_on_skip: false,
         supersede: false,
+        share: None,
     }
 }

@@ -1,6 +1,6 @@
 //! `twolane fetch`: brings results back from a box that is up.
 
-use engine::{Lane, collect::collect};
+use engine::{Lane, Shards, collect::collect};
 use model::{config, limits::Budget, report::Report};
 
 use super::boxes;
@@ -36,6 +36,7 @@ pub(crate) fn run(context: &Context, args: &LabelArgs) -> Result {
             plan: &plan,
             lane,
             budget: &Budget::new(&plan.limits),
+            shards: &Shards::default(),
             world,
         };
         collect(&on, &link).await;

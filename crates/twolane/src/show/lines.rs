@@ -123,6 +123,7 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
             Usual,
             format!("check {BOLD}{}{BOLD:#} …", check_name(lane, check)),
         ),
+        Event::CheckTakenOver { check } => (Usual, format!("takes over {BOLD}{}{BOLD:#}", safe(&check.name))),
         Event::CheckOutput { .. } | Event::RunEnded { .. } => return None,
         Event::CheckEnded {
             check,

@@ -305,6 +305,7 @@ mod tests {
                 junit: None,
                 record: None,
                 expect: None,
+                taken_from: None,
                 results: model::results::CheckResults {
                     tests: (0..TESTS_MAX).map(test).collect(),
                     ..Default::default()

@@ -30,7 +30,7 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
     let mut found = Vec::new();
     for (name, lane) in &report.lanes {
         for check in &lane.checks {
-            let mut results = read(run_dir, name, lane, check);
+            let mut results = of_check(run_dir, name, lane, check);
             if let Some(source) = &source {
                 results.make_relative(source);
             }
@@ -40,6 +40,7 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
     for (lane, slug, results) in found {
         report.take_results(&lane, &slug, results);
     }
+    report.take_taken_over();
     skips::fill(report, run_dir, plan.as_ref());
     report.take_expectations();
     if let Some(plan) = plan {
@@ -48,7 +49,13 @@ pub(crate) fn fill(report: &mut Report, run_dir: &Utf8Path) {
     report.take_history(&past_reports(run_dir, &report.project));
 }
 
-fn read(run_dir: &Utf8Path, lane_name: &str, lane: &LaneReport, check: &CheckReport) -> CheckResults {
+/// Returns what one check found.
+pub(crate) fn of_check(
+    run_dir: &Utf8Path,
+    lane_name: &str,
+    lane: &LaneReport,
+    check: &CheckReport,
+) -> CheckResults {
     let has_passed = check.outcome == Outcome::Passed;
     let log = log_path(run_dir, lane_name, &check.slug);
     let mut results = read_log(&log, has_passed).unwrap_or_else(|error| {

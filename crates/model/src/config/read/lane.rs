@@ -12,6 +12,7 @@ use crate::{
     lane::KvmNeed,
     money::Money,
     options::Options,
+    part::BOXES_MAX,
 };
 
 /// How long a box may live when its lane does not say.
@@ -29,6 +30,8 @@ impl Reader<'_> {
             Some(value) => self.boxes(&value),
             None => Some(Boxes::Listed(vec![self.local()])),
         };
+        let at_once = table.take("boxes-at-once");
+        let at_once = at_once.and_then(|value| value.number(1..=BOXES_MAX));
         let tags = table.take("tags").map(|value| tags(&value)).unwrap_or_default();
         let ttl = table.take("ttl").and_then(|value| value.read(&rules::TTL));
         let ttl = ttl.unwrap_or(TTL_DEFAULT);
@@ -60,6 +63,7 @@ impl Reader<'_> {
         Some(Lane {
             kvm: kvm.unwrap_or_default(),
             boxes: boxes?,
+            boxes_at_once: at_once.unwrap_or(1),
             tags,
             ttl,
             max_cost,
