@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Bench, is, wait_until};
+use crate::{
+    lan::{self, Lan},
+    support::{Bench, is, wait_until},
+};
 
 const LANE: &str = r#"
 [lanes.only]
@@ -41,13 +44,36 @@ fn listening_ports() -> Vec<u16> {
     table.lines().skip(1).filter_map(port).collect()
 }
 
-/// Returns which of these ports a box's root can connect to on this machine, one a line.
-fn found_open(bench: &Bench, label: &str, ports: &[u16]) -> String {
+/// Returns which of these a box's root can connect to, one a line. It sees this machine's loopback as 10.0.2.2.
+fn found_open(bench: &Bench, label: &str, targets: &[SocketAddr]) -> String {
+    let targets: Vec<String> = targets
+        .iter()
+        .map(|target| format!("(\"{}\", {})", target.ip(), target.port()))
+        .collect();
     let program = format!(
-        "import socket\nfor port in {ports:?}:\n s = socket.socket()\n s.settimeout(30)\n \
-         if s.connect_ex((\"10.0.2.2\", port)) == 0: print(port)"
+        "import socket\nfor address in {}:\n s = socket.socket()\n s.settimeout(30)\n \
+         if s.connect_ex(address) == 0: print(*address, sep=\":\")",
+        targets.join(",") + ","
     );
     on(bench, label, &format!("python3 -c '{program}'"))
+}
+
+/// Returns all of this machine's own addresses and ports, as a box would try them, and those of a network that it is on.
+fn targets_here(ports: &[u16], lan: Option<&Lan>) -> Vec<SocketAddr> {
+    let all = Command::new("hostname").arg("-I").output().unwrap().stdout;
+    let own = String::from_utf8(all).unwrap();
+    let own = own
+        .split_whitespace()
+        .filter_map(|it| it.parse::<Ipv4Addr>().ok());
+    own.chain([Ipv4Addr::new(10, 0, 2, 2)])
+        .flat_map(|address| ports.iter().map(move |port| SocketAddr::from((address, *port))))
+        .chain(lan.into_iter().flat_map(Lan::targets))
+        .collect()
+}
+
+#[expect(clippy::print_stderr, reason = "what was not tried must be seen")]
+fn not_tried() {
+    eprintln!("NOT TRIED: this user may not make a network: other hosts and the metadata service");
 }
 
 fn now() -> f64 {
@@ -67,15 +93,17 @@ fn two_clones_of_one_template_share_nothing_that_is_theirs() {
     let [closed, allowed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let bench = Bench::new(&format!(
-        "{LANE}\n[local]\nallow = [\"127.0.0.1:{}\"]\n",
-        port(&allowed)
+        "{LANE}\n[local]\nallow = [\"127.0.0.1:{}\", \"{}\"]\n",
+        port(&allowed),
+        lan::ALLOWED
     ));
+    let lan = Lan::new();
     let labels = ["e2e-one", "e2e-two"];
     // The second waits while the first makes the template, should it not be there.
     let runs = labels.map(|label| bench.start(&["up", "--label", label]));
     for run in runs {
         let (status, events) = run.finish();
-        assert_eq!(status.code(), Some(0), "{:?}", events.last());
+        assert_eq!(status.code(), Some(0), "{events:#?}");
         let said = reports(&events);
         assert!(!said.contains("boots by itself"), "it is no clone: {said}");
     }
@@ -97,14 +125,34 @@ fn two_clones_of_one_template_share_nothing_that_is_theirs() {
         );
     }
 
-    // Nothing of this machine is open to them but what was allowed: not even the other's SSH server.
+    // Nothing of this machine and its networks is open to them but what was allowed: not even the other's SSH server.
     let ports = listening_ports();
     assert!(ports.contains(&port(&closed)) && ports.len() >= 4, "{ports:?}");
-    assert_eq!(
-        found_open(&bench, labels[0], &ports),
-        port(&allowed).to_string(),
-        "of {ports:?}"
-    );
+    let targets = targets_here(&ports, lan.as_ref());
+    let mut wanted = format!("10.0.2.2:{}", port(&allowed));
+    if lan.is_some() {
+        wanted = format!("{wanted}\n{}", lan::ALLOWED);
+    } else {
+        not_tried();
+    }
+    assert_eq!(found_open(&bench, labels[0], &targets), wanted, "of {targets:?}");
+
+    let mut machines = 0;
+    for (pid, _) in bench
+        .processes()
+        .iter()
+        .filter(|(_, text)| text.starts_with("qemu-system"))
+    {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&environment), "");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(
+            status.contains("NoNewPrivs:\t1\n") && status.contains("Seccomp:\t2\n"),
+            "{status}"
+        );
+        machines += 1;
+    }
+    assert_eq!(machines, 2);
 
     on(&bench, labels[0], "echo mine >/root/mine; sync");
     assert_eq!(on(&bench, labels[1], "ls /root"), "", "it sees the other's disk");

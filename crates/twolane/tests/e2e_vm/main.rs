@@ -8,6 +8,7 @@ mod deploy;
 mod faults;
 mod host;
 mod kill;
+mod lan;
 mod local;
 mod real_boxes;
 mod split;
