@@ -47,6 +47,9 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result {
         return Ok(planned.problem.map_or(Exit::Passed, |problem| problem.exit));
     }
     print(context.style, &project, &planned.plan, &shown);
+    for note in &planned.notes {
+        context.style.message(&format!("note: {note}"));
+    }
     for lacking in workspace::lacking(&planned.plan) {
         context.style.message(&format!("note: [deploy]: {lacking}"));
     }
