@@ -109,4 +109,9 @@ mod tests {
         ) + "-----BEGIN CERTIFICATE-----\nhalf";
         assert_eq!(beyond(read(&bundle), &known), [pem("PROXYPROXQ==")]);
     }
+    #[test]
+    fn file_without_end_holds_no_certificates() {
+        let problem = of_file(Utf8Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(problem.exit, crate::exit::Exit::Usage, "{problem:?}");
+    }
 }

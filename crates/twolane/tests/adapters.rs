@@ -153,7 +153,7 @@ fn the_check_reports_all_at_once() {
     let check = ["providers", "check", "providers/acme.sh"];
     let wanted = [
         "has 3 mistakes",
-        "line 6: `echo hello` would run",
+        "it writes `hello` to standard output when it is read",
         "there is no function `provider_down`",
         "line 7: `helper` is not a function of the contract: call it `_helper`",
     ];
@@ -163,7 +163,7 @@ fn the_check_reports_all_at_once() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["is_good"], false);
     assert_eq!(document["mistakes"].as_array().unwrap().len(), 3);
-    assert_eq!(document["mistakes"][0]["line"], 6);
+    assert_eq!(document["mistakes"][2]["line"], 7);
 }
 
 #[test]

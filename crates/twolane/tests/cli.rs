@@ -893,6 +893,49 @@ fn prices_are_asked_for_once_a_day_and_count_more_than_the_table() {
 }
 
 #[test]
+fn files_are_for_their_owner_whatever_the_umask_is() {
+    let place = Place::with_config(TWO_LANES);
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "umask 000; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_twolane"),
+        ])
+        .args([
+            "run",
+            "fast",
+            "--provider",
+            "hetzner",
+            "--allow-cidr",
+            "203.0.113.7/32",
+        ])
+        .current_dir(place.work())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", place.temp.path().join("home"))
+        .env("TWOLANE_STATE_DIR", place.state())
+        .env("HCLOUD_TOKEN", "t")
+        .env("HCLOUD_ENDPOINT", serving("401 Unauthorized", "{}").0);
+    Ended(shell.output().unwrap()).code(3);
+    let mut seen = 0;
+    let mut directories = vec![place.state()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+            let about = entry.metadata().unwrap();
+            seen += 1;
+            assert_eq!(about.permissions().mode() & 0o022, 0, "{:?}", entry.path());
+            if about.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    assert!(seen > 5, "{seen}");
+    let about = fs::metadata(place.state()).unwrap();
+    assert_eq!(about.permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
 fn what_is_rendered_is_for_cloud_init() {
     let place = Place::with_config(TWO_LANES);
     let text = place.run(&["render", "cloud-init", "live"]).code(0).stdout();

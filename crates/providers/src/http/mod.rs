@@ -404,3 +404,16 @@ fn shown(body: &[u8]) -> String {
         line.trim().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_api_says_is_one_short_line() {
+        let text = shown("\u{1b}[2Jno\n::error::such\r".repeat(1000).as_bytes());
+        assert!(text.len() <= SHOWN_MAX, "{}", text.len());
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert_eq!(shown(b"\n \0"), "an empty answer");
+    }
+}
