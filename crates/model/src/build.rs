@@ -665,13 +665,18 @@ impl BoxFacts {
     }
 }
 
-/// Makes the directory `$1` of the box its directory `$2` too, where the sources are here, for its user `$3`. Prints why that
-/// cannot be.
+/// Makes the directory `$1` of the box its directory `$2` too, where the sources are here, for its user `$3`, who
+/// may pass through what is above: a root's sources may lie below `/root`. Prints why that cannot be.
 pub const SAME_PATH: &str = r#"set -eu
 [ ! "$1" -ef "$2" ] || exit 0
 if [ -e "$2" ] && [ -n "$(ls -A -- "$2")" ]; then echo "there is another $2 on the box"; exit 0; fi
 mkdir -p -- "$2"
 mount --bind -- "$1" "$2"
+above=$2
+while [ "$above" != / ]; do
+    above=$(dirname -- "$above")
+    runuser -u "$3" -- test -x "$above" || chmod o+x -- "$above"
+done
 runuser -u "$3" -- test -x "$2" || { umount -- "$2"; echo "user $3 cannot get to $2 on the box"; }"#;
 
 /// Puts what was sent to the directory `$1` where it belongs, into the directory `$2`, as the box's user `$3`: beside what is

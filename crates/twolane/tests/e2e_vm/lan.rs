@@ -8,9 +8,10 @@ use std::{
 
 use crate::support::wait_until;
 
-/// This machine's address there, and the other host's. Nobody's (RFC 5737): only being on the network makes it ours.
-const HERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+/// This machine's address there, and the other host's. Nobody's (RFC 5737): only being on the network makes it ours. It has
+/// these two addresses and no others, as walled-in machines have their mirrors in such ranges.
+const HERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 253);
+const OTHER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
 
 /// Where clouds tell a machine who it is, and hand out its credentials.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -50,9 +51,9 @@ impl Lan {
             .spawn()
             .unwrap();
         let is_made = ip("link add NAME type veth peer name other netns NAME")
-            && ip("addr add 203.0.113.1/24 dev NAME")
+            && ip("addr add 198.51.100.253/30 dev NAME")
             && ip("link set NAME up")
-            && ip("-n NAME addr add 203.0.113.2/24 dev other")
+            && ip("-n NAME addr add 198.51.100.254/30 dev other")
             && ip("-n NAME addr add 169.254.169.254/32 dev other")
             && ip("-n NAME link set other up")
             // Where this machine has a metadata service, that one is tried.
