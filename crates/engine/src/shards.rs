@@ -139,7 +139,7 @@ impl Shards {
         }
     }
 
-    /// The lane's checks begin, on a box where none has run.
+    /// The lane's checks begin, on a box where none has run; or are going to, as the last one was rejected.
     pub(crate) fn begin(&self, lane: &str) {
         self.with(lane, |member| {
             member.ended.clear();
