@@ -165,7 +165,6 @@ async fn run_checks(lane: &Lane<'_>, link: &Link) -> Result<Verdict, Refusal> {
             if lane.lane.has_deploy && !have_begun(lane, link).await {
                 stage2(lane, link, false).await?;
             }
-            lane.shards.begin(&lane.lane.name);
             checks(lane, link, build(lane, link).await).await
         })
         .await

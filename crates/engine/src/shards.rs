@@ -139,8 +139,8 @@ impl Shards {
         }
     }
 
-    /// The lane's checks begin, on a box where none has run; or are going to, as the last one was rejected.
-    pub(crate) fn begin(&self, lane: &str) {
+    /// The lane's box was rejected: what ran there counts no more, whether another one comes or not.
+    pub(crate) fn rejected(&self, lane: &str) {
         self.with(lane, |member| {
             member.ended.clear();
             member.has_failed = false;

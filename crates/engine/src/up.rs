@@ -77,8 +77,7 @@ pub(crate) async fn on_new_box<T>(
             candidate: candidate.clone(),
             why: refusal.why.clone(),
         });
-        // What ran there counts no more, and nobody may be told that it has ended.
-        lane.shards.begin(&lane.lane.name);
+        lane.shards.rejected(&lane.lane.name);
         rejected.push(format!("{candidate}: {}", refusal.why));
         if is_last {
             break;

@@ -228,6 +228,14 @@ impl SimClock {
         per_thousand > 0 && self.below(1000) < per_thousand
     }
 
+    /// Draws how often a fault happens, in a thousand times: in every second simulation never, else up to `most` times.
+    pub fn often(&self, most: u64) -> u64 {
+        match self.happens(500) {
+            true => 1 + self.below(most),
+            false => 0,
+        }
+    }
+
     /// Returns a length between `least` and `most`.
     pub fn length(&self, least: Duration, most: Duration) -> Duration {
         let span = most.saturating_sub(least).as_millis() as u64;

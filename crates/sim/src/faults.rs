@@ -83,13 +83,7 @@ pub struct Faults {
 impl Faults {
     /// Draws which faults a simulation has. Each is there in about every second one, so that they meet in all ways.
     pub fn draw(clock: &SimClock) -> Self {
-        let often = |most: u64| {
-            if clock.happens(500) {
-                1 + clock.below(most)
-            } else {
-                0
-            }
-        };
+        let often = |most: u64| clock.often(most);
         let long = |most: u64| Duration::from_secs(often(most));
         Self {
             create_unanswered: often(400),

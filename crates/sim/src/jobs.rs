@@ -51,13 +51,7 @@ pub struct JobFaults {
 impl JobFaults {
     /// Draws which faults a simulation has.
     pub fn draw(clock: &SimClock) -> Self {
-        let often = |most: u64| {
-            if clock.happens(500) {
-                1 + clock.below(most)
-            } else {
-                0
-            }
-        };
+        let often = |most: u64| clock.often(most);
         let long = |most: u64| Duration::from_secs(often(most));
         Self {
             away: (long(7200), long(3600)),

@@ -39,27 +39,27 @@ fn kept(cache: &Utf8Path, provider: &ProviderName) -> Vec<Quote> {
 /// Lets each provider count with what it reported last.
 pub(crate) fn take(providers: &Providers, cache: &Utf8Path) {
     for (name, known) in providers {
-        if let Some(prices) = known.provider.prices() {
+        if let Some(prices) = known.provider.prices().filter(|prices| prices.reports()) {
             prices.take(kept(cache, name));
         }
     }
 }
 
 /// Asks the providers of these candidates for the prices that are not known as of today. Without an answer the older price
-/// counts, and its day is shown with it.
+/// counts, and its day is shown with it. Returns whether any was asked.
 pub(crate) async fn refresh(
     style: Style,
     candidates: &[&Candidate],
     providers: &Providers,
     cache: &Utf8Path,
-) {
+) -> bool {
     let now = Timestamp::now();
     let usable = providers.iter().filter(|(_, known)| known.missing.is_none());
     let orders: Vec<Order<'_>> = usable
         .filter_map(|(name, known)| Order::of(name, known, candidates, cache, now))
         .collect();
     if orders.is_empty() {
-        return;
+        return false;
     }
     let names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
     style.message(&format!("asking for today's prices: {}", names.join(", ")));
@@ -73,6 +73,7 @@ pub(crate) async fn refresh(
         Err(_) => style.message("note: older prices count: not every provider answered within 10 s"),
     }
     take(providers, cache);
+    true
 }
 
 /// What one provider is asked for.

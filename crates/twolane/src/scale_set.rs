@@ -1,9 +1,10 @@
 //! A runner scale set of GitHub's as a job service: registered once, then listened to over one message session.
 
-use std::error::Error as _;
-
 use async_trait::async_trait;
-use model::jobs::{JobService, News, Removal, ServiceError};
+use model::{
+    jobs::{JobService, News, Removal, ServiceError},
+    text::error_chain,
+};
 use scaleset::{
     Client, Credentials, ExposeSecret as _, JitRunnerSetting, JobMessage, RunnerGroupId, RunnerScaleSetSpec,
     ScaleSetId, SystemInfo,
@@ -44,7 +45,7 @@ pub(crate) fn client(url: &str, credentials: Credentials) -> Result<Client> {
         .build()
         .map_err(|error| {
             Problem::usage(format!("could not use the address {url}"))
-                .because(why(&error))
+                .because(error_chain(&error))
                 .help("name an organisation or a repository: --url https://github.com/ORG")
         })
 }
@@ -223,7 +224,7 @@ fn cannot_register(registration: &Registration<'_>, error: &scaleset::Error) -> 
         true => Problem::usage(format!("could not register the scale set {name} at {url}")),
         false => Problem::infrastructure(format!("could not register the scale set {name} at {url}")),
     };
-    let problem = problem.because(why(error));
+    let problem = problem.because(error_chain(error));
     match is_refused {
         true => problem.help(
             "for an organisation the App needs \"Self-hosted runners: read and write\", for a repository \
@@ -234,18 +235,7 @@ fn cannot_register(registration: &Registration<'_>, error: &scaleset::Error) -> 
 }
 
 fn away(error: &scaleset::Error) -> ServiceError {
-    ServiceError::Away(why(error))
-}
-
-/// Returns what an error says, with all that caused it.
-fn why(error: &scaleset::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    ServiceError::Away(error_chain(error))
 }
 
 #[cfg(test)]

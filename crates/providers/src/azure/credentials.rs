@@ -246,20 +246,6 @@ impl Authorize for Chain {
     }
 }
 
-/// Proves nothing: for an address that holds its own permission.
-pub(super) struct Nobody;
-
-#[async_trait]
-impl Authorize for Nobody {
-    async fn authorize(&self, _request: &mut reqwest::Request) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

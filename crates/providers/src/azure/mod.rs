@@ -38,11 +38,11 @@ use serde_json::{Value, json};
 pub(crate) use self::environment::ENTRY;
 use self::{
     body::Paths,
-    credentials::{Nobody, Realm},
+    credentials::Realm,
     wire::{Diagnostics, Operation, Page, RetailPrices, Thing},
 };
 use crate::{
-    http::{self, Authorize, Client, PAGES_MAX, Request, RequestLog, Settings, endless},
+    http::{self, Authorize, Client, Nobody, PAGES_MAX, Request, RequestLog, Settings, endless},
     kvm,
 };
 

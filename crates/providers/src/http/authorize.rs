@@ -20,6 +20,20 @@ pub trait Authorize: Send + Sync {
     }
 }
 
+/// Proves nothing: for what anybody may read, and an address that holds its own permission.
+pub struct Nobody;
+
+#[async_trait]
+impl Authorize for Nobody {
+    async fn authorize(&self, _request: &mut reqwest::Request) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// A token that does not change.
 pub struct Bearer {
     token: String,

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use self::lenient::{PAGES_MAX, endless, or_default, or_unknown, rows, unknown};
 pub use self::{
-    authorize::{Authorize, Bearer},
+    authorize::{Authorize, Bearer, Nobody},
     dialect::{ApiError, Dialect, Effect, by_status, seconds},
     log::{Exchange, RequestLog},
     redact::redact,

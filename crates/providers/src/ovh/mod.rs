@@ -36,7 +36,7 @@ use self::{
     wire::{Catalogue, CreateInstance, CreateKey, Flavor, Image, Instance, Key, RenameInstance},
 };
 use crate::{
-    http::{Answer, Authorize, Client, Request, RequestLog, Settings, rows},
+    http::{Answer, Client, Nobody, Request, RequestLog, Settings, rows},
     kvm,
 };
 
@@ -102,20 +102,6 @@ pub struct Access {
     pub log: Option<Arc<dyn RequestLog>>,
     /// How long one request may take; none: a minute.
     pub time_max: Option<Duration>,
-}
-
-/// For the time, which anybody may ask.
-struct Nobody;
-
-#[async_trait]
-impl Authorize for Nobody {
-    async fn authorize(&self, _request: &mut reqwest::Request) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Ovh {

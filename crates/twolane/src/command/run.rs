@@ -45,15 +45,14 @@ pub(super) fn planned(context: &Context, project: &Project, asked: &Asked) -> Re
     let paths = context.paths()?;
     let providers = providers(&paths, &project.config.local)?;
     prebuilt::bring(context, project, &paths.cache);
-    // A plan that cannot be made says why below.
-    if let Ok(planned) = planning::plan(project, asked, &providers, &paths, Look::Quick) {
-        let candidates = planned.candidates();
-        block_on(async {
-            quotes::refresh(context.style, &candidates, &providers, &paths.cache).await;
-            Ok(())
-        })?;
+    let plan = || planning::plan(project, asked, &providers, &paths, Look::Whole);
+    let mut planned = plan()?;
+    let candidates = planned.candidates();
+    let refresh = quotes::refresh(context.style, &candidates, &providers, &paths.cache);
+    if block_on(async { Ok(refresh.await) })? {
+        planned = plan()?;
     }
-    let planned = planning::plan(project, asked, &providers, &paths, Look::Whole)?.able()?;
+    let planned = planned.able()?;
     for note in &planned.notes {
         context.style.message(&format!("note: {note}"));
     }
