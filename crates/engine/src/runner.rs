@@ -27,7 +27,7 @@ use model::{
     error::JournalError,
     event::Event,
     jobs::{JobService, project},
-    journal::{Held, HeldState},
+    journal::HeldState,
     name::{Label, NameError, RunId},
     plan::{Plan, price_of},
     price::Price,
@@ -161,14 +161,8 @@ impl<'a> Office<'a> {
         self.count_money().await?;
         let holdings = self.world.journal.holdings().await?;
         let project = project(self.runner.name);
-        let is_ours = |held: &Held| {
-            holdings
-                .runs
-                .get(&held.run)
-                .is_some_and(|run| run.project == project)
-        };
         let now = self.world.clock.monotonic();
-        for (label, held) in holdings.boxes.iter().filter(|(_, held)| is_ours(held)) {
+        for (label, held) in holdings.boxes_of_project(&project) {
             let plan = match held.state {
                 HeldState::Up => self.runner.runs.plan(&held.run),
                 _ => None,

@@ -278,15 +278,8 @@ mod tests {
     use crate::results::{Tally, TestOutcome, TestResult};
 
     fn results(tests: &[(&str, &str, TestOutcome)]) -> CheckResults {
-        let one = |(suite, name, outcome): &(&str, &str, TestOutcome)| TestResult {
-            suite: (*suite).to_owned(),
-            name: (*name).to_owned(),
-            outcome: *outcome,
-            seconds: None,
-            message: None,
-            output: String::new(),
-            place: None,
-        };
+        let one =
+            |(suite, name, outcome): &(&str, &str, TestOutcome)| TestResult::new(*suite, *name, *outcome);
         CheckResults {
             tests: tests.iter().map(one).collect(),
             ..CheckResults::default()

@@ -273,6 +273,12 @@ impl Holdings {
         holdings
     }
 
+    /// Returns the boxes of a project's runs.
+    pub fn boxes_of_project(&self, project: &str) -> impl Iterator<Item = (&Label, &Held)> {
+        let is_its = move |held: &Held| self.runs.get(&held.run).is_some_and(|run| run.project == project);
+        self.boxes.iter().filter(move |(_, held)| is_its(held))
+    }
+
     /// Takes the next entry.
     pub fn take(&mut self, entry: &Entry) {
         let state = match &entry.fact {

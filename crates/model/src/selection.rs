@@ -284,15 +284,7 @@ mod tests {
     }
 
     fn report(outcome: Outcome, tests: &[(&str, TestOutcome)]) -> CheckReport {
-        let one = |(name, outcome): &(&str, TestOutcome)| TestResult {
-            suite: "s".to_owned(),
-            name: (*name).to_owned(),
-            outcome: *outcome,
-            seconds: None,
-            message: None,
-            output: String::new(),
-            place: None,
-        };
+        let one = |(name, outcome): &(&str, TestOutcome)| TestResult::new("s", *name, *outcome);
         CheckReport {
             results: CheckResults {
                 tests: tests.iter().map(one).collect(),

@@ -1,17 +1,17 @@
 //! A run whose terminal is closed, or that is asked to stop: the box goes at once, and nothing of it is left. QEMU is a
 //! stand-in that never lets anybody in, so that the run waits for its box.
 
+mod stand_ins;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Runs a command on a terminal of its own, closes that as soon as it shows the first argument, and prints how the
@@ -33,31 +33,7 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
-        let temp = tempfile::Builder::new().prefix("tl").tempdir_in("/tmp").unwrap();
-        for dir in ["work", "home", "bin"] {
-            fs::create_dir(temp.path().join(dir)).unwrap();
-        }
-        let place = Self(temp);
-        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../providers/tests");
-        for (fake, name) in [
-            ("fake_qemu.py", "qemu-system-x86_64"),
-            ("fake_qemu_img.sh", "qemu-img"),
-        ] {
-            let path = place.path("bin").join(name);
-            fs::copy(fakes.join(fake), &path).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let disk = place.path("disk.img");
-        fs::write(&disk, "a disk").unwrap();
-        let config = format!(
-            "[project]\nname = \"demo\"\n[local]\nimage = \"file://{}:sha256:{}\"\nacceleration = \"tcg\"\n\
-             [lanes.fast]\nboxes = [{{ provider = \"local\", type = \"1x1g\" }}]\n\
-             checks = [{{ name = \"a\", run = \"true\" }}]\n",
-            disk.display(),
-            hex::encode(Sha256::digest("a disk"))
-        );
-        fs::write(place.path("work/twolane.toml"), config).unwrap();
-        place
+        Self(stand_ins::place())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -66,17 +42,7 @@ impl Place {
 
     /// Makes a command that finds the stand-ins first.
     fn command(&self, program: &str) -> Command {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let dirs = [self.path("bin")].into_iter().chain(std::env::split_paths(&path));
-        let mut command = Command::new(program);
-        command
-            .current_dir(self.path("work"))
-            .env_clear()
-            .env("PATH", std::env::join_paths(dirs).unwrap())
-            .env("HOME", self.path("home"))
-            .env("TWOLANE_STATE_DIR", self.path("state"))
-            .stdin(Stdio::null());
-        command
+        stand_ins::command(self.0.path(), program)
     }
 
     /// Asserts that no box is there, nor a process that names one of this place.

@@ -1,11 +1,13 @@
 //! `twolane runner github` against an emulator of GitHub's service: the program from its start to its end, with signals. QEMU is
 //! a stand-in that never lets anybody in, so that boxes are made and destroyed, and none gets as far as to have a job.
 
+mod stand_ins;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -14,7 +16,6 @@ use scaleset::{
     ScaleSetId,
     testing::{DEFAULT_PAT, Emulator, Endpoint},
 };
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -36,29 +37,7 @@ struct Running {
 
 impl Place {
     fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("tl").tempdir_in("/tmp").unwrap();
-        for name in ["work", "home", "bin"] {
-            fs::create_dir(dir.path().join(name)).unwrap();
-        }
-        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../providers/tests");
-        for (fake, name) in [
-            ("fake_qemu.py", "qemu-system-x86_64"),
-            ("fake_qemu_img.sh", "qemu-img"),
-        ] {
-            let path = dir.path().join("bin").join(name);
-            fs::copy(fakes.join(fake), &path).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let disk = dir.path().join("disk.img");
-        fs::write(&disk, "a disk").unwrap();
-        let config = format!(
-            "[project]\nname = \"demo\"\n[local]\nimage = \"file://{}:sha256:{}\"\nacceleration = \"tcg\"\n\
-             [lanes.fast]\nboxes = [{{ provider = \"local\", type = \"1x1g\" }}]\n\
-             checks = [{{ name = \"a\", run = \"true\" }}]\n",
-            disk.display(),
-            hex::encode(Sha256::digest("a disk"))
-        );
-        fs::write(dir.path().join("work/twolane.toml"), config).unwrap();
+        let dir = stand_ins::place();
         fs::write(dir.path().join("token"), DEFAULT_PAT).unwrap();
         fs::set_permissions(dir.path().join("token"), fs::Permissions::from_mode(0o600)).unwrap();
         let runtime = Runtime::new().unwrap();
@@ -76,18 +55,10 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let dirs = [self.path("bin")].into_iter().chain(std::env::split_paths(&path));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_twolane"));
+        let mut command = stand_ins::command(self.dir.path(), env!("CARGO_BIN_EXE_twolane"));
         command
             .args(arguments)
-            .current_dir(self.path("work"))
-            .env_clear()
-            .env("PATH", std::env::join_paths(dirs).unwrap())
-            .env("HOME", self.path("home"))
-            .env("TWOLANE_STATE_DIR", self.path("state"))
-            .env("TWOLANE_GITHUB_TOKEN_FILE", self.path("token"))
-            .stdin(Stdio::null());
+            .env("TWOLANE_GITHUB_TOKEN_FILE", self.path("token"));
         command
     }
 

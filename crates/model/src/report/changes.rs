@@ -166,15 +166,7 @@ mod tests {
     fn report(seconds: f64, tests: &[(&str, TestOutcome)]) -> Report {
         let tests = tests
             .iter()
-            .map(|(name, outcome)| TestResult {
-                suite: "a".to_owned(),
-                name: (*name).to_owned(),
-                outcome: *outcome,
-                seconds: None,
-                message: None,
-                output: String::new(),
-                place: None,
-            })
+            .map(|(name, outcome)| TestResult::new("a", *name, *outcome))
             .collect();
         let check = CheckReport {
             name: "test".to_owned(),

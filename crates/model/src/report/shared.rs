@@ -130,15 +130,7 @@ mod tests {
     };
 
     fn test((name, outcome): &(&str, TestOutcome)) -> TestResult {
-        TestResult {
-            suite: "s".to_owned(),
-            name: (*name).to_owned(),
-            outcome: *outcome,
-            seconds: None,
-            message: None,
-            output: String::new(),
-            place: None,
-        }
+        TestResult::new("s", *name, *outcome)
     }
 
     fn check(slug: &str, outcome: Outcome, tests: &[(&str, TestOutcome)]) -> CheckReport {

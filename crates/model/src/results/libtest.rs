@@ -210,13 +210,9 @@ impl Section {
         }
         self.index.insert(name.clone(), self.tests.len());
         self.tests.push(TestResult {
-            suite: String::new(),
-            name,
-            outcome,
             seconds,
             message,
-            output: String::new(),
-            place: None,
+            ..TestResult::new("", name, outcome)
         });
     }
 

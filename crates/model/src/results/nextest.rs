@@ -152,12 +152,8 @@ fn status(line: &str) -> Option<TestResult> {
         _ => return None,
     };
     Some(TestResult {
-        suite: short(suite),
-        name: short(name),
-        outcome,
         seconds: Some(seconds),
         message,
-        output: String::new(),
-        place: None,
+        ..TestResult::new(short(suite), short(name), outcome)
     })
 }

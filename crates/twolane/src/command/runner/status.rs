@@ -7,7 +7,7 @@ use model::{
     candidate::Candidate,
     config,
     jobs::project,
-    journal::{Held, Holdings},
+    journal::Holdings,
     money::Money,
     name::{Label, RunId},
     time::{Deadline, Timestamp},
@@ -134,9 +134,7 @@ async fn all(paths: &Paths, names: Vec<String>) -> Result<Vec<Status>> {
             Err(_) => continue,
         };
         let of = project(&name);
-        let is_ours = |held: &Held| holdings.runs.get(&held.run).is_some_and(|run| run.project == of);
-        let boxes = holdings.boxes.iter().filter(|(_, held)| is_ours(held));
-        let boxes = boxes.map(|(label, held)| BoxStatus {
+        let boxes = holdings.boxes_of_project(&of).map(|(label, held)| BoxStatus {
             label: label.clone(),
             run: held.run.clone(),
             deadline: held.tags.deadline,
