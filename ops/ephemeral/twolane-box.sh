@@ -11,7 +11,8 @@
 #   start-as-root …                     the same for what only root can do
 #   follow RUN CHECK OFFSET SECONDS     one header line, then output from OFFSET on
 #   stop RUN CHECK | list RUN
-#   stop-others RUN                     stops what other runs have left running
+#   stop-others RUN [CHECK…]            stops what other runs have left running; where RUN's own checks are
+#                                       named, stops and forgets RUN's others
 #   link-toolchain KEY                  puts the operator's toolchain into the PATH
 #   set-deadline UNIX                   moves the moment at which the box powers itself off
 #   new-host-key                        makes a new SSH host key and prints its public half
@@ -355,17 +356,23 @@ stop() { # RUN CHECK
     echo "stopped $(state_of)"
 }
 
-stop_others() { # RUN
-    local path check run units=()
-    slug "$1"
+stop_others() { # RUN [CHECK…]
+    local path check run units=() forgotten=()
+    slug "$@"
     for path in "$STATE"/checks/*/*/begun; do
         path=${path%/begun}
-        if [ ! -d "$path" ] || [ -e "$path/result" ]; then continue; fi
+        [ -d "$path" ] || continue
         check=${path##*/} run=${path%/*}
         run=${run##*/}
-        [ "$run" = "$1" ] || [ "$run" = "$1-stage2" ] || units+=("twolane-$run-$check.service")
+        if [ "$run" = "$1" ]; then
+            if (($# == 1)) || [[ " ${*:2} " == *" $check "* ]]; then continue; fi
+            forgotten+=("$path")
+        fi
+        if [ "$run" = "$1-stage2" ] || [ -e "$path/result" ]; then continue; fi
+        units+=("twolane-$run-$check.service")
     done
     ((${#units[@]} == 0)) || systemctl stop "${units[@]}" 2>/dev/null || true
+    ((${#forgotten[@]} == 0)) || rm -rf -- "${forgotten[@]}"
 }
 
 list() { # RUN: a line `CHECK HEADER` for each that was started

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::{
+    check::Check,
     error::RemoteError,
     machine::Machine,
     name::RunId,
@@ -22,13 +23,20 @@ pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
 }
 
 /// Puts the tool of this version of twolane on the box, and ends there what other runs have left running: a process
-/// that was killed cannot.
-pub(crate) async fn take_over(world: &World, link: &Link, run: &RunId) -> Result<(), RemoteError> {
+/// that was killed cannot. Where `own` are all that this run may have begun there, ends and forgets what else it has.
+pub(crate) async fn take_over(
+    world: &World,
+    link: &Link,
+    run: &RunId,
+    own: &[Check],
+) -> Result<(), RemoteError> {
     // Of a client that is killed only a part may come.
     let script = "mkdir -p \"${1%/*}\" && cat >\"$1.new\" && [ \"$(wc -c <\"$1.new\")\" -eq \"$2\" ] && \
-                  chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\" && exec \"$1\" stop-others \"$3\"";
+                  chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\" && tool=$1 && shift 2 && exec \"$tool\" stop-others \"$@\"";
     let bytes = TWOLANE_BOX.len().to_string();
     let arguments = ["sh", "-c", script, "sh", TWOLANE_BOX_PATH, &bytes, run.as_str()];
+    let own = own.iter().map(|check| check.slug.as_str());
+    let arguments = arguments.into_iter().chain(own);
     let install = Command::new(arguments).with_stdin(TWOLANE_BOX);
     link.run(world, &install).await.map(drop)
 }

@@ -172,7 +172,9 @@ async fn connect(
                 lane.lane.label
             )),
         })?;
-    crate::open::take_over(lane.world, link, &lane.plan.run)
+    // What an earlier process of a shared lane took over belongs to boxes that begin anew.
+    let own = lane.lane.share.as_ref().map_or(&[][..], |_| &lane.lane.checks);
+    crate::open::take_over(lane.world, link, &lane.plan.run, own)
         .await
         .map_err(Refusal::of_candidate)?;
     crate::open::renew_host_key(machine, lane.world, link)

@@ -66,6 +66,8 @@ pub struct SimBox {
     /// Whether the sources are under their path of the operator's machine too.
     is_same_path: bool,
     checks: BTreeMap<(RunId, String), SimCheck>,
+    /// Those that it has forgotten.
+    forgotten: Vec<((RunId, String), SimCheck)>,
 }
 
 /// A program of the image's that makes a host key of its own, and reports it some time later.
@@ -140,6 +142,7 @@ impl SimBox {
             programs: None,
             is_same_path: false,
             checks: BTreeMap::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -169,14 +172,20 @@ impl SimBox {
         }
     }
 
-    /// Takes the box's end of twolane, and ends what other runs than that have left running.
-    pub fn take_over(&mut self, run: &str, now: Elapsed) {
+    /// Takes the box's end of twolane, and ends what other runs than that have left running. Where its own checks are named, its
+    /// others are forgotten.
+    pub fn take_over(&mut self, run: &str, own: &[&str], now: Elapsed) {
         self.has_tool = true;
-        let own = format!("{run}-stage2");
-        let others = self.checks.iter_mut();
-        for ((of, _), check) in others {
-            if of.as_str() != run && of.as_str() != own {
+        let stage2 = format!("{run}-stage2");
+        for ((of, slug), mut check) in std::mem::take(&mut self.checks) {
+            let is_kept = of.as_str() == stage2
+                || (of.as_str() == run && (own.is_empty() || own.contains(&slug.as_str())));
+            if !is_kept {
                 check.stop(now);
+            }
+            match of.as_str() == run && !is_kept {
+                true => self.forgotten.push(((of, slug), check)),
+                false => drop(self.checks.insert((of, slug), check)),
             }
         }
     }
@@ -292,9 +301,9 @@ impl SimBox {
 
     /// Returns what becomes of every check that was started.
     pub fn checks(&self) -> impl Iterator<Item = (&RunId, &str, &SimCheck)> {
-        self.checks
-            .iter()
-            .map(|((run, slug), check)| (run, slug.as_str(), check))
+        let forgotten = self.forgotten.iter().map(|(key, check)| (key, check));
+        let all = self.checks.iter().chain(forgotten);
+        all.map(|((run, slug), check)| (run, slug.as_str(), check))
     }
 
     /// Answers a call of the box's tool, as `ops/ephemeral/twolane-box.sh` does.

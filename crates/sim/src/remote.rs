@@ -382,9 +382,9 @@ impl Session for SimSession {
                 })
             }
             _ => {
-                if let ["sh", .., TWOLANE_BOX_PATH, _, run] = arguments[..] {
+                if let ["sh", "-c", _, "sh", TWOLANE_BOX_PATH, _, run, ref own @ ..] = arguments[..] {
                     let now = self.clock.elapsed();
-                    self.carry(|inside, _| inside.take_over(run, now)).await?;
+                    self.carry(|inside, _| inside.take_over(run, own, now)).await?;
                 } else {
                     self.carry(|_, _| ()).await?;
                 }

@@ -1158,6 +1158,32 @@ fn other_runs_running_checks_are_stopped() {
 }
 
 #[test]
+fn of_a_run_whose_checks_are_named_the_others_are_stopped_and_forgotten() {
+    let sandbox = Sandbox::new();
+    for (check, file) in [
+        ("r1/own", "begun"),
+        ("r1/own-2", "begun"),
+        ("r1/taken-of-2", "begun"),
+        ("r1/taken-of-3", "begun"),
+        ("r1/taken-of-3", "result"),
+        ("r1-stage2/deploy", "begun"),
+    ] {
+        let path = sandbox.path(&format!("state/checks/{check}"));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(file), "").unwrap();
+    }
+    sandbox.fake("systemctl", "echo \"$*\" >>\"$TWOLANE_STATE/calls\"");
+    ask(&sandbox, &["stop-others", "r1", "own", "own-2"]);
+    assert_eq!(
+        sandbox.read("state/calls"),
+        "stop twolane-r1-taken-of-2.service\n"
+    );
+    let is_there = |check: &str| sandbox.path(&format!("state/checks/{check}")).exists();
+    assert!(is_there("r1/own") && is_there("r1/own-2") && is_there("r1-stage2/deploy"));
+    assert!(!is_there("r1/taken-of-2") && !is_there("r1/taken-of-3"));
+}
+
+#[test]
 fn unit_that_is_not_there_is_answered_with_those_that_are() {
     let sandbox = Sandbox::new();
     let systemctl = "case $* in\nshow*\\ there.service) echo loaded ;;\nshow*) echo not-found ;;\n\

@@ -51,7 +51,7 @@ pub(super) async fn reach(lane: &Lane<'_>, link: &Link, machine: &Machine) -> Re
                 .help(format!("twolane logs {label} --console shows what it does"))
         };
         link.connect(lane.world, REACH_MAX).await.map_err(unreachable)?;
-        take_over(lane.world, link, &lane.plan.run)
+        take_over(lane.world, link, &lane.plan.run, &[])
             .await
             .map_err(unreachable)
     })

@@ -92,6 +92,11 @@ impl Record {
                     open.logs.retain(|(of, _), _| of != lane);
                     gone_or(fs::remove_dir_all(logs_dir(&self.dir, lane)))?;
                 }
+                if let (Event::CheckTakenOver { check }, Some(lane)) = (event, lane) {
+                    // A process that died may have taken over what its box left of the same check.
+                    open.logs.remove(&(lane.clone(), check.slug.clone()));
+                    gone_or(fs::remove_file(log_path(&self.dir, lane, &check.slug)))?;
+                }
                 let mut line = serde_json::to_vec(record)?;
                 line.push(b'\n');
                 open.events.write_all(&line)
@@ -238,7 +243,7 @@ fn private() -> fs::OpenOptions {
 #[cfg(test)]
 mod tests {
     use anstream::ColorChoice;
-    use model::{candidate::Candidate, name::ProviderName, verdict::Verdict};
+    use model::{candidate::Candidate, check::Check, name::ProviderName, verdict::Verdict};
 
     use super::*;
 
@@ -298,6 +303,22 @@ mod tests {
             Some("no-kvm"),
             Event::CandidateRejected { candidate, why },
         ));
+        record.emit(output(0, b"short"));
+        assert_eq!(fs::read(log_path(dir, "no-kvm", "test")).unwrap(), b"short");
+    }
+
+    #[test]
+    fn what_is_taken_over_again_has_a_log_of_its_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        let record = Record::open(dir, STYLE).unwrap();
+        let taken_over = || {
+            let check = Check::new("test", "cargo test");
+            event_record(Some("no-kvm"), Event::CheckTakenOver { check })
+        };
+        record.emit(taken_over());
+        record.emit(output(0, b"a long line"));
+        record.emit(taken_over());
         record.emit(output(0, b"short"));
         assert_eq!(fs::read(log_path(dir, "no-kvm", "test")).unwrap(), b"short");
     }
