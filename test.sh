@@ -76,6 +76,14 @@ one_sample() {
     cargo deny --offline check bans licenses sources
 }
 
+# What it warns of is an error too.
+book() {
+    local said
+    said=$(mdbook build 2>&1) || said+=" ERROR"
+    say "$said"
+    [[ ! $said =~ (WARN|ERROR) ]]
+}
+
 simulation() {
     local seeds=(cargo run --locked --quiet --profile simulation -p sim --bin seeds --)
     "${seeds[@]}" 0 20000
@@ -135,6 +143,7 @@ phase words words
 phase dependencies dependencies
 phase samples samples
 phase tests tests
+phase book book
 phase simulation simulation
 phase package package
 phase "end to end" end_to_end

@@ -5,6 +5,7 @@
 RUST_VERSION=1.95.0
 RUSTUP_VERSION=1.29.0
 CARGO_DEB_VERSION=3.8.0
+MDBOOK_VERSION=0.5.4
 SETUP_LOG=target/setup.log
 DEBIAN_MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian} # where QEMU 10 for Debian 12 comes from
 
@@ -202,6 +203,17 @@ install_rustup() {
     "$installer" -y --no-modify-path --profile minimal --default-toolchain none >>"$SETUP_LOG" 2>&1
 }
 
+# A tool of the tests that nobody has prebuilt: setup_built_tool CRATE VERSION PURPOSE [OPTION…]
+setup_built_tool() {
+    local tools=target/tools
+    ! "$tools/bin/$1" --version 2>/dev/null | grep -qxE "$1 v?$2" || return 0
+    say "Building $1 into $tools: $3"
+    cargo install --locked --debug --root "$tools" "${@:4}" "$1@$2" >>"$SETUP_LOG" 2>&1 || {
+        tail -n 5 "$SETUP_LOG" >&2
+        fail "could not build $1" "see $SETUP_LOG"
+    }
+}
+
 # Makes the pinned test tools available, in a folder of this repository's own.
 setup_test_tools() {
     local tools=target/tools
@@ -214,12 +226,7 @@ setup_test_tools() {
         }
         cp ops/tools.txt "$tools/installed.txt"
     fi
-    if ! "$tools/bin/cargo-deb" --version 2>/dev/null | grep -qx "cargo-deb $CARGO_DEB_VERSION"; then
-        say "Building cargo-deb into $tools: makes the Debian package"
-        cargo install --locked --debug --root "$tools" "cargo-deb@$CARGO_DEB_VERSION" >>"$SETUP_LOG" 2>&1 || {
-            tail -n 5 "$SETUP_LOG" >&2
-            fail "could not build cargo-deb" "see $SETUP_LOG"
-        }
-    fi
+    setup_built_tool cargo-deb "$CARGO_DEB_VERSION" "makes the Debian package"
+    setup_built_tool mdbook "$MDBOOK_VERSION" "makes the book of docs/" --no-default-features
     PATH="$PWD/$tools/bin:$PATH"
 }
