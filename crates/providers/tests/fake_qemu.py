@@ -2,6 +2,7 @@
 """Stands in for qemu-system-x86_64: takes its port, writes its pidfile, speaks its control protocol, and runs until it gets `quit`.
 
 With memory in a file it is a template that says it waits, or a clone that reads who it is into `identity.json`.
+Nobody is let in, unless `fake.json` says {"sshd": "CONFIG"}: then OpenSSH serves by that, with the genuine host key.
 A file `fake.json` beside this one can say how it fails: {"dies": "message"}, {"deaf": true}, {"taken": N},
 {"version": "9.9"}, {"template": ["line", …]}: what a template says, {"clone": "deaf"}: it reads and never answers, or
 {"clone": "broken"}: it cannot read the state, {"floods": true}: its console is long.
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 
@@ -66,6 +68,22 @@ def speak_as_clone(port):
     peer.read()
 
 
+served = []
+
+
+def serve(server, config):
+    """Has sshd answer each connection, as the box whose directory this is."""
+    keys = os.path.abspath("../ssh")
+    own = [f"HostKey={keys}/host_key", f"AuthorizedKeysFile={keys}/login_key.pub"]
+    options = [word for option in own for word in ("-o", option)]
+    while True:
+        peer = server.accept()[0]
+        with open("sshd.log", "ab") as log:
+            sshd = ["/usr/sbin/sshd", "-i", "-e", "-f", config, *options]
+            served.append(subprocess.Popen(sshd, stdin=peer, stdout=peer, stderr=log))
+        peer.close()
+
+
 runs = threading.Event()
 is_clone = "-incoming" in arguments
 if memory := re.search(r"mem-path=([^,]+)", " ".join(arguments)):
@@ -81,6 +99,8 @@ if ("spawn=deny" in value("-sandbox")) != (version >= (8, 2)):
     sys.exit("the wrong sandbox")
 
 ssh = socket.create_server(("127.0.0.1", int(forward.group(1)))) if forward else None
+if ssh and "sshd" in faults:
+    threading.Thread(target=serve, args=(ssh, faults["sshd"]), daemon=True).start()
 with open("console.log", "a", encoding="utf-8") as file:
     file.write("the console of a fake\n")
     if faults.get("floods"):
@@ -125,5 +145,7 @@ while True:
         except BrokenPipeError:
             break
         if name == "quit":
+            for sshd in served:
+                sshd.kill()
             os.remove(value("-pidfile"))
             os._exit(0)

@@ -16,12 +16,12 @@ use model::error::RemoteError;
 /// Longest path of a socket, as the system has it.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// What comes after the directory: openssh's own directory, the socket, and the name that ssh gives the
+/// What comes after the directory: the connection's own directory, the socket, and the name that ssh gives the
 /// socket while it makes it.
 const TAIL: usize = "/.ssh-connectionXXXXXX/master.0123456789abcdef".len();
 
-/// How openssh begins the names of its directories.
-const PREFIX: &str = ".ssh-connection";
+/// How the names of the sockets' directories begin.
+pub(crate) const PREFIX: &str = ".ssh-connection";
 
 /// Returns the first directory that will do, made if need be.
 pub(crate) fn directory(state_dir: &Utf8Path) -> Result<Utf8PathBuf, RemoteError> {

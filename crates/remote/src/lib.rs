@@ -15,6 +15,7 @@ mod git_agrees;
 mod keys;
 mod layout;
 mod manifest;
+mod master;
 mod probe;
 mod quote;
 mod selection;

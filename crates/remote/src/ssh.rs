@@ -1,13 +1,17 @@
 //! `world::Remote` on the system's OpenSSH: one shared connection for each box.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use model::{
     error::RemoteError,
     name::Label,
-    text::error_chain,
     world::{Command, Keys, Remote, Session, Target},
 };
 
@@ -16,12 +20,10 @@ use crate::{
     control, failure,
     keys::KeyDir,
     layout::Layout,
+    master::{self, NoMaster},
     probe,
     session::{Link, SshSession},
 };
-
-/// How long a shared connection lives on without a command, when nobody closes it.
-const IDLE: NonZeroUsize = NonZeroUsize::new(300).unwrap();
 
 /// Age after which a socket's directory where nobody listens is not one that is just being made.
 const LEFT_OVER: Duration = Duration::from_secs(600);
@@ -66,10 +68,11 @@ impl Ssh {
         KeyDir::new(&self.state_dir, label)
     }
 
+    /// Connects by `ssh`, with all its options and the name of the box at `address`.
     async fn shared(
         &self,
-        target: &Target,
-        config: &Utf8Path,
+        ssh: &[String],
+        address: IpAddr,
     ) -> Result<openssh::Session, Result<RemoteError, NoSharing>> {
         let state_dir = self.state_dir.clone();
         let control = blocking(move || {
@@ -79,18 +82,9 @@ impl Ssh {
         })
         .await
         .map_err(|_| Err(NoSharing))?;
-        let mut builder = openssh::SessionBuilder::default();
-        builder
-            .user(target.user.clone())
-            .port(target.port)
-            .config_file(config)
-            .known_hosts_check(openssh::KnownHosts::Strict)
-            .control_directory(control)
-            .control_persist(openssh::ControlPersist::IdleFor(IDLE));
-        let address = target.address.to_string();
-        match tokio::time::timeout(HANDSHAKE, builder.connect_mux(&address)).await {
-            Ok(Ok(session)) => Ok(session),
-            Ok(Err(error)) => Err(failure_of_master(&error)),
+        match tokio::time::timeout(HANDSHAKE, master::launch(ssh, &control)).await {
+            Ok(Ok(dir)) => Ok(openssh::Session::new_native_mux(dir)),
+            Ok(Err(error)) => Err(failure_of_master(error)),
             Err(_) => Err(Ok(RemoteError::Mute {
                 greeted: true,
                 why: format!(
@@ -105,15 +99,15 @@ impl Ssh {
 /// A connection cannot be shared here.
 struct NoSharing;
 
-fn failure_of_master(error: &openssh::Error) -> Result<RemoteError, NoSharing> {
-    let words = error_chain(error);
+fn failure_of_master(error: NoMaster) -> Result<RemoteError, NoSharing> {
     match error {
-        openssh::Error::Connect(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-            Ok(failure::of_start("ssh", cause))
+        NoMaster::NoProgram(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            Ok(failure::of_start("ssh", &cause))
         }
-        openssh::Error::Master(_) => Err(NoSharing),
-        _ if failure::is_of_multiplexing(&words) => Err(NoSharing),
-        _ => Ok(failure::of_connect(&words)),
+        NoMaster::NoPlace => Err(NoSharing),
+        NoMaster::Failed(words) if failure::is_of_multiplexing(&words) => Err(NoSharing),
+        NoMaster::Failed(words) => Ok(failure::of_connect(&words)),
+        NoMaster::NoProgram(cause) => Ok(failure::of_connect(&cause.to_string())),
     }
 }
 
@@ -130,10 +124,12 @@ impl Remote for Ssh {
         let config = keys.config();
         blocking(move || keys.make()).await?;
         let mut ssh = options(&config, target);
-        ssh.extend(["-o", "BatchMode=yes", "-o", "ControlMaster=no", "-S"].map(str::to_owned));
         let host = target.label.to_string();
         let layout = self.layout.clone();
-        match self.shared(target, &config).await {
+        let to_host = [&ssh[..], std::slice::from_ref(&host)].concat();
+        let shared = self.shared(&to_host, target.address).await;
+        ssh.extend(["-o", "BatchMode=yes", "-o", "ControlMaster=no", "-S"].map(str::to_owned));
+        match shared {
             Ok(shared) => {
                 ssh.push(shared.control_socket().to_string_lossy().into_owned());
                 Ok(Arc::new(SshSession {
