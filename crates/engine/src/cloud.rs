@@ -531,7 +531,11 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let is_key_missing = self.profile().reports_host_key && observed.host_key.is_none();
         Ok(observed
             .machine(&self.profile().name, &order.tags)
-            .filter(|_| !is_key_missing))
+            .filter(|_| !is_key_missing)
+            .map(|machine| Machine {
+                jump: order.candidate.options.jump.clone(),
+                ..machine
+            }))
     }
 
     /// Refuses an order that cannot succeed.

@@ -32,7 +32,12 @@ fn is_plain(options: &Box<Options>) -> bool {
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} in {}", self.provider, self.instance_type, self.region)?;
-        f.write_str(if self.options.spot { ", spot" } else { "" })
+        f.write_str(if self.options.spot { ", spot" } else { "" })?;
+        match (&self.options.jump, self.options.private) {
+            (Some(jump), _) => write!(f, ", through {jump}"),
+            (None, true) => f.write_str(", private"),
+            (None, false) => Ok(()),
+        }
     }
 }
 

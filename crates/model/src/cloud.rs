@@ -214,6 +214,7 @@ impl ObservedInstance {
             instance_type: self.listed.instance_type.clone()?,
             address: self.listed.address?,
             port: 22,
+            jump: None,
             host_key: self.host_key.clone(),
             note: None,
         })

@@ -2,9 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// Where such a machine answers over SSH, as its operator calls it: `user@machine:port`. User and port are ssh's own
 /// choice where they are left out, and the machine may be a name of the operator's ssh configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Address {
     /// Who logs in.
     pub user: Option<String>,
@@ -12,6 +15,20 @@ pub struct Address {
     pub machine: String,
     /// The port of its SSH server.
     pub port: Option<u16>,
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
 }
 
 impl FromStr for Address {

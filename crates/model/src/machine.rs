@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    host::Address,
     name::{Label, ProviderName},
     tags::Tags,
 };
@@ -26,6 +27,9 @@ pub struct Machine {
     pub address: IpAddr,
     /// The port of its SSH server.
     pub port: u16,
+    /// The machine through which that address is reached; none where it is reached directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Address>,
     /// Its SSH host key in `known_hosts` form (`ssh-ed25519 AAAA…`) where the provider reports it;
     /// else the one that was sent in the user-data counts.
     pub host_key: Option<String>,

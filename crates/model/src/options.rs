@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Address;
+
 /// What a candidate is asked for beside its size and place. All of it is left away in most plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,6 +28,12 @@ pub struct Options {
     /// The group that is there already: only what is made in it is destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_group: Option<String>,
+    /// Whether the box gets no public address, and is reached at its private one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// The machine through which the box is reached; none where it is reached directly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Address>,
 }
 
 /// One of them.
@@ -43,17 +51,23 @@ pub enum OptionKey {
     SecurityGroup,
     /// `resource-group`.
     ResourceGroup,
+    /// `address = "private"`.
+    Address,
+    /// `jump`.
+    Jump,
 }
 
 impl OptionKey {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Spot,
         Self::Tags,
         Self::Network,
         Self::Subnet,
         Self::SecurityGroup,
         Self::ResourceGroup,
+        Self::Address,
+        Self::Jump,
     ];
 
     /// Returns its name in `twolane.toml`.
@@ -65,6 +79,8 @@ impl OptionKey {
             Self::Subnet => "subnet",
             Self::SecurityGroup => "security-group",
             Self::ResourceGroup => "resource-group",
+            Self::Address => "address",
+            Self::Jump => "jump",
         }
     }
 }
@@ -74,6 +90,8 @@ impl OptionKey {
 pub struct Takes {
     /// The keys.
     pub keys: &'static [OptionKey],
+    /// Whether a box that names no subnet is alone in a network of its own, which nothing private leads to.
+    pub is_alone: bool,
     /// What tags of the user's own must look like.
     pub tags: TagRules,
 }
@@ -152,6 +170,8 @@ impl Options {
             OptionKey::Subnet => self.subnet.is_some(),
             OptionKey::SecurityGroup => self.security_group.is_some(),
             OptionKey::ResourceGroup => self.resource_group.is_some(),
+            OptionKey::Address => self.private,
+            OptionKey::Jump => self.jump.is_some(),
         };
         OptionKey::ALL.into_iter().filter(is_asked)
     }
@@ -170,6 +190,9 @@ impl Options {
                     | OptionKey::SecurityGroup
                     | OptionKey::ResourceGroup => {
                         "twolane puts its boxes there into nothing that is there already"
+                    }
+                    OptionKey::Address | OptionKey::Jump => {
+                        "twolane reaches its boxes there at their public addresses alone"
                     }
                 };
                 (format!("it does not take `{}`: {why}", key.word()), None)
@@ -192,6 +215,7 @@ impl Options {
             let why = "`resource-group` needs the `subnet` that its boxes are to be in".to_owned();
             wrong.push((why, Some("add `subnet` with the whole id of one".to_owned())));
         }
+        wrong.extend(self.wrong_way(takes));
         let of_subnet = self.subnet.as_deref().and_then(region_in);
         if let Some(other) = of_subnet.filter(|other| !is_in(region, other)) {
             let why = format!(
@@ -201,6 +225,22 @@ impl Options {
             wrong.push((why, Some(help)));
         }
         wrong
+    }
+
+    /// Says what of the way to the box does not go together.
+    fn wrong_way(&self, takes: &Takes) -> Option<(String, Option<String>)> {
+        if self.jump.is_some() && !self.private {
+            let why = "`jump` leads to a private address, and the box gets a public one".to_owned();
+            return Some((
+                why,
+                Some("add `address = \"private\"`, or leave `jump` away".to_owned()),
+            ));
+        }
+        (self.private && takes.is_alone && self.subnet.is_none()).then(|| {
+            let why = "`address = \"private\"` needs a `subnet`: without one the box is alone in a network of its own, which \
+                       nothing leads to";
+            (why.to_owned(), Some("add `subnet` with one that the way in leads to".to_owned()))
+        })
     }
 }
 
@@ -267,10 +307,44 @@ mod tests {
         let takes = Takes {
             keys: &[OptionKey::Spot, OptionKey::Tags],
             tags: LABELS,
+            ..Takes::default()
         };
         assert_eq!(options.wrong_for(&takes, "r"), []);
         assert!(Options::default().wrong_for(&Takes::default(), "r").is_empty());
     }
+
+    #[test]
+    fn way_to_a_private_address_needs_all_its_parts() {
+        let takes = |is_alone| Takes {
+            keys: &OptionKey::ALL,
+            is_alone,
+            ..Takes::default()
+        };
+        let jump = Some("eve@bastion".parse().unwrap());
+        let of = |private, jump: &Option<Address>, subnet: Option<&str>, is_alone| {
+            let options = Options {
+                private,
+                jump: jump.clone(),
+                subnet: subnet.map(str::to_owned),
+                ..Options::default()
+            };
+            let wrong = options.wrong_for(&takes(is_alone), "r").pop();
+            wrong.map(|(why, _)| why).unwrap_or_default()
+        };
+        assert_eq!(of(true, &jump, None, false), "");
+        assert_eq!(of(true, &None, Some("s"), true), "");
+        assert!(of(false, &jump, None, false).contains("the box gets a public one"));
+        assert!(of(true, &jump, None, true).contains("needs a `subnet`"));
+        let untaken = Options {
+            private: true,
+            jump,
+            ..Options::default()
+        };
+        let wrong = untaken.wrong_for(&Takes::default(), "r");
+        assert!(wrong[0].0.contains("does not take `address`"), "{wrong:?}");
+        assert!(wrong[1].0.contains("does not take `jump`"), "{wrong:?}");
+    }
+
     #[test]
     fn a_subnet_of_another_region_is_named() {
         let subnet = "projects/host/regions/us-east1/subnetworks/ci";
@@ -281,6 +355,7 @@ mod tests {
         let takes = Takes {
             keys: &OptionKey::ALL,
             tags: LABELS,
+            ..Takes::default()
         };
         let wrong = |region: &str| options.wrong_for(&takes, region);
         assert_eq!((wrong("us-east1").len(), wrong("us-east1-b").len()), (0, 0));

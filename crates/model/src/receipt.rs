@@ -253,6 +253,7 @@ mod tests {
                     instance_type: "2x4g".into(),
                     address: [10, 0, 0, 1].into(),
                     port: 22,
+                    jump: None,
                     host_key: None,
                     note: None,
                 },

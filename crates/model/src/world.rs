@@ -11,6 +11,7 @@ use crate::{
     candidate::Fallback,
     error::{JournalError, ProviderError, RemoteError},
     event::{Event, EventRecord},
+    host::Address,
     journal::{Entry, Fact, Holdings},
     lane::KvmNeed,
     limits::{Budget, Limits},
@@ -301,6 +302,8 @@ pub struct Target {
     pub address: IpAddr,
     /// The port of its SSH server.
     pub port: u16,
+    /// The machine through which that address is reached; none where it is reached directly.
+    pub jump: Option<Address>,
     /// The user to log in as.
     pub user: String,
 }
@@ -312,6 +315,7 @@ impl Target {
             label: machine.label.clone(),
             address: machine.address,
             port: machine.port,
+            jump: machine.jump.clone(),
             user: "root".to_owned(),
         }
     }

@@ -1,5 +1,6 @@
 //! The way to the boxes: keys, one OpenSSH connection for each box, rsync over it. Knows nothing of runs,
-//! providers or checks, and touches neither the user's `~/.ssh` nor the system's SSH configuration.
+//! providers or checks, and touches neither the user's `~/.ssh` nor the system's SSH configuration, which count only on the way
+//! to a machine that a box is reached through.
 
 mod answer;
 mod blocking;
@@ -12,6 +13,7 @@ mod fetch;
 mod git;
 #[cfg(test)]
 mod git_agrees;
+mod jump;
 mod keys;
 mod layout;
 mod manifest;

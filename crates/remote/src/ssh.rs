@@ -18,6 +18,7 @@ use model::{
 use crate::{
     blocking::blocking,
     control, failure,
+    jump::Jump,
     keys::KeyDir,
     layout::Layout,
     master::{self, NoMaster},
@@ -36,6 +37,8 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 pub struct Ssh {
     state_dir: Utf8PathBuf,
     layout: Layout,
+    /// Takes the place of the operator's own configuration on the way to a machine that a box is reached through.
+    jump_config: Option<Utf8PathBuf>,
 }
 
 impl Ssh {
@@ -45,6 +48,7 @@ impl Ssh {
         Self {
             state_dir,
             layout: Layout::default(),
+            jump_config: None,
         }
     }
 
@@ -54,11 +58,17 @@ impl Ssh {
         self
     }
 
+    /// Has another file take the place of the operator's own configuration on the way to a machine that boxes are reached through.
+    pub fn with_jump_config(mut self, config: Utf8PathBuf) -> Self {
+        self.jump_config = Some(config);
+        self
+    }
+
     /// Returns the program and arguments that take a person to the box, or run `command` there as ssh does.
     pub fn interactive(&self, target: &Target, command: &[String]) -> Result<Vec<String>, RemoteError> {
         let keys = KeyDir::new(&self.state_dir, &target.label);
         keys.make()?;
-        let mut argv = options(&keys.config(), target);
+        let mut argv = self.options(&keys.config(), target);
         argv.extend([target.label.to_string()]);
         argv.extend_from_slice(command);
         Ok(argv)
@@ -66,6 +76,36 @@ impl Ssh {
 
     fn key_dir(&self, label: &Label) -> KeyDir {
         KeyDir::new(&self.state_dir, label)
+    }
+
+    /// Returns `ssh` with what leads to the target, which is then called by its label.
+    fn options(&self, config: &Utf8Path, target: &Target) -> Vec<String> {
+        let address = format!("HostName={}", target.address);
+        let port = target.port.to_string();
+        let direct = [
+            "ssh",
+            "-F",
+            config.as_str(),
+            "-p",
+            &port,
+            "-l",
+            &target.user,
+            "-o",
+            &address,
+        ];
+        let mut argv = direct.map(str::to_owned).to_vec();
+        if let Some(jump) = self.jump(target) {
+            argv.extend(["-o".to_owned(), format!("ProxyCommand={}", jump.proxy_command())]);
+        }
+        argv
+    }
+
+    fn jump<'a>(&'a self, target: &'a Target) -> Option<Jump<'a>> {
+        Some(Jump {
+            through: target.jump.as_ref()?,
+            to: SocketAddr::new(target.address, target.port),
+            config: self.jump_config.as_deref(),
+        })
     }
 
     /// Connects by `ssh`, with all its options and the name of the box at `address`.
@@ -119,11 +159,14 @@ impl Remote for Ssh {
     }
 
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, RemoteError> {
-        probe::greeting(SocketAddr::new(target.address, target.port)).await?;
+        match self.jump(target) {
+            Some(jump) => jump.greeting().await?,
+            None => probe::greeting(SocketAddr::new(target.address, target.port)).await?,
+        }
         let keys = self.key_dir(&target.label);
         let config = keys.config();
         blocking(move || keys.make()).await?;
-        let mut ssh = options(&config, target);
+        let mut ssh = self.options(&config, target);
         let host = target.label.to_string();
         let layout = self.layout.clone();
         let to_host = [&ssh[..], std::slice::from_ref(&host)].concat();
@@ -166,23 +209,4 @@ impl Remote for Ssh {
         let keys = self.key_dir(label);
         blocking(move || keys.forget()).await
     }
-}
-
-/// Returns `ssh` with what leads to the target, which is then called by its label.
-fn options(config: &Utf8Path, target: &Target) -> Vec<String> {
-    let address = format!("HostName={}", target.address);
-    let port = target.port.to_string();
-    [
-        "ssh",
-        "-F",
-        config.as_str(),
-        "-p",
-        &port,
-        "-l",
-        &target.user,
-        "-o",
-        &address,
-    ]
-    .map(str::to_owned)
-    .to_vec()
 }

@@ -152,6 +152,7 @@ mod tests {
             instance_type: instance_type.to_owned(),
             address: "203.0.113.20".parse().unwrap(),
             port: 22,
+            jump: None,
             host_key: None,
             note: None,
         };

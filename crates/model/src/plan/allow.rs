@@ -51,7 +51,8 @@ pub fn needs_address(plan: &Plan, has_own_network: &dyn Fn(&ProviderName) -> boo
     let mut candidates = plan.lanes.iter().flat_map(|lane| &lane.candidates);
     plan.allow.is_empty()
         && candidates.any(|candidate| {
-            has_own_network(&candidate.provider) && candidate.options.security_group.is_none()
+            let options = &candidate.options;
+            has_own_network(&candidate.provider) && options.security_group.is_none() && !options.private
         })
 }
 

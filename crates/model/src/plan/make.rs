@@ -17,6 +17,7 @@ use crate::{
     host::Address,
     money::Money,
     name::{Label, ProviderName},
+    options::Options,
     order::OperatorToolchain,
     part::BOXES_MAX,
     source::Source,
@@ -85,6 +86,7 @@ impl Planner<'_> {
         let overrides = self.overrides();
         let label = self.label(&lanes);
         let (lanes, notes) = self.shared(&lanes, &label, &overrides);
+        let allow = self.allow(&lanes);
         Plan {
             run: self.facts.run.clone(),
             project: self.config.project.clone(),
@@ -97,7 +99,7 @@ impl Planner<'_> {
             lanes,
             owner: self.facts.owner.clone(),
             revision: self.facts.revision.clone(),
-            allow: self.allow(),
+            allow,
             operator_key: self.operator_key(),
             keep: self.keep(),
             is_continued: self.asked.is_continued,
@@ -351,8 +353,17 @@ impl Planner<'_> {
         self.facts.toolchain.clone()
     }
 
-    fn allow(&mut self) -> Vec<String> {
+    fn allow(&mut self, lanes: &[LanePlan]) -> Vec<String> {
         let asked = self.asked;
+        let candidates = lanes.iter().flat_map(|lane| &lane.candidates);
+        let unreachable = |options: &Options| options.private && options.security_group.is_none();
+        let mut unreachable = candidates.filter(|candidate| unreachable(&candidate.options));
+        if let Some(candidate) = unreachable.next().filter(|_| asked.allow.is_empty()) {
+            self.refuse(
+                format!("{candidate}: who reaches a private address is seen there by another address than this machine's public one"),
+                "name it: --allow-cidr RANGE, or TWOLANE_ALLOW_CIDR, with the private address of `jump`, or the range of your VPN",
+            );
+        }
         let mut allow = Vec::new();
         for text in &asked.allow {
             allow.extend(self.accept("--allow-cidr", range(text), "203.0.113.7/32"));

@@ -104,7 +104,11 @@ fn takes(provider: &str) -> Takes {
         is_lower: true,
         reserved: &[],
     };
-    Takes { keys, tags }
+    Takes {
+        keys,
+        tags,
+        ..Takes::default()
+    }
 }
 
 fn of_lane(lines: &str) -> Result<Vec<Options>, Vec<String>> {
@@ -257,6 +261,34 @@ fn an_address_is_needed_only_where_the_provider_has_a_network() {
     assert!(needs("no-kvm"));
     assert!(!needs("--provider local"));
     assert!(!needs("no-kvm --allow-cidr 203.0.113.7"));
+}
+
+#[test]
+fn private_box_is_open_to_whom_was_named_alone() {
+    let boxes = "boxes = [{ provider = \"gcp\", address = \"private\", jump = \"eve@bastion:2222\" }]";
+    let text = format!("[lanes.a]\nchecks = [\"test\"]\n{boxes}");
+    let planned = |flags: &str| plan(&config(&text), &asked(flags), &facts());
+    let wrong = planned("a").unwrap_err();
+    let shown = format!("{wrong:?}");
+    assert!(
+        shown.contains("seen there by another address") && shown.contains("--allow-cidr RANGE"),
+        "{shown}"
+    );
+    let plan = planned("a --allow-cidr 10.0.0.7").unwrap();
+    let candidate = &plan.lanes[0].candidates[0];
+    assert!(candidate.options.private && !needs_address(&plan, &|_| true));
+    assert!(
+        candidate.to_string().ends_with(", through eve@bastion:2222"),
+        "{candidate}"
+    );
+    // What is in the plan comes back out of the journal.
+    let text = serde_json::to_string(candidate).unwrap();
+    assert_eq!(&serde_json::from_str::<Candidate>(&text).unwrap(), candidate);
+    let refused = of_lane("boxes = [{ provider = \"hetzner\", address = \"private\" }]").unwrap_err();
+    assert!(
+        refused[0].contains("hetzner: it does not take `address`"),
+        "{refused:?}"
+    );
 }
 
 #[test]

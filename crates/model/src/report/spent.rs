@@ -175,6 +175,7 @@ mod tests {
                 instance_type: "2x4g".into(),
                 address: "203.0.113.7".parse().unwrap(),
                 port: 22,
+                jump: None,
                 host_key: None,
                 note: None,
             },

@@ -190,6 +190,10 @@ pub(super) fn is_there(instance: &Instance) -> bool {
     instance.instance_state.name != "terminated"
 }
 
+/// The tag of a box without a public address, and its value.
+pub(super) const ADDRESS: &str = "mvm-address";
+pub(super) const PRIVATE: &str = "private";
+
 pub(super) fn listed_instance(instance: &Instance, region: &str) -> machine::Listed {
     let zone = instance
         .placement
@@ -199,8 +203,16 @@ pub(super) fn listed_instance(instance: &Instance, region: &str) -> machine::Lis
         Some(zone) => format!("{} in {zone}", instance.instance_state.name),
         None => instance.instance_state.name.clone(),
     };
+    let is_private = pairs(&instance.tag_set)
+        .get(ADDRESS)
+        .is_some_and(|kind| kind == PRIVATE);
+    let address = if is_private {
+        &instance.private_ip_address
+    } else {
+        &instance.ip_address
+    };
     machine::Listed {
-        address: instance.ip_address.as_ref().and_then(|ip| ip.parse().ok()),
+        address: address.as_ref().and_then(|ip| ip.parse().ok()),
         instance_type: Some(instance.instance_type.clone()),
         ..listed(
             ResourceKind::Machine,

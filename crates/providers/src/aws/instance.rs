@@ -89,7 +89,8 @@ impl Aws {
             .set("NetworkInterface.1.DeviceIndex", 0)
             .set("NetworkInterface.1.SubnetId", prepared.subnet);
         params = params.set("NetworkInterface.1.SecurityGroupId.1", prepared.group);
-        params = params.set("NetworkInterface.1.AssociatePublicIpAddress", true);
+        let is_public = !order.candidate.options.private;
+        params = params.set("NetworkInterface.1.AssociatePublicIpAddress", is_public);
         params = params.set("NetworkInterface.1.DeleteOnTermination", true);
         let params = tagged(params, &["instance", "volume", "network-interface"], order);
         let made = self

@@ -106,7 +106,10 @@ impl Aws {
                     OptionKey::Tags,
                     OptionKey::Subnet,
                     OptionKey::SecurityGroup,
+                    OptionKey::Address,
+                    OptionKey::Jump,
                 ],
+
                 tags: TagRules {
                     count_max: 40,
                     lengths: (128, 256),
@@ -114,6 +117,7 @@ impl Aws {
                     is_lower: false,
                     reserved: &["aws:"],
                 },
+                ..Takes::default()
             },
             ranges: if access.group.is_some() {
                 Ranges::None
@@ -292,6 +296,10 @@ fn tagged(mut params: Params, kinds: &[&str], order: &Order) -> Params {
     pairs
         .entry("Name".to_owned())
         .or_insert_with(|| order.tags.label.to_string());
+    if order.candidate.options.private {
+        // An instance does not say whether it will have a public address: until it runs, none has one.
+        pairs.insert(convert::ADDRESS.to_owned(), convert::PRIVATE.to_owned());
+    }
     for (index, kind) in kinds.iter().enumerate() {
         let specification = format!("TagSpecification.{}", index + 1);
         params = params.set(format!("{specification}.ResourceType"), kind);

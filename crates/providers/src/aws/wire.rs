@@ -111,6 +111,7 @@ pub(super) struct Instance {
     pub(super) instance_state: Named,
     pub(super) instance_type: String,
     pub(super) ip_address: Option<String>,
+    pub(super) private_ip_address: Option<String>,
     pub(super) placement: Option<Placement>,
     pub(super) state_reason: Option<Reason>,
     #[serde(default)]

@@ -61,14 +61,11 @@ pub(super) fn network(order: &Order, paths: &Paths) -> Value {
 }
 
 pub(super) fn interface(order: &Order, paths: &Paths) -> Value {
-    let configuration = json!({
-        "name": "box",
-        "properties": {
-            "primary": true,
-            "subnet": {"id": paths.subnet},
-            "publicIPAddress": {"id": paths.address},
-        },
-    });
+    let mut properties = json!({"primary": true, "subnet": {"id": paths.subnet}});
+    if !order.candidate.options.private {
+        properties["publicIPAddress"] = json!({"id": paths.address});
+    }
+    let configuration = json!({"name": "box", "properties": properties});
     thing(
         order,
         &json!({"networkSecurityGroup": {"id": paths.firewall}, "ipConfigurations": [configuration]}),

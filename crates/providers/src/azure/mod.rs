@@ -11,7 +11,7 @@ mod schedule;
 mod sizes;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -134,7 +134,10 @@ impl Azure {
                     OptionKey::Tags,
                     OptionKey::Subnet,
                     OptionKey::ResourceGroup,
+                    OptionKey::Address,
+                    OptionKey::Jump,
                 ],
+                is_alone: true,
                 tags: TagRules {
                     count_max: 40,
                     // A disk's are shorter than those of the other things.
@@ -359,11 +362,9 @@ impl Azure {
         if state == InstanceState::Running {
             let token = listed.tags.as_ref().map(|tags| tags.token.clone());
             let token = token.unwrap_or_else(|| Token::new("box").expect("it keeps to the rule"));
-            let path = self.network_thing(group, &token, "publicIPAddresses");
-            let address = self.thing(&path, NETWORK, "look at a box's address");
+            let address = self.address(group, &token);
             let (address, ()) = try_join(address, self.ensure_schedule(&listed)).await?;
-            let text = address.and_then(|address| address.properties.ip_address);
-            listed.address = text.and_then(|text| text.parse().ok());
+            listed.address = address;
         }
         Ok(Some(ObservedInstance {
             listed,
@@ -371,6 +372,27 @@ impl Azure {
             host_key: None,
             operation: None,
         }))
+    }
+
+    /// Returns the address of a box that runs: the public one, or that of an interface which is to have none.
+    async fn address(&self, group: &str, token: &Token) -> Result<Option<IpAddr>, ProviderError> {
+        const WHAT: &str = "look at a box's address";
+        let path = |kind| self.network_thing(group, token, kind);
+        let parsed = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        if let Some(address) = self.thing(&path("publicIPAddresses"), NETWORK, WHAT).await? {
+            return Ok(parsed(address.properties.ip_address));
+        }
+        let interface = self.thing(&path("networkInterfaces"), NETWORK, WHAT).await?;
+        let configurations = interface.map(|interface| interface.properties.ip_configurations);
+        let first = configurations.into_iter().flatten().next();
+        let first = first
+            .map(|configuration| configuration.properties)
+            .unwrap_or_default();
+        // One that is not found yet is no private box.
+        let private = first
+            .private_ip_address
+            .filter(|_| first.public_ip_address.is_none());
+        Ok(parsed(private))
     }
 
     /// Asks why a create failed, where its answer named whom to ask.
@@ -557,11 +579,17 @@ impl CloudApi for Azure {
                 .await?;
         }
         let (firewall, address) = (body::firewall(order), body::address(order));
-        try_join(
-            self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall"),
-            self.ensure(&paths.address, NETWORK, &address, "make the address"),
-        )
-        .await?;
+        let address = async {
+            match order.candidate.options.private {
+                true => Ok(()),
+                false => {
+                    self.ensure(&paths.address, NETWORK, &address, "make the address")
+                        .await
+                }
+            }
+        };
+        let firewall = self.ensure(&paths.firewall, NETWORK, &firewall, "make the firewall");
+        try_join(firewall, address).await?;
         if let Some(path) = &paths.network {
             let network = body::network(order, &paths);
             self.ensure(path, NETWORK, &network, "make the network").await?;

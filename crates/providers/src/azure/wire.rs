@@ -31,6 +31,23 @@ pub(super) struct Properties {
     pub(super) instance_view: Option<InstanceView>,
     /// Of an address.
     pub(super) ip_address: Option<String>,
+    /// Of an interface.
+    #[serde(default)]
+    pub(super) ip_configurations: Vec<IpConfiguration>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct IpConfiguration {
+    #[serde(default)]
+    pub(super) properties: IpProperties,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct IpProperties {
+    #[serde(rename = "privateIPAddress")]
+    pub(super) private_ip_address: Option<String>,
+    #[serde(rename = "publicIPAddress")]
+    pub(super) public_ip_address: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

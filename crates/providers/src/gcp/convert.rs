@@ -126,10 +126,13 @@ pub(super) fn state(instance: &Instance) -> InstanceState {
 }
 
 pub(super) fn listed_instance(instance: &Instance) -> Listed {
-    let access = instance
-        .network_interfaces
-        .first()
-        .and_then(|interface| interface.access_configs.first());
+    let address = instance.network_interfaces.first().and_then(|interface| {
+        // The configuration is there from the start where a public address is to be, which comes later.
+        match interface.access_configs.first() {
+            Some(access) => access.nat_ip.as_ref(),
+            None => interface.network_ip.as_ref(),
+        }
+    });
     Listed {
         kind: ResourceKind::Machine,
         id: instance.name.clone(),
@@ -139,7 +142,7 @@ pub(super) fn listed_instance(instance: &Instance) -> Listed {
             Some(message) => format!("{} ({message})", instance.status),
             None => instance.status.clone(),
         },
-        address: access.and_then(|access| access.nat_ip.as_ref()?.parse().ok()),
+        address: address.and_then(|ip| ip.parse().ok()),
         instance_type: Some(last(&instance.machine_type).to_owned()),
     }
 }

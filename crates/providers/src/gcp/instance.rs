@@ -46,10 +46,10 @@ impl Gcp {
             instance_termination_action: "DELETE",
             termination_time: order.tags.deadline.moment().to_string(),
         };
-        let access = NewAccess {
+        let access = (!candidate.options.private).then_some(NewAccess {
             kind: "ONE_TO_ONE_NAT",
             name: "External NAT",
-        };
+        });
         NewInstance {
             machine_type: format!("zones/{zone}/machineTypes/{}", candidate.instance_type),
             labels,
@@ -70,7 +70,7 @@ impl Gcp {
             network_interfaces: vec![NewInterface {
                 network: wiring.network.clone(),
                 subnetwork: wiring.subnetwork.clone(),
-                access_configs: vec![access],
+                access_configs: access.into_iter().collect(),
             }],
             metadata: metadata(order, wiring),
             deletion_protection: false,

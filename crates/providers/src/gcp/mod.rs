@@ -93,7 +93,10 @@ impl Gcp {
                     OptionKey::Tags,
                     OptionKey::Network,
                     OptionKey::Subnet,
+                    OptionKey::Address,
+                    OptionKey::Jump,
                 ],
+
                 tags: TagRules {
                     count_max: 50,
                     lengths: (63, 63),
@@ -101,6 +104,7 @@ impl Gcp {
                     is_lower: true,
                     reserved: &["goog"],
                 },
+                ..Takes::default()
             },
             // The box has no IPv6 address.
             ranges: Ranges::Ipv4,

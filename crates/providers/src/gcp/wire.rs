@@ -149,6 +149,8 @@ pub(super) struct Instance {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Interface {
+    #[serde(rename = "networkIP")]
+    pub(super) network_ip: Option<String>,
     #[serde(default)]
     pub(super) access_configs: Vec<Access>,
 }

@@ -94,6 +94,7 @@ impl Hetzner {
                     is_lower: true,
                     reserved: &[],
                 },
+                ..Takes::default()
             },
             ..Profile::new("hetzner", &LADDER, DEAD_MANS_SWITCH)
         };

@@ -301,6 +301,7 @@ fn machine(
         instance_type: AS_IT_IS.to_owned(),
         address: socket.ip(),
         port: socket.port(),
+        jump: None,
         host_key: Some(host_key.to_owned()),
         note: answer.one("note").map(str::to_owned),
     })

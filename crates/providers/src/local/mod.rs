@@ -463,6 +463,7 @@ fn machine_of(label: &Label, record: &Record) -> Machine {
         instance_type: record.instance_type.clone(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: record.port,
+        jump: None,
         host_key: None,
         note: Some(record.note.clone()),
     }

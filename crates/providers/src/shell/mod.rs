@@ -354,6 +354,7 @@ impl Shell {
             instance_type: record.instance_type.clone(),
             address,
             port: SSH_PORT,
+            jump: None,
             host_key: None,
             note: Some(format!("made by {}", self.file)),
         }

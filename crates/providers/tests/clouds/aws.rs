@@ -738,3 +738,18 @@ async fn subnet_of_another_region_makes_nothing_and_says_so() {
     assert!(refusal.help.unwrap().contains("write the `region` of the subnet"));
     assert_eq!(bench.names(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
+    let bench = Bench::new().await;
+    let order = bench.order_with(bench::private);
+    let machine = bench.make(&order).await.unwrap();
+    bench::is_private(&machine);
+    let made = bench.fake.api().made_with("box-1").unwrap();
+    assert_eq!(made["NetworkInterface.1.AssociatePublicIpAddress"], "false");
+    let machine = bench.make(&bench.order("box-2")).await.unwrap();
+    assert_eq!(
+        (machine.address.to_string().starts_with("198."), machine.jump),
+        (true, None)
+    );
+}

@@ -773,3 +773,21 @@ async fn reported_prices_count_more_than_the_table() {
     assert_eq!(bench.asked("Standard_D4s_v5", "nowhere").await, None);
     assert!(!bench.fake.api().has_leaked, "no token goes there");
 }
+
+#[tokio::test]
+async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
+    let bench = Bench::new().await;
+    let subnet = bench.fake.api().plant_network("acme-ci", "eastus");
+    let order = bench.order_with(|options| {
+        bench::private(options);
+        options.subnet = Some(subnet);
+    });
+    let machine = bench.make(&order).await.unwrap();
+    bench::is_private(&machine);
+    let names = bench.names();
+    assert!(
+        !names.iter().any(|name| name.to_lowercase().contains("publicip")),
+        "{names:?}"
+    );
+    bench.down("box-1").await.unwrap();
+}

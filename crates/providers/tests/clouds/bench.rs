@@ -210,3 +210,19 @@ impl<A: CloudApi, F: Api> Bench<A, F> {
         self
     }
 }
+
+/// What all clouds promise of a box with a private address.
+pub(crate) fn is_private(machine: &Machine) {
+    let std::net::IpAddr::V4(address) = machine.address else {
+        panic!("{}", machine.address);
+    };
+    assert!(address.is_private(), "{address}");
+    let jump = machine.jump.as_ref().map(ToString::to_string);
+    assert_eq!(jump.as_deref(), Some("eve@bastion"));
+}
+
+/// Asks for such a box.
+pub(crate) fn private(options: &mut Options) {
+    options.private = true;
+    options.jump = Some("eve@bastion".parse().expect("it is an address"));
+}

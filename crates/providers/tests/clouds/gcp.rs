@@ -564,3 +564,13 @@ async fn spot_box_that_is_taken_back_is_missing() {
         .await;
     assert_eq!(health, Health::Missing);
 }
+
+#[tokio::test]
+async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
+    let bench = Bench::new().await;
+    let machine = bench.make(&bench.order_with(bench::private)).await.unwrap();
+    bench::is_private(&machine);
+    let made = bench.fake.api().instance("box-1").unwrap();
+    let interface = &made["networkInterfaces"][0];
+    assert_eq!(interface["accessConfigs"], json!([]), "{interface}");
+}

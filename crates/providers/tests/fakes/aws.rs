@@ -321,7 +321,10 @@ impl Aws {
             "instanceType": thing.made_with.get("InstanceType").map_or("t3.micro", String::as_str),
             "placement": {"availabilityZone": zone_of(thing.made_with.get("NetworkInterface.1.SubnetId"))},
         });
-        if state == "running" {
+        let host: String = thing.address.rsplit('.').next().unwrap_or_default().to_owned();
+        value["privateIpAddress"] = json!(format!("172.31.0.{host}"));
+        let is_public = thing.made_with.get("NetworkInterface.1.AssociatePublicIpAddress");
+        if state == "running" && is_public.is_none_or(|is| is == "true") {
             value["ipAddress"] = json!(thing.address);
         }
         if let (Some(code), Some(_)) = (self.behaviour.dies_of, thing.gone) {

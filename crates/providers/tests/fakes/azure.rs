@@ -479,6 +479,10 @@ impl Azure {
         if path.contains("/publicipaddresses/") {
             value["properties"]["ipAddress"] = json!(format!("192.0.2.{}", self.things.len() % 250 + 1));
         }
+        if path.contains("/networkinterfaces/") {
+            let address = format!("10.0.0.{}", self.things.len() % 250 + 4);
+            value["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] = json!(address);
+        }
         if is_machine {
             let Some(user_data) = decoded(&value["properties"]["osProfile"]["customData"]) else {
                 return failure(400, "InvalidParameter", "Custom data must be in Base64.");

@@ -355,7 +355,11 @@ impl Gcp {
             value["zone"] = json!(zone_url(zone));
             value["status"] = json!("STAGING");
             value["labelFingerprint"] = json!("Zm9v");
-            value["networkInterfaces"][0]["accessConfigs"][0]["natIP"] = json!(address);
+            let interface = &mut value["networkInterfaces"][0];
+            interface["networkIP"] = json!(format!("10.128.0.{}", self.instances.len() + 2));
+            if let Some(access) = interface["accessConfigs"].get_mut(0) {
+                access["natIP"] = json!(address);
+            }
             let params = &body["disks"][0]["initializeParams"];
             let disk_key = (zone.to_owned(), text(&params["diskName"], &body["name"]));
             let disk = json!({"name": disk_key.1, "zone": zone_url(zone), "labels": params["labels"], "status": "READY"});

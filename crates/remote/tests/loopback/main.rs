@@ -445,3 +445,63 @@ async fn interactive_command_reaches_the_box_by_the_same_keys() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// The bastion knows another login key than the box, and has another host key: each is checked by its own.
+#[tokio::test]
+async fn box_behind_another_machine_is_reached_with_the_operators_own_ssh() {
+    let server = server!("");
+    let Some(mut bastion) = Sshd::start("").await else {
+        return;
+    };
+    let keys = bastion.ssh.keys(&bastion.target.label).await.unwrap();
+    let host_key = keys.host_public.rsplit_once(' ').unwrap().0.to_owned();
+    let (known, config) = (bastion.dir.join("known"), bastion.dir.join("operator"));
+    let port = bastion.target.port;
+    fs::write(&known, format!("[127.0.0.1]:{port} {host_key}\n")).unwrap();
+    let text = format!(
+        "Host bastion\n HostName 127.0.0.1\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {known}\n",
+        keys.login_file
+    );
+    fs::write(&config, text).unwrap();
+    let ssh = server.ssh.clone().with_jump_config(config);
+    let user = &bastion.target.user;
+    let target = Target {
+        jump: Some(format!("{user}@bastion:{port}").parse().unwrap()),
+        ..server.target.clone()
+    };
+    let session = ssh.connect(&target).await.unwrap();
+    assert_eq!(stdout(&session, &["echo", "hello"]).await, "hello\n");
+    let source = source(&server);
+    sh(&source.path, "git init -q; echo one > a");
+    assert_eq!(sync(&session, &source).await.files, 1);
+    let log = fs::read_to_string(bastion.dir.join("sshd.log")).unwrap();
+    assert!(log.contains("Accepted publickey"), "{log}");
+    let argv = ssh.interactive(&target, &["echo there".to_owned()]).unwrap();
+    let output = process::Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
+    assert_eq!(output.stdout, b"there\n", "{output:?}");
+    drop(session);
+
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let gone = Target {
+        port: nobody,
+        ..target.clone()
+    };
+    let error = ssh.connect(&gone).await.err();
+    assert!(
+        matches!(&error, Some(RemoteError::Unreachable(why)) if why.contains("through")),
+        "{error:?}"
+    );
+    fs::write(&known, "").unwrap();
+    let error = ssh.connect(&target).await.err();
+    assert!(
+        matches!(&error, Some(RemoteError::Here(why)) if why.contains("Host key verification")),
+        "{error:?}"
+    );
+    bastion.stop();
+    let error = ssh.connect(&target).await.err();
+    assert!(matches!(error, Some(RemoteError::Unreachable(_))), "{error:?}");
+}

@@ -56,6 +56,7 @@ impl Sshd {
             label,
             address,
             port,
+            jump: None,
             user: user(),
         };
         Some(Self {

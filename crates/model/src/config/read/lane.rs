@@ -115,8 +115,11 @@ impl Reader<'_> {
         let (instance_type, region, image) = (word("type"), word("region"), word("image"));
         let disk_gb = table.take("disk").and_then(|value| value.number(DISK_BOUNDS));
         let is_host = provider.as_ref().is_some_and(|name| name.as_str() == "host");
-        let address = host_address(&mut table, is_host);
-        let options = options(&mut table);
+        let (address, private) = address(&mut table, is_host);
+        let options = Options {
+            private,
+            ..options(&mut table)
+        };
         table.finish();
         Some(BoxChoice {
             instance_type,
@@ -149,6 +152,8 @@ fn options(table: &mut Table<'_>) -> Options {
         subnet: subnet.or(subnetwork),
         security_group: word("security-group"),
         resource_group: word("resource-group"),
+        jump: table.take("jump").and_then(|value| value.read(&rules::JUMP)),
+        private: false,
         spot: table.take("spot").and_then(|value| value.flag()).unwrap_or(false),
         tags: table.take("tags").map(|value| tags(&value)).unwrap_or_default(),
     }
@@ -178,8 +183,8 @@ fn tags(value: &Value<'_>) -> BTreeMap<String, String> {
     named.into_iter().filter_map(pair).collect()
 }
 
-/// Reads what a machine that is already there is called, and how it is gone into.
-fn host_address(table: &mut Table<'_>, is_host: bool) -> Option<String> {
+/// Reads which machine is meant that is already there, or that a box is to have a private address only.
+fn address(table: &mut Table<'_>, is_host: bool) -> (Option<String>, bool) {
     if let Some(value) = table.take("as-user")
         && value.flag() == Some(true)
     {
@@ -188,12 +193,11 @@ fn host_address(table: &mut Table<'_>, is_host: bool) -> Option<String> {
             "leave `as-user` away, and name a login that is root or may use `sudo` without a password".to_owned(),
         );
     }
-    let value = table.take("address")?;
-    if !is_host {
-        value.refuse(
-            "`address` is for a machine that is already there",
-            "write `provider = \"host\"`, or leave `address` away".to_owned(),
-        );
+    let Some(value) = table.take("address") else {
+        return (None, false);
+    };
+    if is_host {
+        return (value.read(&rules::HOST_ADDRESS), false);
     }
-    value.read(&rules::HOST_ADDRESS)
+    (None, value.read(&rules::PRIVATE).is_some())
 }

@@ -288,6 +288,21 @@ pub(super) const HOST_ADDRESS: Rule<String> = Rule {
     example: "user@machine:22",
     read: |text| text.parse::<Address>().map(|address| address.to_string()),
 };
+/// The address of a box that its provider makes.
+pub(super) const PRIVATE: Rule<()> = Rule {
+    example: "private",
+    read: |text| match text {
+        "private" => Ok(()),
+        _ => Err(
+            "any other `address` is for a machine that is already there, of `provider = \"host\"`".to_owned(),
+        ),
+    },
+};
+/// The machine through which a box is reached.
+pub(super) const JUMP: Rule<Address> = Rule {
+    example: "user@bastion",
+    read: |text| text.parse(),
+};
 pub(super) const PEER: Rule<String> = Rule {
     example: "127.0.0.1:3142",
     read: |text| {

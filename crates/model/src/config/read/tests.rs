@@ -250,7 +250,7 @@ fn a_machine_that_is_already_there_is_named_by_its_address() {
     );
     check(
         &lane("provider = \"aws\", address = \"desk\""),
-        "`address` is for a machine that is already there",
+        "any other `address` is for a machine that is already there",
     );
     check(
         &lane("provider = \"host\", address = \"desk\", as-user = true"),
