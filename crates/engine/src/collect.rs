@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::{
     check::Check,
+    error::RemoteError,
     event::{Event, Step},
     render::{GATE_ANSWER_PATH, STAGE1_LOG_PATH},
 };
@@ -30,8 +31,17 @@ pub async fn collect(lane: &Lane<'_>, link: &Link) {
     collect_of(lane, link, &lane.lane.checks).await;
 }
 
+/// Brings back what comes while the lane's box is destroyed: one that is gone first has lost its connection.
+pub(crate) async fn collect_before_it_is_gone(lane: &Lane<'_>, link: &Link) {
+    bring_back(lane, link, &lane.lane.checks, true).await;
+}
+
 /// Brings back what these checks have to show, and the box.
 pub(crate) async fn collect_of(lane: &Lane<'_>, link: &Link, checks: &[Check]) {
+    bring_back(lane, link, checks, false).await;
+}
+
+async fn bring_back(lane: &Lane<'_>, link: &Link, checks: &[Check], is_being_destroyed: bool) {
     lane.emit(Event::StepBegan { step: Step::Collect });
     let mut files = Vec::new();
     let mut missing = Vec::new();
@@ -40,7 +50,9 @@ pub(crate) async fn collect_of(lane: &Lane<'_>, link: &Link, checks: &[Check]) {
         Some(Err(why)) => missing.push(format!("console: {why}")),
         None => missing.push(format!("console: not there after {} s", CONSOLE_MAX.as_secs())),
     }
-    let fetching = while_alive(lane, link, async { Ok(fetch(lane, link, checks).await) });
+    let fetching = while_alive(lane, link, async {
+        Ok(fetch(lane, link, checks, is_being_destroyed).await)
+    });
     match within(lane.world, COLLECT_MAX, fetching).await {
         Some(Ok((found, why))) => {
             files.extend(found);
@@ -82,7 +94,12 @@ async fn console(lane: &Lane<'_>) -> Result<Option<String>, String> {
 }
 
 /// Brings back logs and what the checks name. Nothing is fetched over a connection that was never there.
-async fn fetch(lane: &Lane<'_>, link: &Link, checks: &[Check]) -> (Vec<String>, Vec<String>) {
+async fn fetch(
+    lane: &Lane<'_>,
+    link: &Link,
+    checks: &[Check],
+    is_being_destroyed: bool,
+) -> (Vec<String>, Vec<String>) {
     let Some(session) = link.session() else {
         return (Vec::new(), Vec::new());
     };
@@ -103,6 +120,10 @@ async fn fetch(lane: &Lane<'_>, link: &Link, checks: &[Check]) -> (Vec<String>, 
                 missing.extend(fetched.cut.map(|why| format!("{dir}: {why}")));
                 let names = fetched.paths.iter().map(|path| below(path));
                 files.extend(names.map(|name| format!("{}/{dir}/{name}", lane.lane.name)));
+            }
+            Err(RemoteError::Lost(_) | RemoteError::Unreachable(_)) if is_being_destroyed => {
+                missing.push("files from the box: it was destroyed first".to_owned());
+                break;
             }
             Err(error) => missing.push(format!("{dir}: {error}")),
         }

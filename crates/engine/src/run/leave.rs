@@ -8,7 +8,7 @@ use model::{error::RemoteError, plan::Keep, verdict::Verdict};
 use super::scope::Ended;
 use crate::{
     alive::while_alive,
-    collect::collect,
+    collect::collect_before_it_is_gone,
     deploy,
     down::{DestroyOutcome, down_own, keep},
     extend::extend,
@@ -73,7 +73,7 @@ async fn destroy(lane: &Lane<'_>, link: &Link, stopped: Option<Stopped>) -> Dest
             "box {label} may have been asked for; twolane ends when its provider says that there is none"
         ));
     }
-    let collecting = pin!(collect(lane, link));
+    let collecting = pin!(collect_before_it_is_gone(lane, link));
     match select(destroying, collecting).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right(((), destroying)) => destroying.await,

@@ -226,6 +226,17 @@ fn sigterm_destroys_at_once_and_says_130() {
             "{:?}",
             events.last()
         );
+        let missing = events
+            .iter()
+            .filter_map(|event| event["missing"].as_array())
+            .flatten();
+        let missing: Vec<_> = missing.collect();
+        assert!(
+            missing
+                .iter()
+                .all(|why| *why == "files from the box: it was destroyed first"),
+            "{missing:?}"
+        );
         bench.assert_nothing_left();
     }
 }
