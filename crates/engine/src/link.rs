@@ -86,6 +86,13 @@ impl Link {
         }
     }
 
+    /// Makes a link to a machine that exists. It connects when it is first used.
+    pub fn at(machine: &Machine) -> Self {
+        let link = Self::default();
+        link.aim(machine);
+        link
+    }
+
     /// Turns the link to another box, or to another address of the same one.
     pub(crate) fn aim(&self, machine: &Machine) {
         *self.state() = State {

@@ -54,8 +54,8 @@ pub async fn run(plan: &Plan, world: &World) -> Result<Verdict, CannotRun> {
 }
 
 /// Runs the checks of the plan's lane on a box that exists, after its copies of the sources are made equal to what is
-/// here: `twolane test`. The box stays.
-pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdict, CannotRun> {
+/// here: `twolane test`. The box stays. Who does it again and again keeps the link, and with it the connection.
+pub async fn test(plan: &Plan, machine: &Machine, link: &Link, world: &World) -> Result<Verdict, CannotRun> {
     let work = async |lane: &Lane<'_>, link: &Link| {
         let outcome = while_alive(lane, link, async {
             reach(lane, link, machine).await?;
@@ -64,7 +64,7 @@ pub async fn test(plan: &Plan, machine: &Machine, world: &World) -> Result<Verdi
         });
         collected(lane, link, outcome).await
     };
-    on_box(plan, machine, world, Flow::new(work, end_checks)).await
+    on_box(plan, link, world, Flow::new(work, end_checks)).await
 }
 
 /// Runs the checks of the plan's lane on a box that exists, as it is there: `twolane smoke`. The box stays.
@@ -77,7 +77,7 @@ pub async fn smoke(plan: &Plan, machine: &Machine, world: &World) -> Result<Verd
         })
         .await
     };
-    on_box(plan, machine, world, Flow::new(work, end_checks)).await
+    on_box(plan, &Link::at(machine), world, Flow::new(work, end_checks)).await
 }
 
 /// Copies the sources to a box that exists, and builds, installs and starts what has changed: `twolane deploy`.
@@ -97,7 +97,13 @@ pub async fn deploy(
         })
         .await
     };
-    on_box(plan, machine, world, Flow::new(work, end_deploy).without_checks()).await
+    on_box(
+        plan,
+        &Link::at(machine),
+        world,
+        Flow::new(work, end_deploy).without_checks(),
+    )
+    .await
 }
 
 /// Makes the box of the plan's lane, has it run a job as its desk says, and destroys it: one box of `twolane runner`.
@@ -122,19 +128,20 @@ async fn on_new_boxes(plan: &Plan, world: &World, flow: Flow<impl Work, impl End
 /// Carries out the plan's lane on a box that exists.
 async fn on_box(
     plan: &Plan,
-    machine: &Machine,
+    link: &Link,
     world: &World,
     flow: Flow<impl Work, impl End>,
 ) -> Result<Verdict, CannotRun> {
-    in_run(plan, world, side_by_side(plan, world, &flow, Some(machine))).await
+    in_run(plan, world, side_by_side(plan, world, &flow, Some(link))).await
 }
 
-/// Returns the worst verdict of all lanes. Each has a link of its own, to a machine that is there or to none yet.
+/// Returns the worst verdict of all lanes. Each has a link of its own, which leads nowhere yet, or the one lane the link to
+/// a machine that is there.
 async fn side_by_side(
     plan: &Plan,
     world: &World,
     flow: &Flow<impl Work, impl End>,
-    machine: Option<&Machine>,
+    there: Option<&Link>,
 ) -> Verdict {
     let budget = &Budget::new(&plan.limits);
     let shards = &Shards::new(plan);
@@ -146,11 +153,8 @@ async fn side_by_side(
             shards,
             world,
         };
-        let link = Link::default();
-        if let Some(machine) = machine {
-            link.aim(machine);
-        }
-        in_lane(&lane, &link, flow).await
+        let own = Link::default();
+        in_lane(&lane, there.unwrap_or(&own), flow).await
     });
     let verdicts = plan.lanes.iter().zip(join_all(lanes).await);
     let of_run = verdicts.map(|(lane, verdict)| shards.of_run(&lane.name, verdict));

@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use model::{
     name::Label,
     time::{Deadline, between},
-    world::{Clock, World},
+    world::{Clock, Journal, World},
 };
 
 /// Longest pause between two looks at the clock that people set: it shows what the monotonic one slept through.
@@ -60,7 +60,7 @@ pub(crate) async fn while_box_lives<T>(
     (label, ttl): (&Label, Duration),
     work: impl Future<Output = T>,
 ) -> Result<T, Stopped> {
-    let deadline = pin!(deadline_of(world, label, ttl));
+    let deadline = pin!(deadline(&*world.journal, &*world.clock, (label, ttl)));
     // The deadline first: nothing is begun with a box that is overdue.
     match select(deadline, pin!(unless_stopped(world, work))).await {
         Either::Left((deadline, _)) => Err(Stopped::ByDeadline(deadline)),
@@ -71,12 +71,15 @@ pub(crate) async fn while_box_lives<T>(
 
 /// Waits for the deadline of a box: the one in the journal, which `extend` moves, and which is another one when the next
 /// candidate's box is made. It has come when either clock says so: the one may be set, and the other may sleep.
-async fn deadline_of(world: &World, label: &Label, ttl: Duration) -> Deadline {
-    let clock = &*world.clock;
+pub async fn deadline(
+    journal: &dyn Journal,
+    clock: &dyn Clock,
+    (label, ttl): (&Label, Duration),
+) -> Deadline {
     let mut deadline = Deadline::after(clock.now(), ttl);
     let mut end = Limit::after(clock, ttl);
     loop {
-        let holdings = world.journal.holdings().await;
+        let holdings = journal.holdings().await;
         let pause = if holdings.is_ok() { LOOK_MAX } else { RETRY };
         let held = holdings
             .ok()

@@ -46,4 +46,5 @@ pub mod tags;
 pub mod text;
 pub mod time;
 pub mod verdict;
+pub mod watch;
 pub mod world;

@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsStr,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -73,6 +73,32 @@ pub(crate) fn ignored(dir: &Path) -> Result<Vec<PathBuf>, RemoteError> {
     Ok(entries(&listed).map(path).collect())
 }
 
+/// Returns which of these directories are ignored themselves, and not only all that is in them now. Where git cannot say so, as
+/// in a submodule, all are.
+pub(crate) fn ignored_themselves(dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, RemoteError> {
+    let mut command = command(dir, &["check-ignore", "-z", "--stdin"].map(OsStr::new));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let of_start = |error: io::Error| failure::of_start("git", &error);
+    let mut child = command.spawn().map_err(of_start)?;
+    let pipe = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        let asked = paths
+            .iter()
+            .flat_map(|path| [path.as_os_str().as_bytes(), b"/\0"]);
+        let asked: Vec<u8> = asked.flatten().copied().collect();
+        scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(&asked)));
+        child.wait_with_output()
+    });
+    let output = output.map_err(of_start)?;
+    match output.status.code() {
+        Some(0 | 1) => Ok(entries(&output.stdout).map(path).collect()),
+        _ => Ok(paths),
+    }
+}
+
 /// Returns whether the checkout that the directory lies in ignores it as a whole.
 fn is_ignored(dir: &Path) -> Result<bool, RemoteError> {
     match (dir.parent(), dir.file_name()) {
@@ -107,6 +133,11 @@ fn ls_files(dir: &Path, args: &[&str]) -> Result<Option<Vec<u8>>, RemoteError> {
 }
 
 fn git(dir: &Path, args: &[&OsStr]) -> Result<Output, RemoteError> {
+    let output = command(dir, args).output();
+    output.map_err(|error: io::Error| failure::of_start("git", &error))
+}
+
+fn command(dir: &Path, args: &[&OsStr]) -> Command {
     let mut command = Command::new("git");
     for name in OF_OTHER_REPOSITORIES {
         command.env_remove(name);
@@ -120,8 +151,6 @@ fn git(dir: &Path, args: &[&OsStr]) -> Result<Output, RemoteError> {
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null());
     command
-        .output()
-        .map_err(|error: io::Error| failure::of_start("git", &error))
 }
 
 fn entries(listed: &[u8]) -> impl Iterator<Item = &[u8]> {

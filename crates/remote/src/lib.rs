@@ -7,9 +7,11 @@ mod blocking;
 mod bounds;
 mod control;
 mod copy;
+mod directories;
 mod environment;
 mod failure;
 mod fetch;
+mod follow;
 mod git;
 #[cfg(test)]
 mod git_agrees;
@@ -26,6 +28,7 @@ mod shell;
 mod ssh;
 mod sync;
 
+pub use follow::{Followed, Follower};
 pub use layout::Layout;
 pub use manifest::{LEFT_OUT, Left, Why, left_behind};
 pub use ssh::Ssh;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fmt,
     fs::{self, Metadata},
     io,
@@ -96,6 +97,19 @@ impl Manifest {
     /// Returns how many there are.
     pub(crate) fn len(&self) -> u64 {
         self.entries.len() as u64
+    }
+
+    /// Returns whether this is in it, by its path below the tree.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let path = path.as_os_str().as_bytes();
+        self.entries.binary_search_by(|entry| (**entry).cmp(path)).is_ok()
+    }
+
+    /// Returns the paths below the tree. Those of directories end with a slash.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries
+            .iter()
+            .map(|entry| Path::new(OsStr::from_bytes(entry)))
     }
 
     /// Returns it as it is kept on the box: sorted, with a zero byte after each.

@@ -198,6 +198,14 @@ impl Sim {
         (process, world)
     }
 
+    /// Returns what asks to stop after so much time, or never.
+    pub(crate) fn stop(&self, after: Option<Duration>) -> impl Stop + use<> {
+        SimStop {
+            clock: self.clock.clone(),
+            at: after.map(|after| self.clock.elapsed() + after),
+        }
+    }
+
     /// Ends a process, unless it has ended: the kernel lets go of what it held.
     pub fn reap_process(&self, process: u32, is_killed: bool) {
         if !self.over.borrow_mut().insert(process) {

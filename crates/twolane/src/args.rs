@@ -316,6 +316,9 @@ pub(crate) struct TestArgs {
     /// Run only what did not pass last time
     #[arg(long, conflicts_with = "filters")]
     pub(crate) failed: bool,
+    /// Run again whenever a file changes that is sent to the box
+    #[arg(short = 'w', long = "watch")]
+    pub(crate) is_watching: bool,
     /// Continue after a failed check
     #[arg(long = "continue")]
     pub(crate) is_continued: bool,

@@ -130,6 +130,14 @@ const EXAMPLES: &[Example] = &[
         "Run the tests whose name contains `seccomp`",
     ),
     ("twolane test --failed", "Run what did not pass last time"),
+    (
+        "twolane test --watch",
+        "Run again whenever a file changes; enter, f and q are keys",
+    ),
+    (
+        "twolane test --watch 'live kvm' -- boots",
+        "Do so with some tests of one check",
+    ),
     ("twolane deploy mvm-live-1", "Build and restart what has changed"),
     (
         "twolane deploy mvm-live-1 --rotate-secret",

@@ -10,6 +10,7 @@ mod complete;
 mod context;
 mod exit;
 mod help;
+mod keys;
 mod known;
 mod offers;
 mod owner;

@@ -12,13 +12,21 @@ use tokio::{
 
 use crate::{
     exit::Exit,
+    keys,
     show::{standing::Standing, stream::Style},
 };
 
-/// Whether the user has asked to stop, by a signal.
+/// Whether somebody has asked to stop: the user by a signal, or who holds the other end.
+#[derive(Clone)]
 pub(crate) struct Signals(watch::Receiver<bool>);
 
 impl Signals {
+    /// Makes one that no signal asks, and the end that does.
+    pub(crate) fn by_hand() -> (watch::Sender<bool>, Self) {
+        let (tell, asked) = watch::channel(false);
+        (tell, Self(asked))
+    }
+
     /// Begins to listen.
     pub(crate) fn listen(standing: Arc<Standing>, style: Style) -> io::Result<Self> {
         let mut signals = [
@@ -26,14 +34,14 @@ impl Signals {
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
-        let (tell, asked) = watch::channel(false);
+        let (tell, asked) = Self::by_hand();
         tokio::spawn(async move {
             any(&mut signals).await;
             let _ = tell.send(true);
             any(&mut signals).await;
             leave(&standing, style);
         });
-        Ok(Self(asked))
+        Ok(asked)
     }
 }
 
@@ -73,5 +81,6 @@ fn leave(standing: &Standing, style: Style) {
         }
         thread::sleep(Duration::from_millis(50));
     }
+    keys::give_back();
     process::exit(i32::from(Exit::Interrupted.code()));
 }

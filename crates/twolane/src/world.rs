@@ -11,7 +11,7 @@ use model::{
     lane::KvmNeed,
     name::ProviderName,
     report::Report,
-    world::{Events, Files, Provider, World},
+    world::{Events, Files, Provider, Stop, World},
 };
 use parking_lot::Mutex;
 
@@ -23,7 +23,7 @@ use ::providers::{
     local::{self, Acceleration, Image, Local, LocalSettings, Programs, Release},
     this_machine,
 };
-use engine::cloud::Cloud;
+use engine::{FirstOf, cloud::Cloud};
 
 use crate::{
     adapters::adapters,
@@ -217,6 +217,38 @@ impl Files for ThisDisk {
     }
 }
 
+/// What several runs of one command share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// Which boxes may stand.
+    standing: Arc<Standing>,
+    /// Whether the user wants to stop.
+    pub(crate) stop: Arc<dyn Stop>,
+    builder: Arc<CargoBuilder>,
+}
+
+impl Shared {
+    /// Returns the same with somebody else who may ask to stop.
+    pub(crate) fn stopped_by(&self, stop: Arc<dyn Stop>) -> Self {
+        Self {
+            stop: Arc::new(FirstOf(self.stop.clone(), stop)),
+            ..self.clone()
+        }
+    }
+
+    /// Begins to listen for signals. Must be called on a runtime.
+    pub(crate) fn open(context: &Context, paths: &Paths) -> Result<Self> {
+        let standing = Arc::new(Standing::default());
+        let stop = Signals::listen(standing.clone(), context.style)
+            .map_err(|error| Problem::infrastructure("could not listen for signals").because(error))?;
+        Ok(Self {
+            standing,
+            stop: Arc::new(stop),
+            builder: Arc::new(CargoBuilder::new(paths.cache.clone())),
+        })
+    }
+}
+
 impl Watched {
     /// Opens the world for a command. Must be called on a runtime. What happens is recorded where a
     /// directory is given; `before` happened earlier.
@@ -227,12 +259,25 @@ impl Watched {
         run_dir: Option<&Utf8Path>,
         before: Report,
     ) -> Result<Self> {
+        let shared = Shared::open(context, paths)?;
+        Self::beside(shared, context, (paths, settings), (run_dir, before))
+    }
+
+    /// Opens the world for one run of a command.
+    pub(crate) fn beside(
+        shared: Shared,
+        context: &Context,
+        (paths, settings): (&Paths, &config::Local),
+        (run_dir, before): (Option<&Utf8Path>, Report),
+    ) -> Result<Self> {
+        let Shared {
+            standing,
+            stop,
+            builder,
+        } = shared;
         let journal = journal(paths)?;
         let providers = usable(&providers(paths, settings)?);
-        let standing = Arc::new(Standing::default());
         let report = Arc::new(Kept(Mutex::new(before)));
-        let stop = Signals::listen(standing.clone(), context.style)
-            .map_err(|error| Problem::infrastructure("could not listen for signals").because(error))?;
         let mut readers: Vec<Arc<dyn Events>> = vec![standing.clone(), report.clone()];
         if let Some(dir) = run_dir {
             let record = Record::open(dir, context.style).map_err(|error| cannot_write(dir, &error))?;
@@ -258,9 +303,9 @@ impl Watched {
             journal,
             clock: Arc::new(Clock),
             events: Arc::new(Fan(readers)),
-            stop: Arc::new(stop),
+            stop,
             files: Arc::new(ThisDisk),
-            builder: Arc::new(CargoBuilder::new(paths.cache.clone())),
+            builder,
             runs: paths.runs(),
             environment: operator_environment(),
         };

@@ -1,8 +1,9 @@
 //! What one process does in a simulation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use engine::{
+    FirstOf, Link,
     down::down,
     extend::extend,
     reap,
@@ -34,6 +35,8 @@ pub enum Action {
     Up,
     /// `twolane test` of a box.
     Test,
+    /// `twolane test --watch` of a box.
+    Watch,
     /// `twolane smoke` of a box.
     Smoke,
     /// `twolane deploy` to a box.
@@ -65,11 +68,12 @@ pub enum Action {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Run,
         Self::Run,
         Self::Up,
         Self::Test,
+        Self::Watch,
         Self::Smoke,
         Self::Deploy,
         Self::TestTwice,
@@ -87,6 +91,11 @@ impl Action {
         Self::RunAndReapElsewhere,
     ];
 
+    /// Returns how often it works on its box.
+    fn rounds(self) -> u32 {
+        if self == Self::Watch { 4 } else { 1 }
+    }
+
     /// Returns the machine on which the second of its two processes lives.
     fn beside(self) -> usize {
         match self {
@@ -94,6 +103,7 @@ impl Action {
             Self::Run
             | Self::Up
             | Self::Test
+            | Self::Watch
             | Self::Smoke
             | Self::Deploy
             | Self::TestTwice
@@ -135,7 +145,7 @@ async fn both(act: Action, plan: &Plan, first: &Life<'_>, second: &Life<'_>) {
     match act {
         Action::Run => first.run(plan).await,
         Action::Up => first.run(&plans::up(plan)).await,
-        Action::Test | Action::Smoke | Action::Deploy => {
+        Action::Test | Action::Watch | Action::Smoke | Action::Deploy => {
             if let Some(on) = a_box(first.sim) {
                 first.work_on(&on, act).await;
             }
@@ -244,24 +254,42 @@ impl<'a> Life<'a> {
 
     /// Works on a box that exists, to the end of the process.
     async fn work_on(&self, (held, machine): &(Held, Machine), act: Action) {
-        let plan = plans::on_box(self.sim, held);
         let process = self.process;
         self.sim.record.record(Observation::WorksOn { process });
-        let outcome = match act {
-            Action::Deploy => deploy(&plan, machine, false, &self.world).await,
-            Action::Smoke => smoke(&plan, machine, &self.world).await,
-            _ => test(&plan, machine, &self.world).await,
-        };
-        if let Ok(verdict) = outcome {
-            let is_deploy = act == Action::Deploy;
-            let run = plan.run;
-            self.sim.record.record(Observation::WorkedOn {
-                run,
-                verdict,
-                is_deploy,
-            });
+        let link = Link::at(machine);
+        for _ in 0..act.rounds() {
+            let plan = plans::on_box(self.sim, held);
+            let outcome = match act {
+                Action::Deploy => deploy(&plan, machine, false, &self.world).await,
+                Action::Smoke => smoke(&plan, machine, &self.world).await,
+                Action::Watch => test(&plan, machine, &link, &self.until_out_of_date()).await,
+                _ => test(&plan, machine, &link, &self.world).await,
+            };
+            if let Ok(verdict) = outcome {
+                let is_deploy = act == Action::Deploy;
+                let run = plan.run;
+                self.sim.record.record(Observation::WorkedOn {
+                    run,
+                    verdict,
+                    is_deploy,
+                });
+            }
+            if self.world.stop.is_asked() {
+                break;
+            }
         }
         self.sim.reap_process(self.process, false);
+    }
+
+    /// Returns the world in which a run may be out of date before its end, and is stopped then.
+    fn until_out_of_date(&self) -> World {
+        let clock = &self.sim.clock;
+        let change = clock.happens(600).then(|| some_time(clock, 200));
+        let stop = FirstOf(self.world.stop.clone(), Arc::new(self.sim.stop(change)));
+        World {
+            stop: Arc::new(stop),
+            ..self.world.clone()
+        }
     }
 
     /// Calls `twolane reap`.

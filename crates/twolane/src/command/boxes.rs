@@ -22,7 +22,7 @@ use crate::{
     paths::Paths,
     problem::{Problem, Result},
     show::{record, skips},
-    world::{Watched, cannot_write, journal},
+    world::{Shared, Watched, cannot_write, journal},
 };
 
 /// How long a box is called.
@@ -203,8 +203,14 @@ impl RunOnBox {
 
     /// Records the plan, and opens the world to carry it out in.
     pub(super) fn open(&self, context: &Context) -> Result<Watched> {
+        self.open_beside(Shared::open(context, &self.paths)?, context)
+    }
+
+    /// Does the same for one of several runs.
+    pub(super) fn open_beside(&self, shared: Shared, context: &Context) -> Result<Watched> {
         let (dir, local) = (self.dir(), config::Local::default());
-        let watched = Watched::open(context, &self.paths, &local, Some(&dir), Report::default())?;
+        let run = (Some(&*dir), Report::default());
+        let watched = Watched::beside(shared, context, (&self.paths, &local), run)?;
         record::write_plan(&dir, &self.plan).map_err(|error| cannot_write(&dir, &error))?;
         Ok(watched)
     }

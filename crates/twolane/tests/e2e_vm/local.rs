@@ -1,9 +1,9 @@
 //! End to end on `local`: real VMs, real cloud-init, real sshd, rsync and systemd.
 //! `cargo nextest run --profile e2e`; needs QEMU and the rest of what `./test.sh` sets up.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Instant};
 
-use crate::support::{Bench, is, wait_until};
+use crate::support::{Bench, SYSTEM, is, say, wait_until};
 use serde_json::Value;
 
 fn outcomes(events: &[Value]) -> Vec<String> {
@@ -261,11 +261,63 @@ firecracker = { version = "v1.14.1", sha256 = { x86_64 = "0000000000000000000000
     bench.assert_nothing_left();
 }
 
+/// A lane whose tests are worth a loop.
+const LOOP: &str = r#"[lanes.only]
+boxes = ["local"]
+ttl = "20m"
+checks = [
+  { name = "read", run = "cat hello.txt" },
+  { name = "slow", run = "test ! -e slow.txt || { echo it is slow; sleep 1000; }" },
+  { name = "test", run = "cargo test -p mvm-core --lib" },
+]
+"#;
+
+/// Follows what is edited: one line to its result, a check that is out of date, and the end.
+fn watch(bench: &Bench) {
+    let file = bench.project().join("crates/mvm-core/src/lib.rs");
+    let mut run = bench.start(&["test", "--watch"]);
+    let result = |event: &Value| is(event, "check-ended") && event["check"] == "test";
+    run.until("the first result", result);
+    run.until("its end", |event| is(event, "run-ended"));
+
+    let edited = Instant::now();
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "// one line more\n").unwrap();
+    run.until("the check of the edit", |event| is(event, "check-began"));
+    let begun = edited.elapsed();
+    let ended = run.until("the result of the edit", result);
+    assert_eq!(ended["outcome"]["outcome"], "passed", "{ended}");
+    say(&format!(
+        "edit of one line: first check after {begun:.1?}, result after {:.1?}",
+        edited.elapsed()
+    ));
+    run.until("its end", |event| is(event, "run-ended"));
+
+    fs::write(bench.project().join("slow.txt"), "").unwrap();
+    run.until("a check that hangs", |event| {
+        is(event, "check-output") && event["check"] == "slow"
+    });
+    fs::remove_file(bench.project().join("slow.txt")).unwrap();
+    run.until("its end", |event| {
+        is(event, "notice") && event["text"].to_string().contains("out of date")
+    });
+    let next = run.until("the result without it", result);
+    assert_eq!(next["outcome"]["outcome"], "passed", "{next}");
+    run.until("its end", |event| is(event, "run-ended"));
+    run.signal("TERM");
+    let (status, events) = run.finish();
+    assert_eq!(status.code(), Some(130));
+    let runs = events.iter().filter(|event| is(event, "run-began")).count();
+    assert_eq!(runs, 4, "one edit makes one run");
+}
+
 #[test]
 fn a_box_stays_for_who_wants_it_and_is_tested_again_and_again() {
-    let bench = Bench::new(
-        "[lanes.only]\nboxes = [\"local\"]\nttl = \"20m\"\nchecks = [{ name = \"read\", run = \"cat hello.txt\" }]\n",
+    let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../samples/mvm");
+    let bench = Bench::copy_of(
+        &sample,
+        &format!("[project]\nname = \"e2e\"\n[sources]\ne2e = {{ path = \".\" }}\n{SYSTEM}\n{LOOP}"),
     );
+    fs::write(bench.project().join("hello.txt"), "hello from here\n").unwrap();
     let (status, events) = bench.start(&["up", "--label", "e2e-stays"]).finish();
     assert_eq!(status.code(), Some(0), "{:?}", events.last());
     let (code, text) = bench.output(&["up", "--label", "e2e-stays"]);
@@ -273,13 +325,14 @@ fn a_box_stays_for_who_wants_it_and_is_tested_again_and_again() {
 
     let (code, text) = bench.output(&["test", "--failed"]);
     assert_eq!(code, 2, "no earlier run:\n{text}");
-    let (code, text) = bench.output(&["test", "read"]);
+    let (code, text) = bench.output(&["test"]);
     assert_eq!(code, 0, "the only box is meant:\n{text}");
     let (code, text) = bench.output(&["test", "--failed"]);
     assert!(
         code == 0 && text.contains("everything passed last time"),
         "{text}"
     );
+    watch(&bench);
     let (code, text) = bench.output(&["ssh", "e2e-stays", "cat", "/home/dev/e2e/hello.txt"]);
     assert_eq!((code, text.as_str()), (0, "hello from here\n"));
     let (code, text) = bench.output(&["extend", "e2e-stays", "--by", "10m"]);

@@ -288,6 +288,12 @@ impl Running {
     }
 }
 
+/// Writes a line where a person sees it even when the test passes.
+#[expect(clippy::print_stderr, reason = "it is a figure for who runs the test")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
 /// Returns whether an event is of that kind.
 pub(crate) fn is(event: &Value, kind: &str) -> bool {
     event["event"] == kind
