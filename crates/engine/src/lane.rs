@@ -43,6 +43,8 @@ pub(crate) struct Refusal {
     pub is_candidates: bool,
     /// Whether the provider says that the box is dead.
     pub is_death: bool,
+    /// Whether a provider refused the request as it is, before anything was created for the lane.
+    pub is_of_request: bool,
 }
 
 impl Refusal {
@@ -53,6 +55,7 @@ impl Refusal {
             help: None,
             is_candidates: false,
             is_death: false,
+            is_of_request: false,
         }
     }
 
@@ -93,9 +96,14 @@ impl Lane<'_> {
     }
 
     /// Reports why the lane cannot go on.
-    pub(crate) fn fail(&self, Refusal { why, help, .. }: Refusal) -> Verdict {
+    pub(crate) fn fail(&self, refusal: Refusal) -> Verdict {
+        let verdict = match refusal.is_of_request {
+            true => Verdict::Refused,
+            false => Verdict::Infrastructure,
+        };
+        let Refusal { why, help, .. } = refusal;
         self.emit(Event::LaneFailed { why, help });
-        Verdict::Infrastructure
+        verdict
     }
 
     /// Reports a sentence that changes nothing.

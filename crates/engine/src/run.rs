@@ -157,8 +157,10 @@ async fn side_by_side(
         in_lane(&lane, there.unwrap_or(&own), flow).await
     });
     let verdicts = plan.lanes.iter().zip(join_all(lanes).await);
-    let of_run = verdicts.map(|(lane, verdict)| shards.of_run(&lane.name, verdict));
-    of_run.max().unwrap_or(Verdict::Passed)
+    let of_run: Vec<Verdict> = verdicts
+        .map(|(lane, verdict)| shards.of_run(&lane.name, verdict))
+        .collect();
+    Verdict::of_run(&of_run)
 }
 
 /// What a lane of `run` does.

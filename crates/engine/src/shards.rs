@@ -175,7 +175,7 @@ impl Shards {
     pub(crate) fn over(&self, lane: &str, checks: &[Check], verdict: Verdict) {
         self.with(lane, |member| {
             member.state = BoxState::Over;
-            if verdict != Verdict::Infrastructure {
+            if !is_lost(verdict) {
                 return;
             }
             let unended = checks.iter().filter(|check| !check.is_setup);
@@ -229,15 +229,18 @@ impl Shards {
     /// Returns what a lane's verdict says of its run: a box whose part the others ran is no more than a notice.
     pub(crate) fn of_run(&self, lane: &str, verdict: Verdict) -> Verdict {
         match self.members.lock().get(lane) {
-            Some(member) if verdict == Verdict::Infrastructure && member.is_made_good => {
-                match member.has_failed {
-                    true => Verdict::Failed,
-                    false => Verdict::Passed,
-                }
-            }
+            Some(member) if is_lost(verdict) && member.is_made_good => match member.has_failed {
+                true => Verdict::Failed,
+                false => Verdict::Passed,
+            },
             _ => verdict,
         }
     }
+}
+
+/// Returns whether a lane ended without its box.
+fn is_lost(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Refused | Verdict::Infrastructure)
 }
 
 /// Takes what a lost box left, for a lane and its number, and says so in both lanes.

@@ -53,6 +53,8 @@ pub(crate) async fn on_new_box<T>(
     work: impl AsyncFn() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let mut held = held(lane).await?;
+    // An earlier process may have made, and destroyed, what nobody knows of here.
+    let mut is_of_request = held.is_none();
     let mut rejected = Vec::new();
     let candidates = candidates_from(&lane.lane.candidates, held.as_ref());
     for (index, candidate) in candidates.iter().enumerate() {
@@ -69,6 +71,11 @@ pub(crate) async fn on_new_box<T>(
             Err(refusal) => refusal,
             outcome => return outcome,
         };
+        is_of_request &= refusal.is_of_request;
+        let refusal = Refusal {
+            is_of_request,
+            ..refusal
+        };
         let is_last = index + 1 == candidates.len();
         if !refusal.is_candidates || (is_last && rejected.is_empty()) {
             return Err(refusal);
@@ -83,17 +90,24 @@ pub(crate) async fn on_new_box<T>(
             break;
         }
         link.cut();
-        if let DestroyOutcome::Left { why } = down_own(lane).await {
-            return Err(Refusal::new(format!(
-                "{candidate} was rejected, and its box could not be destroyed: {why}"
-            )));
+        match down_own(lane).await {
+            DestroyOutcome::Gone(gone) => is_of_request &= gone.is_empty(),
+            DestroyOutcome::Left { why } => {
+                return Err(Refusal::new(format!(
+                    "{candidate} was rejected, and its box could not be destroyed: {why}"
+                )));
+            }
         }
     }
     let why = format!("no candidate could serve the lane\n{}", rejected.join("\n"));
-    Err(Refusal::new(why).help(format!(
+    let refusal = Refusal::new(why).help(format!(
         "add a candidate to `boxes` of [lanes.{}]",
         lane.lane.name
-    )))
+    ));
+    Err(Refusal {
+        is_of_request,
+        ..refusal
+    })
 }
 
 /// Returns the candidates to try: from the one on that was asked when the run was taken from its process.
@@ -402,9 +416,10 @@ async fn record_failure(lane: &Lane<'_>, tags: &Tags, error: &ProviderError) -> 
 }
 
 fn of_provider(error: ProviderError) -> Refusal {
-    let help = error.help.clone();
+    let (help, is_of_request) = (error.help.clone(), error.kind.is_of_request());
     Refusal {
         help,
+        is_of_request,
         ..Refusal::of_candidate(error)
     }
 }

@@ -67,6 +67,13 @@ impl ProviderName {
     }
 }
 
+impl ErrorKind {
+    /// Returns whether the request is refused as it is: to send it again, or elsewhere, changes nothing before it is corrected.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self, Self::Unauthorized | Self::NotFound | Self::Invalid)
+    }
+}
+
 impl ProviderError {
     /// Returns the error of a call that names what this run made a moment ago: what is not found is not there yet.
     pub fn not_yet(self) -> Self {

@@ -169,6 +169,9 @@ impl SimCloud {
         if is_box && self.clock.happens(faults.no_capacity) {
             return Err(ErrorKind::NoCapacity);
         }
+        if faults.create_refused > 0 && self.clock.happens(faults.create_refused) {
+            return Err(ErrorKind::Invalid);
+        }
         let is_late = is_box && self.clock.happens(faults.create_late);
         let is_unanswered = is_late || self.clock.happens(faults.create_unanswered);
         self.record.record(Observation::CreateAsked {

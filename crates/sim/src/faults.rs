@@ -18,6 +18,8 @@ pub struct Faults {
     pub create_repeated: u64,
     /// A create call is refused, as there is no such box free.
     pub no_capacity: u64,
+    /// A create call is refused, as what it asks for is wrong.
+    pub create_refused: u64,
     /// A policy denies a region in which nothing is ever made.
     pub is_region_denied: bool,
     /// A call is answered with 429.
@@ -90,6 +92,7 @@ impl Faults {
             create_late: often(300),
             create_repeated: often(200),
             no_capacity: often(400),
+            create_refused: often(400),
             is_region_denied: clock.happens(500),
             rate_limited: often(150),
             unavailable: often(150),

@@ -158,9 +158,9 @@ fn calm_but(seed: u64, faults: Faults) -> Outcome {
 fn overcomes(faults: &Faults) {
     for seed in 0..20 {
         let outcome = calm_but(seed, faults.clone());
-        let is_served = outcome.seen.iter().any(|(_, seen)| {
-            matches!(seen, Observation::Ended { verdict, .. } if *verdict < Verdict::Infrastructure)
-        });
+        let is_served = outcome.seen.iter().any(
+            |(_, seen)| matches!(seen, Observation::Ended { verdict, .. } if *verdict < Verdict::Refused),
+        );
         assert!(is_served, "seed {seed}");
     }
 }
@@ -179,6 +179,24 @@ fn denied_region_that_has_nothing_is_no_failure() {
         is_region_denied: true,
         ..Faults::default()
     });
+}
+
+#[test]
+fn request_that_every_provider_refuses_creates_nothing_and_is_the_users_to_correct() {
+    let refused = Faults {
+        create_refused: 1000,
+        ..Faults::default()
+    };
+    let mut ended = 0;
+    for seed in 0..20 {
+        for (_, seen) in calm_but(seed, refused.clone()).seen {
+            if let Observation::Ended { verdict, .. } = seen {
+                assert_eq!(verdict, Verdict::Refused, "seed {seed}");
+                ended += 1;
+            }
+        }
+    }
+    assert!(ended >= 20, "{ended}");
 }
 
 #[test]
@@ -320,7 +338,7 @@ fn box_compiles_what_the_operators_machine_cannot() {
         assert!(outcomes.iter().any(|outcome| !compilations(outcome).is_empty()));
         for outcome in &outcomes {
             // A check that takes too long fails.
-            assert!(verdict(outcome).is_some_and(|verdict| verdict < Verdict::Infrastructure));
+            assert!(verdict(outcome).is_some_and(|verdict| verdict < Verdict::Refused));
         }
     }
 }

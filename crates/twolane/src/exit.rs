@@ -40,6 +40,7 @@ impl From<Verdict> for Exit {
         match verdict {
             Verdict::Passed => Self::Passed,
             Verdict::Failed => Self::Failed,
+            Verdict::Refused => Self::Usage,
             Verdict::Infrastructure => Self::Infrastructure,
             Verdict::Interrupted => Self::Interrupted,
             Verdict::Left => Self::Left,

@@ -44,6 +44,8 @@ pub(super) async fn leave(lane: &Lane<'_>, link: &Link, ended: Ended) -> Verdict
     }
     match destroy(lane, link, ended.stopped).await {
         DestroyOutcome::Left { .. } => Verdict::Left,
+        DestroyOutcome::Gone(gone) if verdict == Verdict::Refused && gone.is_empty() => verdict,
+        DestroyOutcome::Gone(_) if verdict == Verdict::Refused => Verdict::Infrastructure,
         // A box that was to stay could not be recorded as kept, or is being destroyed by another twolane.
         DestroyOutcome::Gone(_) if lane.plan.keep == Keep::Passed => verdict.max(Verdict::Infrastructure),
         DestroyOutcome::Gone(_) => verdict,

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Stands in for lost boxes until none can be lost any more. `own` is how the lane's own checks ended.
 pub(super) async fn stand_in(lane: &Lane<'_>, link: &Link, own: Verdict) -> Verdict {
     let (mut verdict, mut taken) = (Verdict::Passed, Vec::new());
-    while own.max(verdict) < Verdict::Infrastructure {
+    while own.max(verdict) < Verdict::Refused {
         let check = match while_alive(lane, link, what_is_left(lane)).await {
             Ok(Some(check)) => check,
             Ok(None) => break,

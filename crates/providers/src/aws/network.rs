@@ -19,6 +19,7 @@ impl Aws {
     pub(super) async fn group(&self, region: &str, order: &Order) -> Result<String, ProviderError> {
         let own = order.candidate.options.security_group.as_ref();
         if let Some(group) = own.or(self.access.group.as_ref()) {
+            self.check_group(region, group).await?;
             return Ok(group.clone());
         }
         let vpc = self.vpc(region, order).await?;
@@ -47,6 +48,20 @@ impl Aws {
             Err(error) if error.kind == ErrorKind::Taken => Ok(id),
             // The group was made, or found, a moment ago.
             Err(error) => Err(error.not_yet()),
+        }
+    }
+
+    /// Refuses a group that is not there: of one that twolane makes, that would mean `not yet`.
+    async fn check_group(&self, region: &str, id: &str) -> Result<(), ProviderError> {
+        const WHAT: &str = "look up the security group";
+        let params = Params::new("DescribeSecurityGroups").set("GroupId.1", id);
+        match self.all::<Groups>(region, WHAT, params).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let cause = format!("{region} has no security group {id}");
+                let help = "name one of the box's region and network as `security-group` or AWS_SG_ID, or leave it away";
+                Err(self.error(ErrorKind::Invalid, WHAT, cause).with_help(help))
+            }
+            found => found.map(drop),
         }
     }
 

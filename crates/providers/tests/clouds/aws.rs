@@ -753,3 +753,17 @@ async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
         (true, None)
     );
 }
+
+#[tokio::test]
+async fn unknown_security_group_makes_nothing_and_says_so() {
+    let bench = Bench::new().await;
+    let order = bench.order_with(|options| options.security_group = Some("sg-other".to_owned()));
+    let refusal = bench.make(&order).await.unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Invalid);
+    assert!(
+        refusal.cause.contains("us-east-1 has no security group sg-other"),
+        "{refusal}"
+    );
+    assert!(refusal.help.unwrap().contains("leave it away"));
+    assert_eq!(bench.fake.count_in_body("POST", "Action=RunInstances"), 0);
+}

@@ -519,6 +519,17 @@ impl Aws {
             "DescribeInstances" => self.instances(region, params),
             "DescribeVolumes" => self.things(&action, "vol", region, params),
             "DescribeNetworkInterfaces" => self.things(&action, "eni", region, params),
+            "DescribeSecurityGroups" if params.contains_key("GroupId.1") => {
+                let id = params.get("GroupId.1").map(String::as_str).unwrap_or_default();
+                if id != "sg-mine" && !self.things.contains_key(id) {
+                    let message = format!("The security group '{id}' does not exist");
+                    return failure(400, "InvalidGroup.NotFound", &message);
+                }
+                answer(
+                    &action,
+                    &json!({"securityGroupInfo": [{"groupId": id, "tagSet": []}]}),
+                )
+            }
             "DescribeSecurityGroups" => self.things(&action, "sg", region, params),
             "CreateSecurityGroup" => self.new_group(region, params),
             "AuthorizeSecurityGroupIngress" => self.let_somebody_in(params),

@@ -1,13 +1,16 @@
 //! What twolane reports is true: a check that passed has passed on a box, and a run that says that it destroyed
 //! everything has left nothing.
 
-use model::{check::Outcome, verdict::Verdict};
+use std::collections::BTreeSet;
+
+use model::{check::Outcome, journal::Fact, verdict::Verdict};
 
 use super::case::Case;
 use crate::record::{Observation, outcomes};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut wrong = leftovers(case);
+    wrong.extend(refused_but_created(case));
     let checks: Vec<_> = case
         .sim
         .clouds
@@ -39,6 +42,33 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     for (slug, outcome) in outcomes(case.seen) {
         if *outcome == Outcome::Passed && !has_passed(slug) {
             wrong.push(format!("check {slug} is said to have passed, and has on no box"));
+        }
+    }
+    wrong
+}
+
+/// Of a run that says that nothing was created, no create call has arrived since it began, or was resumed.
+fn refused_but_created(case: &Case<'_>) -> Vec<String> {
+    let mut created = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (_, seen) in case.seen {
+        match seen {
+            Observation::Wrote {
+                run,
+                fact: Fact::RunBegan { .. },
+                ..
+            } => drop(created.remove(run.as_str())),
+            Observation::CreateAsked { tags, .. } => created.extend(tags.get("mvm-run").map(String::as_str)),
+            Observation::Ended {
+                run,
+                verdict: Verdict::Refused,
+                ..
+            } if created.contains(run.as_str()) => {
+                wrong.push(format!(
+                    "run {run} says that nothing was created, and created something"
+                ));
+            }
+            _ => {}
         }
     }
     wrong

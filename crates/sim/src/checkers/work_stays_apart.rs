@@ -23,9 +23,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                     "process {process} worked on a box that exists, and destroyed {id}"
                 ));
             }
-            Observation::WorkedOn { run, verdict, .. }
-                if case.is_calm && *verdict >= Verdict::Infrastructure =>
-            {
+            Observation::WorkedOn { run, verdict, .. } if case.is_calm && *verdict >= Verdict::Refused => {
                 wrong.push(format!("run {run} on a box ended `{}`", verdict.words()));
             }
             _ => {}

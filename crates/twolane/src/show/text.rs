@@ -53,7 +53,7 @@ pub(crate) fn verdict_style(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Passed => GOOD,
         Verdict::Interrupted => ODD,
-        Verdict::Failed | Verdict::Infrastructure | Verdict::Left => BAD,
+        Verdict::Failed | Verdict::Refused | Verdict::Infrastructure | Verdict::Left => BAD,
     }
 }
 
