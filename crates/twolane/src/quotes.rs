@@ -23,8 +23,11 @@ const FRESH: Duration = Duration::from_secs(24 * 3600);
 /// How long one that nobody asked for again is kept.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long all providers together may take to answer.
+/// How long a provider may take to answer. All are asked at once.
 const ASK_MAX: Duration = Duration::from_secs(10);
+
+/// How long one that did not answer is left alone: who waits for it once need not wait again on the next run.
+const SPARED: Duration = Duration::from_secs(15 * 60);
 
 fn file(cache: &Utf8Path, provider: &ProviderName) -> Utf8PathBuf {
     cache.join(format!("prices/{provider}.json"))
@@ -34,6 +37,19 @@ fn file(cache: &Utf8Path, provider: &ProviderName) -> Utf8PathBuf {
 fn kept(cache: &Utf8Path, provider: &ProviderName) -> Vec<Quote> {
     let text = fs::read(file(cache, provider)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// Names the file that holds when a provider last failed to answer.
+fn failed_file(cache: &Utf8Path, provider: &ProviderName) -> Utf8PathBuf {
+    cache.join(format!("prices/{provider}.failed"))
+}
+
+/// Returns whether a provider is left alone, as it failed to answer a short while ago.
+fn is_spared(cache: &Utf8Path, provider: &ProviderName, now: Timestamp) -> bool {
+    let text = fs::read_to_string(failed_file(cache, provider)).unwrap_or_default();
+    let failed: Option<Timestamp> = text.trim().parse().ok();
+    // What lies ahead of a clock that was set back says nothing.
+    failed.is_some_and(|failed| failed <= now && between(failed, now) < SPARED)
 }
 
 /// Lets each provider count with what it reported last.
@@ -63,14 +79,11 @@ pub(crate) async fn refresh(
     }
     let names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
     style.message(&format!("asking for today's prices: {}", names.join(", ")));
-    let all = join_all(orders.iter().map(|order| order.ask(cache, now)));
-    match tokio::time::timeout(ASK_MAX, all).await {
-        Ok(answers) => {
-            for why in answers.into_iter().filter_map(Result::err) {
-                style.message(&format!("note: an older price counts: {why}"));
-            }
-        }
-        Err(_) => style.message("note: older prices count: not every provider answered within 10 s"),
+    let answers = join_all(orders.iter().map(|order| order.ask_in_time(cache, now))).await;
+    for why in answers.into_iter().filter_map(Result::err) {
+        style.message(&format!(
+            "note: an older price counts, and is not asked for again for 15 minutes: {why}"
+        ));
     }
     take(providers, cache);
     true
@@ -93,6 +106,9 @@ impl<'a> Order<'a> {
         now: Timestamp,
     ) -> Option<Self> {
         let prices = known.provider.prices().filter(|prices| prices.reports())?;
+        if is_spared(cache, name, now) {
+            return None;
+        }
         let kept = kept(cache, name);
         let is_fresh = |&(instance_type, region): &(&str, &str)| {
             kept.iter().any(|quote| {
@@ -107,6 +123,18 @@ impl<'a> Order<'a> {
             .filter(|wanted| !is_fresh(wanted))
             .collect();
         (!wanted.is_empty()).then_some(Self { name, prices, wanted })
+    }
+
+    /// Asks, and remembers when it was in vain.
+    async fn ask_in_time(&self, cache: &Utf8Path, now: Timestamp) -> Result<(), String> {
+        let name = self.name;
+        let answer = tokio::time::timeout(ASK_MAX, self.ask(cache, now)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(format!("{name} did not answer within {} s", ASK_MAX.as_secs())));
+        if answer.is_err() {
+            let _ = write_whole(&failed_file(cache, name), Timestamp::now().to_string().as_bytes());
+        }
+        answer
     }
 
     /// Asks, and keeps what is answered.

@@ -893,6 +893,37 @@ fn prices_are_asked_for_once_a_day_and_count_more_than_the_table() {
 }
 
 #[test]
+fn provider_that_does_not_answer_is_waited_for_once_in_a_quarter_of_an_hour() {
+    let place = Place::with_config(
+        "[lanes.cheap]\nboxes = [{ provider = \"hetzner\", type = \"cx43\", region = \"nbg1\" }]\nmax-cost = \"0.01 EUR\"\nchecks = \"rust\"\n",
+    );
+    // It accepts connections, and says nothing.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let run = || {
+        let mut command = place.command(&["run"]);
+        command
+            .env("HCLOUD_TOKEN", "t")
+            .env(
+                "HCLOUD_ENDPOINT",
+                format!("http://{}", mute.local_addr().unwrap()),
+            )
+            .env("TWOLANE_ALLOW_CIDR", "203.0.113.7/32");
+        Ended(command.output().unwrap())
+    };
+    run().code(2).says("hetzner did not answer within 10 s");
+    let began = std::time::Instant::now();
+    let again = run().code(2);
+    assert!(!again.stderr().contains("asking for"), "{}", again.stderr());
+    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+    // It failed long ago.
+    place.write(
+        "../home/.cache/twolane/prices/hetzner.failed",
+        "2026-01-01T00:00:00Z",
+    );
+    run().code(2).says("asking for today's prices: hetzner");
+}
+
+#[test]
 fn files_are_for_their_owner_whatever_the_umask_is() {
     let place = Place::with_config(TWO_LANES);
     let mut shell = Command::new("sh");
