@@ -624,7 +624,15 @@ impl<A: CloudApi + ?Sized> Provider for Cloud<A> {
 
     async fn health(&self, machine: &Machine) -> Result<Health, ProviderError> {
         let seen = self.api.look(&ObservedInstance::of(machine)).await?;
-        Ok(seen.map_or(Health::Missing, ObservedInstance::health))
+        let health = seen.map_or(Health::Missing, ObservedInstance::health);
+        if matches!(health, Health::Running(_) | Health::Unknown) {
+            return Ok(health);
+        }
+        Ok(match (self.api.why_ended(machine).await, health) {
+            (Some(why), Health::Dead(standing)) => Health::Dead(format!("{standing}: {why}")),
+            (Some(why), _) => Health::Dead(why),
+            (None, health) => health,
+        })
     }
 
     async fn host_key(&self, machine: &Machine) -> Result<Option<String>, ProviderError> {

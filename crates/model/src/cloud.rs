@@ -75,6 +75,11 @@ pub trait CloudApi: Send + Sync {
     /// still in use, or locked for a moment, is `Unavailable`.
     async fn delete(&self, listed: &Listed) -> Result<(), ProviderError>;
 
+    /// Says why the provider ended a box that is dead or gone, where it keeps that apart from the box.
+    async fn why_ended(&self, _machine: &Machine) -> Option<String> {
+        None
+    }
+
     /// Writes new tags.
     fn retag(&self) -> Option<&dyn Retag> {
         None

@@ -363,7 +363,8 @@ impl Azure {
             let token = listed.tags.as_ref().map(|tags| tags.token.clone());
             let token = token.unwrap_or_else(|| Token::new("box").expect("it keeps to the rule"));
             let address = self.address(group, &token);
-            let (address, ()) = try_join(address, self.ensure_schedule(&listed)).await?;
+            let all = machine.tags.unwrap_or_default();
+            let (address, ()) = try_join(address, self.ensure_schedule(&listed, &all)).await?;
             listed.address = address;
         }
         Ok(Some(ObservedInstance {
@@ -546,7 +547,7 @@ impl Azure {
         };
         let listed = convert::listed(ResourceKind::Machine, &machine);
         // It is looked for once more before the box counts as running.
-        let _ = self.set_schedule(&listed, &order.tags).await;
+        let _ = self.set_schedule(&listed, &order.tags, &order.pairs()).await;
         Ok(ObservedInstance {
             listed,
             state,
@@ -698,7 +699,7 @@ impl Retag for Azure {
         let (group, name) = listed.id.split_once('/').unwrap_or((&listed.id, ""));
         let (path, version) = match listed.kind {
             ResourceKind::Machine => {
-                self.set_schedule(listed, tags).await?;
+                self.move_schedule(listed, tags).await?;
                 (self.machine_path(group, name), COMPUTE)
             }
             // It was set with its box.

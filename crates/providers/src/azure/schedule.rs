@@ -1,6 +1,6 @@
 //! The schedule that deallocates a box at its deadline, whoever is lost.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use model::{
     error::{ErrorKind, ProviderError},
@@ -35,6 +35,9 @@ fn moment(deadline: Deadline, now: Option<Timestamp>) -> Option<Timestamp> {
     (between(now, moment) < AHEAD_MAX).then(|| minute(moment))
 }
 
+/// Tags as Azure has them.
+type Pairs = BTreeMap<String, String>;
+
 impl Azure {
     fn schedule_path(&self, group: &str, schedule: &str) -> String {
         self.path(&format!(
@@ -42,8 +45,8 @@ impl Azure {
         ))
     }
 
-    /// Makes sure that a box's schedule is there, by its tags.
-    pub(super) async fn ensure_schedule(&self, machine: &Listed) -> Result<(), ProviderError> {
+    /// Makes sure that a box's schedule is there, by its tags. `all` are those with the user's own.
+    pub(super) async fn ensure_schedule(&self, machine: &Listed, all: &Pairs) -> Result<(), ProviderError> {
         let (group, name) = machine.id.split_once('/').unwrap_or_default();
         let path = self.schedule_path(group, &format!("{NAME}{name}"));
         match &machine.tags {
@@ -53,14 +56,28 @@ impl Azure {
                     .await?
                     .is_none() =>
             {
-                self.set_schedule(machine, tags).await
+                self.set_schedule(machine, tags, all).await
             }
             _ => Ok(()),
         }
     }
 
+    /// Sets a box's schedule to a new deadline. The user's own tags on it stay.
+    pub(super) async fn move_schedule(&self, machine: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+        let (group, name) = machine.id.split_once('/').unwrap_or_default();
+        let path = self.schedule_path(group, &format!("{NAME}{name}"));
+        let found = self.thing(&path, VERSION, "look at its schedule").await?;
+        let all = found.and_then(|schedule| schedule.tags).unwrap_or_default();
+        self.set_schedule(machine, tags, &all).await
+    }
+
     /// Sets a box's schedule to its deadline; or removes it, where it would come a day early.
-    pub(super) async fn set_schedule(&self, machine: &Listed, tags: &Tags) -> Result<(), ProviderError> {
+    pub(super) async fn set_schedule(
+        &self,
+        machine: &Listed,
+        tags: &Tags,
+        all: &Pairs,
+    ) -> Result<(), ProviderError> {
         let (group, name) = machine.id.split_once('/').unwrap_or_default();
         let schedule = format!("{NAME}{name}");
         let Some(moment) = moment(tags.deadline, self.client.now()) else {
@@ -69,9 +86,11 @@ impl Azure {
                 outcome => outcome,
             };
         };
+        let mut pairs = all.clone();
+        pairs.extend(tags.pairs());
         let body = json!({
             "location": machine.region,
-            "tags": tags.pairs(),
+            "tags": pairs,
             "properties": {
                 "status": "Enabled", "taskType": "ComputeVmShutdownTask", "timeZoneId": "UTC",
                 "dailyRecurrence": {"time": moment.strftime("%H%M").to_string()},

@@ -1,12 +1,15 @@
 //! Makes an instance, and looks at what it reports.
 
+use std::time::Duration;
+
 use model::{
     cloud::{CloudApi, InstanceState, ObservedInstance},
     error::{ErrorKind, ProviderError},
-    machine::{Listed, ResourceKind},
+    machine::{Listed, Machine, ResourceKind},
     order::Order,
     render::own_firewall::with_own_firewall,
     tags::Tags,
+    time::{Timestamp, between},
 };
 use reqwest::Method;
 
@@ -16,10 +19,10 @@ use super::{
     request_id, series,
     wire::{
         AdvancedMachineFeatures, GuestAttributes, InitializeParams, Instance, Item, Metadata, NetworkTags,
-        NewAccess, NewDisk, NewInstance, NewInterface, Operation, Relabel, Scheduling, SerialPort,
+        NewAccess, NewDisk, NewInstance, NewInterface, Operation, Page, Relabel, Scheduling, SerialPort,
     },
 };
-use crate::http::Request;
+use crate::http::{self, Request};
 
 impl Gcp {
     fn instance(&self, order: &Order, zone: &str, wiring: &Wiring) -> NewInstance {
@@ -111,6 +114,30 @@ impl Gcp {
             host_key: None,
             operation: Some(operation.name),
         })
+    }
+
+    /// Looks whether Google took a spot box back: an operation of its own says so, and stays when the box is gone.
+    pub(super) async fn preemption(&self, machine: &Machine) -> Option<String> {
+        let path = self.path(&format!("zones/{}/operations", machine.region));
+        let request = Request::get(path, "look why a box ended")
+            .query("filter", format!("(operationType={PREEMPTED})"))
+            .query("orderBy", "creationTimestamp desc")
+            .query("maxResults", "100");
+        let page: Page = self.client.json(&request).await.ok()?;
+        let now = self.client.now()?;
+        let operations: Vec<Operation> = http::rows(&page.items).ok()?;
+        let of = operations.into_iter().find(|operation| {
+            let target = operation.target_link.as_deref().unwrap_or_default();
+            // An earlier box may have had that name.
+            let is_new = |at: Timestamp| between(at, now) < PREEMPTED_WITHIN;
+            convert::last(target) == machine.id && operation.insert_time.is_some_and(is_new)
+        })?;
+        let said = of.status_message.unwrap_or_default();
+        Some(
+            format!("{PREEMPTED}: {said}")
+                .trim_end_matches([':', ' '])
+                .to_owned(),
+        )
     }
 
     /// Looks at a box that is there. While it boots, asks for the host key that it reports.
@@ -205,3 +232,9 @@ const IMAGE: &str = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-l
 
 /// The disk of an order that names none, in GiB.
 const DISK_GB: u32 = 50;
+
+/// How Google calls that it takes a spot box back.
+const PREEMPTED: &str = "compute.instances.preempted";
+
+/// How long ago that may be, of a box that is missed now.
+const PREEMPTED_WITHIN: Duration = Duration::from_secs(30 * 60);

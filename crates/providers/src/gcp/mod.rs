@@ -18,7 +18,7 @@ use model::{
     cloud::{CloudApi, InstanceState, Launch, ObservedInstance, Retag},
     error::{ErrorKind, ProviderError},
     lane::KvmNeed,
-    machine::{Listed, ResourceKind},
+    machine::{Listed, Machine, ResourceKind},
     money::Money,
     name::Label,
     options::{OptionKey, TagRules, Takes},
@@ -287,6 +287,10 @@ impl CloudApi for Gcp {
         };
         self.client.send(&request).await?;
         Ok(())
+    }
+
+    async fn why_ended(&self, machine: &Machine) -> Option<String> {
+        self.preemption(machine).await
     }
 
     fn retag(&self) -> Option<&dyn Retag> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize)]
@@ -182,6 +183,10 @@ pub(super) struct Firewall {
 pub(super) struct Operation {
     pub(super) name: String,
     pub(super) status: String,
+    pub(super) status_message: Option<String>,
+    /// What it is done to.
+    pub(super) target_link: Option<String>,
+    pub(super) insert_time: Option<Timestamp>,
     pub(super) error: Option<OperationErrors>,
 }
 

@@ -27,6 +27,7 @@ use crate::{
     },
     fuzz,
     orders::label,
+    permissions,
 };
 
 const SIZE: &str = "Standard_D4s_v5";
@@ -659,7 +660,8 @@ async fn tags_of_the_user_are_on_all_that_is_made_and_stay() {
     bench
         .keeps_the_users_tags(|azure| {
             let tagged = azure.made_with.iter().filter(|tags| tags["team"] == "ci");
-            assert_eq!(tagged.count(), 6, "all but the schedule: {:?}", azure.made_with);
+            assert_eq!(tagged.count(), 7, "{:?}", azure.made_with);
+            assert_eq!(azure.only("schedules")["tags"]["team"], "ci");
             azure.only("virtualMachines")["tags"].clone()
         })
         .await;
@@ -790,4 +792,28 @@ async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
         "{names:?}"
     );
     bench.down("box-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn page_lists_the_permissions_of_all_calls() {
+    let bench = Bench::new().await;
+    // Of a create that fails after its answer is asked why.
+    bench.fake.api().behaviour.fails_later = Some("AllocationFailed");
+    bench.refused_and_gone().await;
+    bench.fake.api().behaviour.fails_later = None;
+    let needed = permissions::of_a_life(&bench, &bench.order("box-1"), permissions::azure).await;
+    let listed = permissions::listed("azure", "Microsoft.");
+    assert_eq!(listed, needed);
+    let bench = Bench::new().await;
+    let subnet = bench.fake.api().plant_network("acme-ci", "eastus");
+    bench.clock.sleep(Duration::from_secs(60)).await;
+    let order = bench.order_with(|options| {
+        options.resource_group = Some("acme-ci".to_owned());
+        options.subnet = Some(subnet);
+    });
+    let needed = permissions::of_a_life(&bench, &order, permissions::azure).await;
+    let page = include_str!("../../../../docs/clouds/azure.md");
+    for action in needed.difference(&listed) {
+        assert!(page.contains(&format!("`{action}`")), "{action}");
+    }
 }

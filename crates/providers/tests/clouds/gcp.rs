@@ -26,6 +26,7 @@ use crate::{
     },
     fuzz,
     orders::label,
+    permissions,
 };
 
 type Bench = bench::Bench<Gcp, FakeGcp>;
@@ -552,7 +553,7 @@ async fn labels_of_the_user_are_on_the_box_and_stay() {
 }
 
 #[tokio::test]
-async fn spot_box_that_is_taken_back_is_missing() {
+async fn spot_box_that_is_taken_back_is_dead_with_the_reason() {
     let bench = Bench::new().await;
     let health = bench
         .health_of_spot_box(|gcp| {
@@ -562,7 +563,8 @@ async fn spot_box_that_is_taken_back_is_missing() {
             gcp.take_back();
         })
         .await;
-    assert_eq!(health, Health::Missing);
+    let expected = "compute.instances.preempted: Instance was preempted.";
+    assert_eq!(health, Health::Dead(expected.to_owned()));
 }
 
 #[tokio::test]
@@ -573,4 +575,19 @@ async fn private_box_gets_no_public_address_and_is_found_at_its_own() {
     let made = bench.fake.api().instance("box-1").unwrap();
     let interface = &made["networkInterfaces"][0];
     assert_eq!(interface["accessConfigs"], json!([]), "{interface}");
+}
+
+#[tokio::test]
+async fn page_lists_the_permissions_of_all_calls() {
+    let bench = Bench::new().await;
+    let network = format!("projects/{PROJECT}/global/networks/ci");
+    let subnetwork = format!("projects/{PROJECT}/regions/us-central1/subnetworks/ci");
+    bench.health_of_spot_box(FakeGcp::take_back).await;
+    bench.fake.api().behaviour.disk_stays = true;
+    bench.fake.api().behaviour.networks.insert(network.clone());
+    let subnetworks = [(subnetwork, network)];
+    bench.fake.api().behaviour.subnetworks.extend(subnetworks);
+    let order = bench.order_with(|options| options.subnet = Some("ci".to_owned()));
+    let needed = permissions::of_a_life(&bench, &order, permissions::gcp).await;
+    assert_eq!(permissions::listed("gcp", "compute."), needed);
 }

@@ -13,4 +13,5 @@ mod latitude;
 mod moto;
 mod orders;
 mod ovh;
+mod permissions;
 mod vultr;

@@ -24,7 +24,7 @@ use crate::{
         ovh::{KEYS, Ovh as FakeOvh, PROJECT},
         server::{Fault, Reply},
     },
-    fuzz,
+    fuzz, permissions,
 };
 
 type Bench = bench::Bench<Ovh, FakeOvh>;
@@ -501,4 +501,13 @@ async fn reported_prices_count_more_than_the_table() {
     );
     assert_eq!(bench.asked("b3-999", "GRA11").await, None);
     assert_eq!(bench.fake.count("GET"), 1, "the catalogue is asked for once");
+}
+
+#[tokio::test]
+async fn page_lists_the_rights_of_all_calls() {
+    let bench = Bench::new().await;
+    let needed = permissions::of_a_life(&bench, &bench.order("box-1"), permissions::ovh).await;
+    let listed = providers::permissions("ovh").unwrap().lines();
+    let listed = listed.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(listed.collect::<std::collections::BTreeSet<_>>(), needed);
 }

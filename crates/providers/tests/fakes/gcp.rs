@@ -82,6 +82,8 @@ pub(crate) struct Gcp {
     disks: BTreeMap<(String, String), Value>,
     firewalls: BTreeMap<String, Value>,
     operations: BTreeMap<String, Run>,
+    /// Those that took a spot instance back.
+    preempted: Vec<Value>,
     /// The operation that each request id led to.
     requests: BTreeMap<String, String>,
     /// How many instances of a name were ever made.
@@ -129,6 +131,7 @@ impl Gcp {
             disks: BTreeMap::new(),
             firewalls: BTreeMap::new(),
             operations: BTreeMap::new(),
+            preempted: Vec::new(),
             requests: BTreeMap::new(),
             made: BTreeMap::new(),
         }
@@ -182,6 +185,13 @@ impl Gcp {
         for thing in self.instances.values_mut() {
             if thing.value["scheduling"]["provisioningModel"] == "SPOT" {
                 thing.gone.get_or_insert(gone);
+                let name = text(&thing.value["name"], &Value::Null);
+                let zone = text(&thing.value["zone"], &Value::Null);
+                self.preempted.push(json!({
+                    "name": format!("systemevent-{name}"), "kind": "compute#operation", "status": "DONE", "user": "system",
+                    "operationType": "compute.instances.preempted", "statusMessage": "Instance was preempted.",
+                    "targetLink": format!("{zone}/instances/{name}"), "insertTime": self.clock.now().to_string(), "zone": zone,
+                }));
             }
         }
     }
@@ -248,6 +258,12 @@ impl Gcp {
                 page(call, rows, &self.behaviour)
             }
             (method, ["global", "firewalls", name]) => self.one_firewall(method, name, call),
+            ("GET", ["zones", zone, "operations"]) => {
+                let is_meant =
+                    |row: &&Value| row["zone"] == zone_url(zone) && is_selected(row, call.query("filter"));
+                let rows = self.preempted.iter().filter(is_meant).cloned().collect();
+                page(call, rows, &self.behaviour)
+            }
             ("GET", ["zones", _, "operations", name]) => self.operation(name),
             ("POST", ["global", "operations", name, "wait"]) => {
                 // The real one holds its answer until the operation is over.
@@ -728,11 +744,11 @@ impl Api for Gcp {
     }
 
     fn mistakes(&self, call: &Call, reply: &Reply) -> Vec<String> {
-        // The shared extract of the description leaves subnets out.
+        // The shared extract of the description leaves subnets and lists of operations out.
         let spec = self
             .spec
             .as_ref()
-            .filter(|_| !call.path.contains("/subnetworks/"));
+            .filter(|_| !call.path.contains("/subnetworks/") && !call.path.ends_with("/operations"));
         spec.map(|spec| spec.mistakes(call, reply)).unwrap_or_default()
     }
 }

@@ -238,6 +238,11 @@ impl<A: Api> Fake<A> {
         calls.iter().filter(|seen| is_meant(seen, call, body)).count()
     }
 
+    /// Returns what `what` makes of each call that came.
+    pub(crate) fn seen<T>(&self, what: impl Fn(&Call) -> T) -> Vec<T> {
+        lock(&self.shared.calls).iter().map(what).collect()
+    }
+
     /// Returns all calls, as method and path.
     pub(crate) fn calls(&self) -> Vec<String> {
         lock(&self.shared.calls).iter().map(name).collect()
