@@ -20,7 +20,7 @@ use crate::{
     build::Prepared,
     lane::{Lane, Refusal},
     link::Link,
-    open::tool,
+    open::{piece, tool},
     time::Limit,
 };
 
@@ -184,7 +184,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, check: &Check) -> Result<(Outcome,
             offset.to_string(),
             POLL_SECONDS.to_owned(),
         ];
-        let answer = link.run(lane.world, &tool(question)).await?;
+        let answer = link.run(lane.world, &piece(question)).await?;
         let (header, output) =
             Header::split(&answer, offset).map_err(|error| RemoteError::Lost(error.to_string()))?;
         let room = lane.plan.limits.log_bytes.saturating_sub(offset);

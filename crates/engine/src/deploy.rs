@@ -17,7 +17,7 @@ use crate::{
     begun::is_listed,
     lane::{Lane, Refusal},
     link::Link,
-    open::tool,
+    open::{piece, tool},
     time::Limit,
 };
 
@@ -110,7 +110,7 @@ async fn follow(lane: &Lane<'_>, link: &Link, progress: &mut Progress) -> Result
     let mut offset = 0;
     loop {
         let question = ["follow", &id(lane), NAME, &offset.to_string(), POLL_SECONDS].map(str::to_owned);
-        let answer = link.run(lane.world, &tool(question)).await?;
+        let answer = link.run(lane.world, &piece(question)).await?;
         let (header, output) =
             Header::split(&answer, offset).map_err(|error| RemoteError::Lost(error.to_string()))?;
         for message in progress.take(output) {

@@ -29,6 +29,9 @@ const STUBBORN_MAX: Duration = Duration::from_secs(3 * 60);
 /// cloud-init may hold up.
 const MUTE_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// How much of what a command wrote an error repeats, in bytes.
+const SHOWN_MAX: usize = 8 << 10;
+
 /// Since when every answer was one that seldom becomes anything else.
 #[derive(Default)]
 struct Refusing(Option<Duration>);
@@ -218,7 +221,7 @@ pub(crate) fn failed(command: &Command, output: &Output) -> RemoteError {
     } else {
         &output.stderr
     };
-    let text = String::from_utf8_lossy(written);
+    let text = String::from_utf8_lossy(&written[written.len().saturating_sub(SHOWN_MAX)..]);
     let end = last_lines(&text, 5).join("\n");
     RemoteError::Command {
         command: command.argv.join(" "),

@@ -16,10 +16,23 @@ use crate::link::Link;
 /// How long a call of the tool may take: it waits for 20 s at most, and an emulated box that is busy needs its time.
 const TOOL_MAX: Duration = Duration::from_secs(3 * 60);
 
+/// How much it may answer. What it says of itself is repeated in events and reports: a hostile box could fill those.
+const ANSWER_MAX: usize = 512 << 10;
+
+/// How much it may answer that sends output: 1 MiB at a time, and a line before it.
+const PIECE_MAX: usize = (1 << 20) + (64 << 10);
+
 /// Makes a call of the tool that twolane keeps on each box.
 pub fn tool<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
-    Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments)).within(TOOL_MAX)
+    Command::new(std::iter::once(TWOLANE_BOX_PATH.to_owned()).chain(arguments))
+        .within(TOOL_MAX)
+        .answering(ANSWER_MAX)
+}
+
+/// Makes a call of the tool that answers with a piece of output.
+pub fn piece<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Command {
+    tool(arguments).answering(PIECE_MAX)
 }
 
 /// Puts the tool of this version of twolane on the box, and ends there what other runs have left running: a process

@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{
     event::{Event, Step},
     gate::{self, judge},
+    limits::show_bytes,
     order::OperatorToolchain,
     render::{GATE_ANSWER_PATH, STAGE1_LOG_PATH, toolchain_path},
     stage1::{Answer, Failure, Said, Standing, StatusLine, standing},
@@ -20,6 +21,12 @@ use crate::{
 
 /// How long stage 1 may take: an emulated box that installs and builds everything needs a good part of it.
 const STAGE1_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How much it may say of its steps, in bytes: each line of it is an event. It says some kB.
+const SAID_MAX: usize = 1 << 20;
+
+/// How much is read of a log's end and of the gate's answer, which are repeated in the report.
+const SHOWN_MAX: usize = 64 << 10;
 
 /// How long one question may wait on the box, in seconds.
 const POLL_SECONDS: &str = "20";
@@ -39,7 +46,7 @@ pub(crate) async fn stage1(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> 
 async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal> {
     let end = Limit::after(&*lane.world.clock, STAGE1_MAX);
     let mut lines = Vec::new();
-    let mut reported = 0;
+    let (mut reported, mut said) = (0, 0);
     loop {
         let question = tool([
             "wait-stage1".to_owned(),
@@ -50,6 +57,13 @@ async fn follow(lane: &Lane<'_>, link: &Link) -> Result<Vec<StatusLine>, Refusal
             .run(lane.world, &question)
             .await
             .map_err(Refusal::of_candidate)?;
+        said += text.len();
+        if said > SAID_MAX {
+            let most = show_bytes(SAID_MAX as u64);
+            return Err(Refusal::of_candidate(format!(
+                "stage 1 says more than {most} of its steps"
+            )));
+        }
         let answer = Answer::parse(&String::from_utf8_lossy(&text));
         reported += answer.line_count;
         answer
@@ -91,7 +105,10 @@ async fn failed(lane: &Lane<'_>, link: &Link, failure: Failure) -> Refusal {
         STAGE1_LOG_PATH
     };
     let tail = link
-        .run(lane.world, &Command::new(["tail", "-n", "15", log]))
+        .run(
+            lane.world,
+            &Command::new(["tail", "-n", "15", log]).answering(SHOWN_MAX),
+        )
         .await;
     let tail = tail
         .map(|text| String::from_utf8_lossy(&text).trim_end().to_owned())
@@ -136,7 +153,10 @@ async fn send_toolchain(lane: &Lane<'_>, link: &Link, toolchain: &OperatorToolch
 
 async fn ask_gate(lane: &Lane<'_>, link: &Link) -> Result<(), Refusal> {
     let output = link
-        .output(lane.world, &Command::new(["cat", GATE_ANSWER_PATH]))
+        .output(
+            lane.world,
+            &Command::new(["cat", GATE_ANSWER_PATH]).answering(SHOWN_MAX),
+        )
         .await
         .map_err(Refusal::of_candidate)?;
     if output.code != Some(0) {

@@ -374,10 +374,15 @@ pub struct Command {
     pub stdin: Vec<u8>,
     /// How long it may take. One that takes longer counts as a connection that was lost.
     pub time_max: Duration,
+    /// How many bytes it may answer. One that answers more is ended.
+    pub answer_max: usize,
 }
 
 /// How long a command may take that says nothing else: an emulated box takes minutes to delete many files.
 const COMMAND_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How much a command may answer that says nothing else: lists of files are shorter.
+const ANSWER_MAX: usize = 16 << 20;
 
 impl Command {
     /// Makes a command without input.
@@ -386,7 +391,14 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             stdin: Vec::new(),
             time_max: COMMAND_MAX,
+            answer_max: ANSWER_MAX,
         }
+    }
+
+    /// Limits how many bytes it may answer.
+    pub fn answering(mut self, answer_max: usize) -> Self {
+        self.answer_max = answer_max;
+        self
     }
 
     /// Limits how long it may take.

@@ -3,9 +3,6 @@
 use model::{error::RemoteError, world::Command};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest answer that is read: the box's tool sends 1 MiB at a time, and lists of files are shorter.
-pub(crate) const STDOUT_MAX: usize = 16 << 20;
-
 /// How much of standard error is kept: its end.
 const STDERR_KEPT: usize = 64 << 10;
 
@@ -31,7 +28,10 @@ impl Broken {
         match self {
             Self::Long(most) => RemoteError::Command {
                 command: words,
-                how: format!("it wrote more than {} MiB, and was ended", most >> 20),
+                how: match most >> 20 {
+                    0 => format!("it wrote more than {} KiB, and was ended", most >> 10),
+                    most => format!("it wrote more than {most} MiB, and was ended"),
+                },
                 output: "what a box answers to a command is shorter".to_owned(),
             },
             Self::Silent => RemoteError::Lost(format!(

@@ -213,7 +213,7 @@ async fn exchange<T>(
     let talk = async {
         let ((), stdout, stderr) = tokio::try_join!(
             feed(input, &command.stdin),
-            answer::read(stdout, answer::STDOUT_MAX),
+            answer::read(stdout, command.answer_max),
             answer::read_end(stderr),
         )?;
         Ok((end.await, stdout, stderr))

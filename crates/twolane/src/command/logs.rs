@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::open::tool;
+use engine::open::{piece, tool};
 use model::{
     config,
     error::RemoteError,
@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const POLL_SECONDS: &str = "10";
 /// How many lines of a unit's journal are shown at first.
 const UNIT_LINES: &str = "200";
+
+/// How much of it is read at once, in bytes.
+const JOURNAL_MAX: usize = 16 << 20;
 /// What stands before the place in the journal from which to go on.
 const CURSOR_MARK: &str = "-- cursor: ";
 /// What the box's tool says before the units that there are.
@@ -154,7 +157,10 @@ async fn unit(world: &World, held: Held, name: &str, is_followed: bool, out: &mu
     let mut cursor = String::new();
     loop {
         let answer = link
-            .run(world, &tool(["journal", name, UNIT_LINES, &cursor]))
+            .run(
+                world,
+                &tool(["journal", name, UNIT_LINES, &cursor]).answering(JOURNAL_MAX),
+            )
             .await
             .map_err(|error| cannot_show(name, error))?;
         let text = String::from_utf8_lossy(&answer);
@@ -194,7 +200,7 @@ async fn check(
     let mut offset = 0;
     loop {
         let wait = if is_followed { POLL_SECONDS } else { "0" };
-        let question = tool(["follow", run.as_str(), &slug, &offset.to_string(), wait]);
+        let question = piece(["follow", run.as_str(), &slug, &offset.to_string(), wait]);
         let answer = link.run(world, &question).await?;
         let (header, bytes) = Header::split(&answer, offset)
             .map_err(|error| Problem::infrastructure("could not follow the check").because(error))?;

@@ -90,8 +90,16 @@ def be_hostile():
             say(b"z" * min(1 << 20, left))
         case "steps":
             say("1.0 begin a-step\n" * 500_000)
+        case "hints":
+            say("1.0 begin " + "x" * (400 << 10) + "\n")
         case "skips":
             say("skipped " + "x" * (15 << 20))
+        case "much":
+            os.makedirs(f"{here}/root/home/dev/demo/out", exist_ok=True)
+            for number in range(3000):
+                with open(f"{here}/root/home/dev/demo/out/{number}", "wb") as file:
+                    file.truncate(64 << 20)
+            return True
         case "gate":
             say('{"works": false, "reason": "' + "x" * (15 << 20) + '"}')
         case _:

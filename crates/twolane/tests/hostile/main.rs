@@ -5,6 +5,7 @@
 mod stand_ins;
 
 mod children;
+mod matrix;
 mod place;
 
 use std::fs;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -80,10 +80,12 @@ impl Place {
         let config = place.path("work/twolane.toml");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(place.path("work/hello.txt"), "hello\n").unwrap();
-        let text = text.replace(
-            "[lanes.fast]",
-            &format!("[sources]\ndemo = {{ path = \".\" }}\n{settings}"),
-        );
+        let text = text
+            .replace(
+                "[lanes.fast]",
+                &format!("[sources]\ndemo = {{ path = \".\" }}\n{settings}"),
+            )
+            .replace("run = \"true\" }", "run = \"true\", artifacts = [\"out\"] }");
         fs::write(config, text).unwrap();
         Some(place)
     }
@@ -109,6 +111,22 @@ impl Place {
         runs.next().unwrap().unwrap().path()
     }
 
+    /// Returns how many bytes all the results have.
+    pub(crate) fn results_size(&self) -> u64 {
+        let size = Command::new("du")
+            .arg("-sb")
+            .arg(self.path("state/runs"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(size.stdout).unwrap();
+        text.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Returns whether the box did what it was to do.
+    pub(crate) fn was_hostile(&self) -> bool {
+        self.path("box/done").exists()
+    }
+
     /// Runs the lane's checks on the box.
     pub(crate) fn run(&self) -> Ended {
         self.run_by(self.command())
@@ -121,7 +139,7 @@ impl Place {
         let mut child = command
             .args(["run", "--json"])
             .stdout(fs::File::create(&printed).unwrap())
-            .stderr(Stdio::inherit())
+            .stderr(fs::File::create(self.path("log")).unwrap())
             .spawn()
             .unwrap();
         let mut peak = 0;
