@@ -151,44 +151,78 @@ mod tests {
         )
     }
 
+    /// What seccomp refuses, and what Landlock.
+    const CALLS: [&str; 10] = [
+        "touch MARKER; :",
+        "( : )",
+        ": &",
+        ": | :",
+        "x=$(:)",
+        "coproc :",
+        "f() { f | f & }; f",
+        "exec 3<>/dev/tcp/127.0.0.1/22",
+        "exec 3<>/dev/udp/127.0.0.1/53",
+        "kill -0 $PPID",
+    ];
+    const FILES: [&str; 6] = [
+        "exec touch MARKER",
+        "echo >MARKER",
+        "read x </etc/passwd",
+        "read x </proc/$PPID/environ",
+        "read x </proc/self/environ",
+        ". /etc/profile",
+    ];
+
+    #[track_caller]
+    fn check_refused(tricks: &[&str], wanted: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join("marker");
+        for trick in tricks {
+            let (code, words) = said(&trick.replace("MARKER", marker.to_str().unwrap()));
+            assert!(words.contains(wanted), "{trick}: {code:?} {words}");
+            assert!(!marker.exists(), "{trick}");
+        }
+    }
+
+    /// Returns whether a thread that asks for it is bound by Landlock.
+    fn has_landlock() -> bool {
+        let asks = || thread::spawn(|| files("/bin/bash".into()).unwrap());
+        asks().join().unwrap()
+    }
+
     #[test]
     fn kernel_refuses_what_bash_itself_would_do() {
-        let has_landlock = thread::spawn(|| files("/bin/bash".into()).unwrap())
-            .join()
-            .unwrap();
-        let marker = std::env::temp_dir().join(format!("twolane-confined-{}", std::process::id()));
-        let marker = marker.to_str().unwrap();
-        let mut tricks = vec![
-            ("touch MARKER; :", "Operation not permitted"),
-            ("( : )", "Operation not permitted"),
-            (": &", "Operation not permitted"),
-            (": | :", "Operation not permitted"),
-            ("x=$(:)", "Operation not permitted"),
-            ("coproc :", "Operation not permitted"),
-            ("f() { f | f & }; f", "Operation not permitted"),
-            ("exec 3<>/dev/tcp/127.0.0.1/22", "Operation not permitted"),
-            ("exec 3<>/dev/udp/127.0.0.1/53", "Operation not permitted"),
-            ("kill -0 $PPID", "Operation not permitted"),
-        ];
-        if has_landlock {
-            tricks.extend([
-                ("exec touch MARKER", "Permission denied"),
-                ("echo >MARKER", "Permission denied"),
-                ("read x </etc/passwd", "Permission denied"),
-                ("read x </proc/$PPID/environ", "Permission denied"),
-                ("read x </proc/self/environ", "Permission denied"),
-                (". /etc/profile", "Permission denied"),
-            ]);
-        }
-        for (trick, wanted) in tricks {
-            let (code, words) = said(&trick.replace("MARKER", marker));
-            assert!(words.contains(wanted), "{trick}: {code:?} {words}");
-            assert!(!std::path::Path::new(marker).exists(), "{trick}");
-        }
+        check_refused(&CALLS, "Operation not permitted");
         assert!(
-            has_landlock,
+            has_landlock(),
             "this kernel has no Landlock, or it is not on: half of this was not tried"
         );
+        check_refused(&FILES, "Permission denied");
+    }
+
+    /// Older kernels do not know the call; newer ones may have it switched off.
+    #[test]
+    fn kernel_without_landlock_still_refuses_processes_sockets_and_signals() {
+        for error in [libc::ENOSYS, libc::EOPNOTSUPP] {
+            let older = thread::spawn(move || {
+                refuse(&[libc::SYS_landlock_create_ruleset], error).unwrap();
+                assert!(!has_landlock());
+                check_refused(&CALLS, "Operation not permitted");
+            });
+            older.join().unwrap();
+        }
+    }
+
+    /// Has the kernel answer calls of this thread, and of those that it starts, with an error.
+    fn refuse(calls: &[i64], error: i32) -> Result<(), Box<dyn std::error::Error>> {
+        let filter = SeccompFilter::new(
+            calls.iter().map(|call| (*call, Vec::new())).collect(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(error.unsigned_abs()),
+            std::env::consts::ARCH.try_into()?,
+        )?;
+        seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?;
+        Ok(())
     }
 
     #[test]

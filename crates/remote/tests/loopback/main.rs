@@ -113,6 +113,13 @@ async fn other_host_key_is_an_impostor_until_it_is_pinned() {
         .unwrap();
     let refused = server.ssh.connect(&server.target).await.err();
     assert!(matches!(refused, Some(RemoteError::Impostor(_))), "{refused:?}");
+    let said = refused.unwrap().to_string();
+    assert!(
+        said.contains("somebody else answers at the box's address") && said.contains("it shows SHA256:"),
+        "{said}"
+    );
+    // OpenSSH's advice is to remove what protects.
+    assert!(!said.contains("ssh-keygen"), "{said}");
     server.ssh.pin(label, &[own.host_public]).await.unwrap();
     server.ssh.connect(&server.target).await.unwrap();
 }
