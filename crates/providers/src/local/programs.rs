@@ -3,6 +3,7 @@
 use std::env;
 
 use camino::Utf8PathBuf;
+use rustix::process::geteuid;
 
 use super::error::LocalError;
 
@@ -48,9 +49,10 @@ pub(crate) fn need(program: &str, package: &str) -> Result<(), LocalError> {
     Err(LocalError::invalid(format!("`{program}` is not installed")).with_help(help(package)))
 }
 
-/// Returns the command that installs a package.
+/// Returns the command that installs a package. Root needs no sudo, which a container seldom has.
 pub(crate) fn help(package: &str) -> String {
-    format!("sudo apt-get install --no-install-recommends {package}")
+    let sudo = if geteuid().is_root() { "" } else { "sudo " };
+    format!("{sudo}apt-get install --no-install-recommends {package}")
 }
 
 /// Returns where a program is; administration directories count, although an ordinary user's PATH lacks them.

@@ -211,9 +211,9 @@ fn help(log: &str) -> &'static str {
     } else if has("cannot change root filesystem propagation") {
         "this root directory is no mount point: enter the chroot after `mount --bind DIRECTORY DIRECTORY`"
     } else if has("NO_PUBKEY") {
-        "the machine's keyring is older than the release: sudo apt-get install debian-archive-keyring"
+        "the machine's keyring is older than the release: install debian-archive-keyring"
     } else if has("newuidmap") || has("subuid") || has("unshare") {
-        "an ordinary user needs user namespaces: sudo apt-get install uidmap, and a range in /etc/subuid and /etc/subgid"
+        "an ordinary user needs user namespaces: install the package uidmap, and a range in /etc/subuid and /etc/subgid"
     } else {
         "run it again; if it fails again, mmdebstrap's last lines above say why"
     }
