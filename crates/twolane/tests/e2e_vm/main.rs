@@ -11,6 +11,7 @@ mod kill;
 mod lan;
 mod local;
 mod real_boxes;
+mod runner;
 mod split;
 mod support;
 
