@@ -191,6 +191,20 @@ pub enum Event {
         #[serde(skip)]
         bytes: Vec<u8>,
     },
+    /// Tests of a check have ended, or it begins and how long it usually takes is known. Once a second at most.
+    CheckProgress {
+        /// The check's slug.
+        check: String,
+        /// How many have ended.
+        ended: u64,
+        /// How many there are, as far as is known by now.
+        total: u64,
+        /// How many of those that have ended failed.
+        failed: u64,
+        /// How long the check usually takes, where earlier runs say so.
+        #[serde(default)]
+        usual_seconds: Option<f64>,
+    },
     /// The lane takes over a check of a lane whose box was lost.
     CheckTakenOver {
         /// The check, as this lane runs it.

@@ -17,6 +17,9 @@ use crate::{
 /// Runs that are read at most.
 const RUNS_MAX: usize = 20;
 
+/// Runs that say how long a check usually takes.
+const USUAL_RUNS: usize = 7;
+
 /// A check, by its lane in `[lanes]` and its name.
 type Key = (String, String);
 
@@ -54,6 +57,41 @@ pub(crate) fn read(paths: &Paths, project: &str, lanes: &[&str]) -> Past {
         }
     }
     past
+}
+
+/// Returns how long each check of a lane usually takes, by its name: the median of the last runs of all of it that came to
+/// their end.
+pub(crate) fn usual(paths: &Paths, project: &str, lane: &str) -> BTreeMap<String, f64> {
+    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for run in record::runs(paths).into_iter().rev().take(USUAL_RUNS) {
+        let dir = paths.run(&run);
+        let Ok(plan) = record::read_plan(&dir) else {
+            continue;
+        };
+        let planned = plan.lanes.iter().find(|planned| planned.name == lane);
+        let Some(planned) = planned.filter(|_| plan.project == project) else {
+            continue;
+        };
+        let Ok(report) = record::read_report(&dir) else {
+            continue;
+        };
+        for check in report.lanes.get(lane).into_iter().flat_map(|lane| &lane.checks) {
+            let is_whole = |planned: &&model::check::Check| planned.slug == check.slug && !planned.is_part;
+            let has_ended = matches!(check.outcome, Outcome::Passed | Outcome::Failed { .. });
+            if let (Some(planned), Some(seconds), true) =
+                (planned.checks.iter().find(is_whole), check.seconds, has_ended)
+            {
+                all.entry(planned.name.clone()).or_default().push(seconds);
+            }
+        }
+    }
+    let median = |mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    };
+    all.into_iter()
+        .map(|(name, seconds)| (name, median(seconds)))
+        .collect()
 }
 
 /// Returns what one run says, and of each check whether all of it passed.

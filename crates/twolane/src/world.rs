@@ -31,12 +31,14 @@ use crate::{
     clock::Clock,
     context::Context,
     known::{KnownProvider, Providers, usable},
+    past,
     paths::Paths,
     problem::{Problem, Result},
     quotes,
     show::{
         Fan,
         json::Json,
+        progress::{Counted, Usual},
         record::{Record, write_whole},
         standing::Standing,
         stream::Style,
@@ -187,6 +189,12 @@ pub(crate) struct Watched {
     json: Option<Arc<Json>>,
 }
 
+/// Returns what looks up how long the checks of a lane usually take.
+fn usual(paths: &Paths) -> Usual {
+    let paths = paths.clone();
+    Box::new(move |project, lane| past::usual(&paths, project, lane))
+}
+
 /// Keeps a report of what happened so far.
 pub(crate) struct Kept(Mutex<Report>);
 
@@ -302,7 +310,7 @@ impl Watched {
             remote: Arc::new(remote::Ssh::new(paths.state.clone())),
             journal,
             clock: Arc::new(Clock),
-            events: Arc::new(Fan(readers)),
+            events: Arc::new(Counted::new(Arc::new(Fan(readers)), usual(paths))),
             stop,
             files: Arc::new(ThisDisk),
             builder,

@@ -345,6 +345,7 @@ impl LaneReport {
             } => self.dead_mans_switch = Some((*deadline, dead_mans_switch.clone())),
             Event::StepProgress { .. }
             | Event::CheckOutput { .. }
+            | Event::CheckProgress { .. }
             | Event::Interrupted
             | Event::RunBegan { .. }
             | Event::RunEnded { .. }

@@ -45,9 +45,9 @@ enum Part {
 
 /// The numbers at the end of a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     passed: u64,
-    failed: u64,
+    pub(super) failed: u64,
     ignored: u64,
     measured: u64,
 }
@@ -253,7 +253,7 @@ impl Section {
 }
 
 impl Counts {
-    fn all(self) -> u64 {
+    pub(super) fn all(self) -> u64 {
         [self.failed, self.ignored, self.measured]
             .iter()
             .fold(self.passed, |all, number| all.saturating_add(*number))
@@ -265,7 +265,7 @@ fn name_of(suite: &str) -> &str {
 }
 
 /// Reads `running 3 tests`.
-fn expected(line: &str) -> Option<u64> {
+pub(super) fn expected(line: &str) -> Option<u64> {
     let rest = line.strip_prefix("running ")?;
     let number = rest.strip_suffix(" tests").or(rest.strip_suffix(" test"))?;
     number.parse().ok()
@@ -331,7 +331,7 @@ fn without_mode(name: &str) -> &str {
 }
 
 /// Reads `test result: FAILED. 2 passed; 2 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.92s`.
-fn counts(line: &str) -> Option<Counts> {
+pub(super) fn counts(line: &str) -> Option<Counts> {
     let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |name: &str| -> Option<u64> {
         rest.split("; ")

@@ -7,6 +7,7 @@ mod fmt;
 mod junit;
 mod libtest;
 mod nextest;
+mod progress;
 mod reader;
 mod text;
 
@@ -15,7 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{junit::read_junit, reader::Reader};
+pub use self::{junit::read_junit, progress::Progress, reader::Reader};
 
 /// Tests that are kept by name; more are only counted.
 pub const TESTS_MAX: usize = 200_000;

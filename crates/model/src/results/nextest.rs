@@ -21,7 +21,7 @@ impl Nextest {
     /// Takes a line; says whether it was for this reader.
     pub(super) fn take(&mut self, line: &str, results: &mut CheckResults) -> bool {
         if !self.is_on {
-            self.is_on = is_begin(line);
+            self.is_on = begin(line).is_some();
             return self.is_on;
         }
         if let Some(skipped) = summary(line) {
@@ -100,18 +100,15 @@ impl Nextest {
     }
 }
 
-/// Reads `Starting 8 tests across 3 binaries`.
-fn is_begin(line: &str) -> bool {
-    line.trim_start()
-        .strip_prefix("Starting ")
-        .and_then(|rest| rest.split_once(' '))
-        .is_some_and(|(number, rest)| {
-            number.parse::<u64>().is_ok() && rest.starts_with("test") && rest.contains(" across ")
-        })
+/// Reads how many tests are about to run from `Starting 8 tests across 2 binaries`.
+pub(super) fn begin(line: &str) -> Option<u64> {
+    let (number, rest) = line.trim_start().strip_prefix("Starting ")?.split_once(' ')?;
+    let is_begin = rest.starts_with("test") && rest.contains(" across ");
+    number.parse().ok().filter(|_| is_begin)
 }
 
 /// Reads the number of tests that were not run from `Summary [ 0.963s] 8 tests run: 4 passed, 4 failed, 2 skipped`.
-fn summary(line: &str) -> Option<u64> {
+pub(super) fn summary(line: &str) -> Option<u64> {
     let rest = line.trim_start().strip_prefix("Summary [")?;
     let (_, counts) = rest.split_once(" run: ")?;
     let skipped = counts
@@ -121,7 +118,7 @@ fn summary(line: &str) -> Option<u64> {
 }
 
 /// Reads `PASS [   0.201s] (1/8) alpha tests::adds`; older versions leave the number out.
-fn status(line: &str) -> Option<TestResult> {
+pub(super) fn status(line: &str) -> Option<TestResult> {
     let (words, rest) = line.split_once(" [")?;
     // Aligned to the right, before a time of fixed width.
     if !line.starts_with(' ') {

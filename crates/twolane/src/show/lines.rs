@@ -124,7 +124,7 @@ fn words(event: &Event, lane: Option<&LaneReport>) -> Option<(Weight, String)> {
             format!("check {BOLD}{}{BOLD:#} …", check_name(lane, check)),
         ),
         Event::CheckTakenOver { check } => (Usual, format!("takes over {BOLD}{}{BOLD:#}", safe(&check.name))),
-        Event::CheckOutput { .. } | Event::RunEnded { .. } => return None,
+        Event::CheckOutput { .. } | Event::CheckProgress { .. } | Event::RunEnded { .. } => return None,
         Event::CheckEnded {
             check,
             outcome,
@@ -259,17 +259,36 @@ fn activity(event: &Event, lane: &LaneReport) -> Option<String> {
         }
         Event::CandidateTried { candidate, .. } => format!("up: {candidate}"),
         Event::Stage1 { step, what, .. } if what == "begin" => format!("stage 1: {}", plain(&safe(step))),
-        Event::CheckBegan { check } => {
-            let at = lane.checks.iter().position(|report| report.slug == *check);
-            format!(
-                "check {} ({} of {})",
-                check_name(Some(lane), check),
-                at.map_or(0, |at| at + 1),
-                lane.checks.len()
-            )
+        Event::CheckBegan { check } => check_of(lane, check),
+        Event::CheckProgress {
+            check,
+            ended,
+            total,
+            failed,
+            usual_seconds,
+        } => {
+            let tests = match (total, failed) {
+                (0, _) => String::new(),
+                (_, 0) => format!(": {ended}/{total}"),
+                _ => format!(": {ended}/{total}, {failed} failed"),
+            };
+            let usual = usual_seconds.map_or(String::new(), |usual| {
+                format!("; usually {}", show_seconds(usual))
+            });
+            format!("{}{tests}{usual}", check_of(lane, check))
         }
         _ => return None,
     })
+}
+
+fn check_of(lane: &LaneReport, slug: &str) -> String {
+    let at = lane.checks.iter().position(|report| report.slug == *slug);
+    format!(
+        "check {} ({} of {})",
+        check_name(Some(lane), slug),
+        at.map_or(0, |at| at + 1),
+        lane.checks.len()
+    )
 }
 
 fn step_seconds(lane: Option<&LaneReport>, step: Step) -> Option<f64> {

@@ -10,6 +10,7 @@ pub(crate) mod lines;
 pub(crate) mod markdown;
 pub(crate) mod matrix;
 pub(crate) mod problem;
+pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod results;
 pub(crate) mod skips;

@@ -85,7 +85,8 @@ impl Record {
                 }
                 open.logs[&key].write_all_at(bytes, *offset)
             }
-            (Event::CheckOutput { .. }, None) => Ok(()),
+            // What it says is in the check's output.
+            (Event::CheckOutput { .. }, None) | (Event::CheckProgress { .. }, _) => Ok(()),
             (event, lane) => {
                 if let (Event::CandidateRejected { .. }, Some(lane)) = (event, lane) {
                     // On its box checks may have begun that begin anew on another.

@@ -160,6 +160,8 @@ def answer():
 asks = place()
 with open(f"{here}/asked", "a", encoding="utf-8") as file:
     file.write(f"{asks}\n")
+with open(f"{here}/connections", "a", encoding="utf-8") as file:
+    file.write(os.environ["SSH_CONNECTION"] + "\n")
 if asks != where:
     answer()
 else:

@@ -7,6 +7,7 @@ mod stand_ins;
 mod children;
 mod matrix;
 mod place;
+mod watching;
 
 use std::fs;
 
