@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
@@ -51,7 +51,8 @@ fn found_open(bench: &Bench, label: &str, targets: &[SocketAddr]) -> String {
         .map(|target| format!("(\"{}\", {})", target.ip(), target.port()))
         .collect();
     let program = format!(
-        "import socket\nfor address in {}:\n s = socket.socket()\n s.settimeout(30)\n \
+        "import socket\nfor address in {}:\n is6 = \":\" in address[0]\n \
+         s = socket.socket(socket.AF_INET6 if is6 else socket.AF_INET)\n s.settimeout(5 if is6 else 30)\n \
          if s.connect_ex(address) == 0: print(*address, sep=\":\")",
         targets.join(",") + ","
     );
@@ -71,9 +72,41 @@ fn targets_here(ports: &[u16], lan: Option<&Lan>) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// What a root does to have IPv6 behind QEMU's user network, which would be this machine's in all of it: an address, and a way
+/// to the router at the place where that is when it is on.
+const TAKE_IPV6: &str = "d=$(ip -o route show default | grep -o 'dev [^ ]*' | cut -d' ' -f2); \
+    sysctl -qw net.ipv6.conf.$d.disable_ipv6=0; ip -6 addr add fec0::15/64 dev $d nodad; \
+    for it in fe80::2 fec0::2; do ip -6 neigh replace $it lladdr 52:56:00:00:00:02 dev $d nud permanent; done; \
+    ip -6 route replace default via fe80::2 dev $d; ip -6 route get 2001:db8:18::2";
+
+/// This machine's loopback, where QEMU's user network has IPv6.
+const LOOPBACK_6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 2);
+
+/// Asserts that a box's root reaches nothing by IPv6: neither this machine nor a network that it is on.
+#[track_caller]
+fn check_no_ipv6(bench: &Bench, label: &str, lan: Option<&Lan>) {
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) else {
+        not_tried("IPv6, which this machine has none of");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let all = Command::new("hostname").arg("-I").output().unwrap().stdout;
+    let own = String::from_utf8(all).unwrap();
+    let own = own
+        .split_whitespace()
+        .filter_map(|it| it.parse::<Ipv6Addr>().ok());
+    let own = own
+        .chain([LOOPBACK_6])
+        .map(|address| SocketAddr::from((address, port)));
+    let targets: Vec<_> = own.chain(lan.into_iter().flat_map(Lan::targets_6)).collect();
+    let route = on(bench, label, TAKE_IPV6);
+    assert!(route.contains("via fe80::2"), "{route}");
+    assert_eq!(found_open(bench, label, &targets), "", "of {targets:?}");
+}
+
 #[expect(clippy::print_stderr, reason = "what was not tried must be seen")]
-fn not_tried() {
-    eprintln!("NOT TRIED: this user may not make a network: other hosts and the metadata service");
+fn not_tried(what: &str) {
+    eprintln!("NOT TRIED: {what}");
 }
 
 fn now() -> f64 {
@@ -133,9 +166,10 @@ fn two_clones_of_one_template_share_nothing_that_is_theirs() {
     if lan.is_some() {
         wanted = format!("{wanted}\n{}", lan::ALLOWED);
     } else {
-        not_tried();
+        not_tried("other hosts and the metadata service, as this user may not make a network");
     }
     assert_eq!(found_open(&bench, labels[0], &targets), wanted, "of {targets:?}");
+    check_no_ipv6(&bench, labels[0], lan.as_ref());
 
     let mut machines = 0;
     for (pid, _) in bench
