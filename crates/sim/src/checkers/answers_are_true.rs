@@ -1,7 +1,7 @@
 //! What twolane reports is true: a check that passed has passed on a box, and a run that says that it destroyed
 //! everything has left nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{check::Outcome, journal::Fact, verdict::Verdict};
 
@@ -47,17 +47,29 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     wrong
 }
 
-/// Of a run that says that nothing was created, no create call has arrived since it began, or was resumed.
+/// Of a run that says that nothing was created, no create call has arrived since it began, or was resumed. What another process
+/// destroyed meanwhile it cannot have seen.
 fn refused_but_created(case: &Case<'_>) -> Vec<String> {
     let mut created = BTreeSet::new();
+    let mut processes = BTreeMap::new();
     let mut wrong = Vec::new();
     for (_, seen) in case.seen {
         match seen {
             Observation::Wrote {
+                process,
                 run,
                 fact: Fact::RunBegan { .. },
                 ..
-            } => drop(created.remove(run.as_str())),
+            } => {
+                created.remove(run.as_str());
+                processes.insert(run.as_str(), *process);
+            }
+            Observation::DestroyAsked { process, tags, .. } => {
+                let run = tags.get("mvm-run").map(String::as_str);
+                if let Some(run) = run.filter(|run| processes.get(run).is_some_and(|own| own != process)) {
+                    created.remove(run);
+                }
+            }
             Observation::CreateAsked { tags, .. } => created.extend(tags.get("mvm-run").map(String::as_str)),
             Observation::Ended {
                 run,
