@@ -63,7 +63,7 @@ fn is_caught(bug: Bug, is_calm: bool, checker: &str) {
         let wrong = scenario.outcome().wrong;
         wrong.iter().any(|wrong| wrong.starts_with(checker))
     };
-    let caught_by = (0..100).find(is_caught);
+    let caught_by = (0..1000).find(is_caught);
     assert!(caught_by.is_some(), "{bug:?} is not caught by `{checker}`");
 }
 

@@ -823,6 +823,8 @@ fn who_may_reach_a_box_is_never_guessed() {
             .env("TWOLANE_ADDRESS_SERVICE", service);
         Ended(command.output().unwrap())
     };
+    // That a provider's prices cannot be had is remembered for a while.
+    with(&["up"], "http://127.0.0.1:9/").code(2);
     let before = place.paths();
     for body in ["10.1.2.3", "0.0.0.0/0", "<html>welcome</html>"] {
         let (service, count) = answering(body);
