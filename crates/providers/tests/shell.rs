@@ -174,8 +174,12 @@ fn is_alive(file: &Utf8Path) -> bool {
     let Ok(pid) = fs::read_to_string(file) else {
         return false;
     };
-    // A zombie has ended.
-    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+    // Who was killed before it wrote has recorded nothing. A zombie has ended.
+    let stat = pid
+        .trim()
+        .parse::<u32>()
+        .map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")));
+    stat.is_ok_and(|stat| stat.is_ok_and(|stat| !stat.contains(") Z ")))
 }
 
 #[tokio::test]
