@@ -203,6 +203,11 @@ impl Teardown {
         self.seen.values().any(TeardownItem::is_machine)
     }
 
+    /// Returns whether nothing was seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Returns whether all that was seen is gone.
     pub(super) fn is_over(&self) -> bool {
         self.seen.values().all(TeardownItem::is_gone)
