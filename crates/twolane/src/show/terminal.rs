@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::Duration,
@@ -33,13 +33,15 @@ const TAIL_LINES: usize = 40;
 const QUEUED_MAX: usize = 16 << 20;
 /// Pause between two lines that tell progress of one lane.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
-/// How long the end of a run waits for a reader that does not read.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a run waits for a reader that does not read. One that does, however slowly, is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Events on their way to a thread of their own: whoever reports them never waits.
 pub(crate) struct Mailbox {
     sender: Mutex<Option<Sender<EventRecord>>>,
     queued: Arc<AtomicUsize>,
+    /// How many events have been taken out.
+    taken: Arc<AtomicUsize>,
     done: Mutex<Receiver<()>>,
 }
 
@@ -47,6 +49,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Inbox {
     receiver: Receiver<EventRecord>,
     queued: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Mailbox {
@@ -54,10 +57,11 @@ impl Mailbox {
     pub(crate) fn start(name: &str, read: impl FnOnce(Inbox) + Send + 'static) -> Self {
         let (sender, receiver) = channel();
         let (emit_done, done) = channel();
-        let queued = Arc::new(AtomicUsize::new(0));
+        let [queued, taken] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let inbox = Inbox {
             receiver,
             queued: queued.clone(),
+            taken: taken.clone(),
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
             read(inbox);
@@ -67,6 +71,7 @@ impl Mailbox {
             // Without a thread nothing is shown, and the run goes on.
             sender: Mutex::new(started.is_ok().then_some(sender)),
             queued,
+            taken,
             done: Mutex::new(done),
         }
     }
@@ -85,13 +90,22 @@ impl Mailbox {
         }
     }
 
-    /// Waits until all has been read, but not for ever.
+    /// Waits until all has been read, but not for ever for a reader that does not read.
     pub(crate) fn finish(&self) {
+        self.finish_with(PATIENCE);
+    }
+
+    fn finish_with(&self, patience: Duration) {
         if let Ok(mut sender) = self.sender.lock() {
             sender.take();
         }
-        if let Ok(done) = self.done.lock() {
-            let _ = done.recv_timeout(PATIENCE);
+        let Ok(done) = self.done.lock() else { return };
+        loop {
+            let before = self.taken.load(Ordering::Relaxed);
+            let is_done = done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
+            if is_done || self.taken.load(Ordering::Relaxed) == before {
+                return;
+            }
         }
     }
 }
@@ -102,6 +116,7 @@ impl Iterator for Inbox {
     fn next(&mut self) -> Option<EventRecord> {
         let record = self.receiver.recv().ok()?;
         self.queued.fetch_sub(size(&record), Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Some(record)
     }
 }
@@ -342,6 +357,18 @@ mod tests {
         let most = QUEUED_MAX + size(&piece(0));
         let kept = reported.recv().unwrap();
         assert!((QUEUED_MAX..=most).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_reader_that_is_slow_is_given_all() {
+        let (tell, reported) = channel();
+        let mailbox = Mailbox::start("test", move |inbox| {
+            let slowly = |_| thread::sleep(Duration::from_millis(150));
+            let _ = tell.send(inbox.map(slowly).count());
+        });
+        (0..12).for_each(|number| mailbox.send(piece(number)));
+        mailbox.finish_with(Duration::from_secs(1));
+        assert_eq!(reported.try_recv(), Ok(12));
     }
 
     #[test]
