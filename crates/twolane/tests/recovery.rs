@@ -144,7 +144,8 @@ impl Place {
 fn reported(output: &Output) -> String {
     let reported = [output.stdout.clone(), output.stderr.clone()].concat();
     let reported = String::from_utf8(reported).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{reported}");
+    // Nothing is created where there is no QEMU.
+    assert_eq!(output.status.code(), Some(2), "{reported}");
     reported
 }
 
