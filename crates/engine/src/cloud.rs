@@ -372,17 +372,18 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let looked = self.inventory_of(&scope.selector, within.as_ref(), scope.lists, progress);
-            let mut inventory = match looked.await {
-                Ok(inventory) => inventory,
-                // What has been destroyed so far nobody else knows: who begins anew could not name it.
-                Err(error)
-                    if !teardown.is_empty() && self.waits_after(&error, attempt, end, progress).await =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(error),
+            // What has been destroyed so far nobody else knows: who begins anew could not name it.
+            let patience = Patience {
+                max: match teardown.is_empty() {
+                    true => Duration::ZERO,
+                    false => end.left(&*self.clock),
+                },
+                repeats_unanswered: true,
             };
+            let mut inventory = retry(&*self.clock, patience, progress, |_| {
+                self.inventory_of(&scope.selector, within.as_ref(), scope.lists, progress)
+            })
+            .await?;
             let is_later = |tags: &Tags| scope.until.is_some_and(|until| tags.deadline > until);
             inventory
                 .things
@@ -412,25 +413,6 @@ impl<A: CloudApi + ?Sized> Cloud<A> {
             };
             self.sleep(wait.max(rest)).await;
         }
-    }
-
-    /// Waits after a look that failed. Returns whether it is worth another one.
-    async fn waits_after(
-        &self,
-        error: &ProviderError,
-        attempt: u32,
-        end: Limit,
-        progress: &dyn Progress,
-    ) -> bool {
-        let left = end.left(&*self.clock);
-        let wait = match after(&error.kind, attempt, left) {
-            Next::Wait(wait) => wait,
-            Next::FindByLabel if pause(attempt) < left => pause(attempt),
-            Next::FindByLabel | Next::OtherCandidate | Next::GiveUp => return false,
-        };
-        progress.report(&format!("{error}; retrying"), None);
-        self.sleep(wait).await;
-        true
     }
 
     /// Looks at the boxes that are going, as that takes fewer calls than a list of everything. Returns whether all are gone
