@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    check::Outcome,
+    check::{Check, Outcome},
     part::{Past, PastCheck, family},
-    plan::Plan,
+    plan::{LanePlan, Plan},
     report::{CheckReport, Report},
 };
 
@@ -21,7 +21,7 @@ const RUNS_MAX: usize = 20;
 const USUAL_RUNS: usize = 7;
 
 /// A check, by its lane in `[lanes]` and its name.
-type Key = (String, String);
+pub(crate) type Key = (String, String);
 
 /// Reads what earlier runs say of the checks of these lanes. The newest that knows a test counts; what is older than a run that
 /// passed says nothing any more.
@@ -33,7 +33,7 @@ pub(crate) fn read(paths: &Paths, project: &str, lanes: &[&str]) -> Past {
         let Ok(plan) = record::read_plan(&dir) else {
             continue;
         };
-        let is_wanted = |lane: &model::plan::LanePlan| lanes.contains(&family(&lane.name));
+        let is_wanted = |lane: &LanePlan| lanes.contains(&family(&lane.name));
         if plan.project != project || !plan.lanes.iter().any(is_wanted) {
             continue;
         }
@@ -59,29 +59,25 @@ pub(crate) fn read(paths: &Paths, project: &str, lanes: &[&str]) -> Past {
     past
 }
 
-/// Returns how long each check of a lane usually takes, by its name: the median of the last runs of all of it that came to
-/// their end.
-pub(crate) fn usual(paths: &Paths, project: &str, lane: &str) -> BTreeMap<String, f64> {
-    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+/// Returns how long each check of a project usually takes, by its lane and its name: the median of the last runs of all of it
+/// that came to their end.
+pub(crate) fn usual(paths: &Paths, project: &str) -> BTreeMap<Key, f64> {
+    let mut all: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
     for run in record::runs(paths).into_iter().rev().take(USUAL_RUNS) {
         let dir = paths.run(&run);
         let Ok(plan) = record::read_plan(&dir) else {
             continue;
         };
-        let planned = plan.lanes.iter().find(|planned| planned.name == lane);
-        let Some(planned) = planned.filter(|_| plan.project == project) else {
+        if plan.project != project {
             continue;
-        };
+        }
         let Ok(report) = record::read_report(&dir) else {
             continue;
         };
-        for check in report.lanes.get(lane).into_iter().flat_map(|lane| &lane.checks) {
-            let is_whole = |planned: &&model::check::Check| planned.slug == check.slug && !planned.is_part;
-            let has_ended = matches!(check.outcome, Outcome::Passed | Outcome::Failed { .. });
-            if let (Some(planned), Some(seconds), true) =
-                (planned.checks.iter().find(is_whole), check.seconds, has_ended)
-            {
-                all.entry(planned.name.clone()).or_default().push(seconds);
+        for lane in &plan.lanes {
+            for (check, seconds) in ended(lane, &report) {
+                let key = (lane.name.clone(), check.name.clone());
+                all.entry(key).or_default().push(seconds);
             }
         }
     }
@@ -90,8 +86,21 @@ pub(crate) fn usual(paths: &Paths, project: &str, lane: &str) -> BTreeMap<String
         seconds[seconds.len() / 2]
     };
     all.into_iter()
-        .map(|(name, seconds)| (name, median(seconds)))
+        .map(|(key, seconds)| (key, median(seconds)))
         .collect()
+}
+
+/// Returns a lane's checks of which all ran to the end, and how long that took.
+fn ended<'a>(lane: &'a LanePlan, report: &'a Report) -> impl Iterator<Item = (&'a Check, f64)> {
+    let reported = report.lanes.get(&lane.name).into_iter();
+    reported
+        .flat_map(|reported| &reported.checks)
+        .filter_map(|check| {
+            let is_whole = |planned: &&Check| planned.slug == check.slug && !planned.is_part;
+            let has_ended = matches!(check.outcome, Outcome::Passed | Outcome::Failed { .. });
+            let planned = lane.checks.iter().find(is_whole).filter(|_| has_ended)?;
+            Some((planned, check.seconds?))
+        })
 }
 
 /// Returns what one run says, and of each check whether all of it passed.

@@ -189,10 +189,10 @@ pub(crate) struct Watched {
     json: Option<Arc<Json>>,
 }
 
-/// Returns what looks up how long the checks of a lane usually take.
+/// Returns what looks up how long the checks of a project usually take.
 fn usual(paths: &Paths) -> Usual {
     let paths = paths.clone();
-    Box::new(move |project, lane| past::usual(&paths, project, lane))
+    Box::new(move |project| past::usual(&paths, project))
 }
 
 /// Keeps a report of what happened so far.

@@ -11,12 +11,13 @@ use model::{
 use parking_lot::Mutex;
 
 use super::clean::Lines;
+use crate::past::Key;
 
 /// Pause between two events about one check.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the checks of a project's lane usually take, by their names.
-pub(crate) type Usual = Box<dyn Fn(&str, &str) -> BTreeMap<String, f64> + Send + Sync>;
+/// How long the checks of a project usually take, by lane and name.
+pub(crate) type Usual = Box<dyn Fn(&str) -> BTreeMap<Key, f64> + Send + Sync>;
 
 /// Passes events on, and adds [`Event::CheckProgress`].
 pub(crate) struct Counted {
@@ -27,7 +28,8 @@ pub(crate) struct Counted {
 
 #[derive(Default)]
 struct State {
-    project: String,
+    /// Read once, for all lanes.
+    usual: BTreeMap<Key, f64>,
     /// By lane and slug.
     checks: BTreeMap<(String, String), Counting>,
 }
@@ -68,13 +70,13 @@ impl State {
     fn take(&mut self, record: &EventRecord, usual: &Usual) -> Option<Event> {
         let key = |slug: &String| Some((record.lane.clone()?, slug.clone()));
         match &record.event {
-            Event::RunBegan { project, .. } => self.project.clone_from(project),
+            Event::RunBegan { project, .. } => self.usual = usual(project),
             Event::LaneBegan { checks, .. } if !checks.is_empty() => {
                 let lane = record.lane.as_deref()?;
-                let usual = usual(&self.project, lane);
                 for check in checks {
+                    let named = (lane.to_owned(), check.name.clone());
                     let counting = Counting {
-                        usual_seconds: usual.get(&check.name).copied(),
+                        usual_seconds: self.usual.get(&named).copied(),
                         ..Counting::default()
                     };
                     self.checks
@@ -153,9 +155,9 @@ mod tests {
     #[test]
     fn tests_are_counted_once_a_second() {
         let seen = Arc::new(Seen::default());
-        let usual = |project: &str, lane: &str| {
-            assert_eq!((project, lane), ("demo", "fast"));
-            BTreeMap::from([("the tests".to_owned(), 4.5)])
+        let usual = |project: &str| {
+            assert_eq!(project, "demo");
+            BTreeMap::from([(("fast".to_owned(), "the tests".to_owned()), 4.5)])
         };
         let counted = Counted::new(seen.clone(), Box::new(usual));
         let emit = |milliseconds: i64, event: serde_json::Value| {
