@@ -11,7 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{environment, failure, probe::PATIENCE};
+use crate::{
+    environment, failure,
+    probe::{PATIENCE, judge},
+};
 
 /// The way through one machine to one address.
 pub(crate) struct Jump<'a> {
@@ -70,22 +73,14 @@ impl Jump<'_> {
         if let Some(stdout) = child.stdout.take() {
             let _ = stdout.take(4).read_to_end(&mut start).await;
         }
-        match &*start {
-            b"SSH-" => Ok(()),
-            [] => {
-                let mut said = Vec::new();
-                if let Some(stderr) = child.stderr.take() {
-                    let _ = stderr.take(SAID_MAX).read_to_end(&mut said).await;
-                }
-                Err(self.failure(&String::from_utf8_lossy(&said)))
+        if start.is_empty() {
+            let mut said = Vec::new();
+            if let Some(stderr) = child.stderr.take() {
+                let _ = stderr.take(SAID_MAX).read_to_end(&mut said).await;
             }
-            other => {
-                let said = other.escape_ascii();
-                Err(RemoteError::NotSsh(format!(
-                    "{self} begins with `{said}`, not with `SSH-`"
-                )))
-            }
+            return Err(self.failure(&String::from_utf8_lossy(&said)));
         }
+        judge(&start).map_err(|why| RemoteError::NotSsh(format!("{self} {why}")))
     }
 
     /// Says what ended an attempt to get to the box. Waiting helps against what the network does, and nothing else.

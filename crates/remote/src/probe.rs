@@ -74,14 +74,14 @@ async fn banner(address: SocketAddr, is_accepted: Arc<AtomicBool>) -> io::Result
     is_accepted.store(true, Ordering::Relaxed);
     let mut start = [0; 4];
     timeout_at(Instant::now() + PATIENCE, stream.read_exact(&mut start)).await??;
-    if &start == b"SSH-" {
-        Ok(())
-    } else {
-        let said = start.escape_ascii();
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("begins with `{said}`, not with `SSH-`"),
-        ))
+    judge(&start).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+/// Says what is wrong with the first four bytes of a server, if they are not those of SSH.
+pub(crate) fn judge(start: &[u8]) -> Result<(), String> {
+    match start {
+        b"SSH-" => Ok(()),
+        other => Err(format!("begins with `{}`, not with `SSH-`", other.escape_ascii())),
     }
 }
 

@@ -1128,22 +1128,30 @@ fn check_that_somebody_stopped_has_not_passed() {
     assert!(ask(&sandbox, &["follow", "r1", "test", "0", "60"]).contains(" result=stopped "));
 }
 
-#[test]
-fn other_runs_running_checks_are_stopped() {
-    let sandbox = Sandbox::new();
-    for (check, file) in [
-        ("r1/mine", "begun"),
-        ("r1-stage2/deploy", "begun"),
-        ("r0/left", "begun"),
-        ("r0-stage2/deploy", "begun"),
-        ("r0/over", "begun"),
-        ("r0/over", "result"),
-    ] {
+/// Plants files of checks, and notes what systemd is asked for.
+fn plant(sandbox: &Sandbox, files: &[(&str, &str)]) {
+    for (check, file) in files {
         let path = sandbox.path(&format!("state/checks/{check}"));
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join(file), "").unwrap();
     }
     sandbox.fake("systemctl", "echo \"$*\" >>\"$TWOLANE_STATE/calls\"");
+}
+
+#[test]
+fn other_runs_running_checks_are_stopped() {
+    let sandbox = Sandbox::new();
+    plant(
+        &sandbox,
+        &[
+            ("r1/mine", "begun"),
+            ("r1-stage2/deploy", "begun"),
+            ("r0/left", "begun"),
+            ("r0-stage2/deploy", "begun"),
+            ("r0/over", "begun"),
+            ("r0/over", "result"),
+        ],
+    );
     ask(&sandbox, &["stop-others", "r1"]);
     assert_eq!(
         sandbox.read("state/calls"),
@@ -1160,19 +1168,17 @@ fn other_runs_running_checks_are_stopped() {
 #[test]
 fn of_a_run_whose_checks_are_named_the_others_are_stopped_and_forgotten() {
     let sandbox = Sandbox::new();
-    for (check, file) in [
-        ("r1/own", "begun"),
-        ("r1/own-2", "begun"),
-        ("r1/taken-of-2", "begun"),
-        ("r1/taken-of-3", "begun"),
-        ("r1/taken-of-3", "result"),
-        ("r1-stage2/deploy", "begun"),
-    ] {
-        let path = sandbox.path(&format!("state/checks/{check}"));
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join(file), "").unwrap();
-    }
-    sandbox.fake("systemctl", "echo \"$*\" >>\"$TWOLANE_STATE/calls\"");
+    plant(
+        &sandbox,
+        &[
+            ("r1/own", "begun"),
+            ("r1/own-2", "begun"),
+            ("r1/taken-of-2", "begun"),
+            ("r1/taken-of-3", "begun"),
+            ("r1/taken-of-3", "result"),
+            ("r1-stage2/deploy", "begun"),
+        ],
+    );
     ask(&sandbox, &["stop-others", "r1", "own", "own-2"]);
     assert_eq!(
         sandbox.read("state/calls"),

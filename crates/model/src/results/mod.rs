@@ -90,9 +90,7 @@ impl TestResult {
             place: None,
         }
     }
-}
 
-impl TestResult {
     /// Returns whether this is the test of that name: `test::name`, or `suite test::name`.
     pub fn is_called(&self, wanted: &str) -> bool {
         let of_suite = wanted.strip_suffix(self.name.as_str());

@@ -109,7 +109,6 @@ impl Aws {
                     OptionKey::Address,
                     OptionKey::Jump,
                 ],
-
                 tags: TagRules {
                     count_max: 40,
                     lengths: (128, 256),

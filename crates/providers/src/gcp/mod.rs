@@ -96,7 +96,6 @@ impl Gcp {
                     OptionKey::Address,
                     OptionKey::Jump,
                 ],
-
                 tags: TagRules {
                     count_max: 50,
                     lengths: (63, 63),

@@ -65,6 +65,12 @@ impl Drop for Watching {
     }
 }
 
+#[track_caller]
+fn down_all(place: &Place) {
+    let down = place.command().args(["down", "--all"]).status();
+    assert!(down.unwrap().success());
+}
+
 #[test]
 fn edit_runs_again_over_the_same_connection_and_what_stays_here_does_not() {
     let Some(place) = Place::new("[lanes.fast]\n") else {
@@ -112,14 +118,7 @@ fn edit_runs_again_over_the_same_connection_and_what_stays_here_does_not() {
     let ls = place.command().args(["ls", "--json"]).output().unwrap();
     let boxes: Value = serde_json::from_slice(&ls.stdout).unwrap();
     assert_eq!(boxes.as_array().map(Vec::len), Some(1), "the box stays: {boxes}");
-    assert!(
-        place
-            .command()
-            .args(["down", "--all"])
-            .status()
-            .unwrap()
-            .success()
-    );
+    down_all(&place);
 }
 
 #[test]
@@ -142,14 +141,7 @@ fn check_that_is_out_of_date_is_stopped_on_the_box() {
         .collect();
     assert_eq!(asked, ["start", "stop", "start"]);
     drop(watching);
-    assert!(
-        place
-            .command()
-            .args(["down", "--all"])
-            .status()
-            .unwrap()
-            .success()
-    );
+    down_all(&place);
 }
 
 #[test]
@@ -168,14 +160,7 @@ fn mistake_in_the_file_is_shown_and_a_box_that_is_gone_ends_the_loop() {
     fs::write(&config, text).unwrap();
     assert_eq!(watching.until("run-ended"), 1);
 
-    assert!(
-        place
-            .command()
-            .args(["down", "--all"])
-            .status()
-            .unwrap()
-            .success()
-    );
+    down_all(&place);
     fs::write(place.path("work/hello.txt"), "").unwrap();
     assert_eq!(watching.child.wait().unwrap().code(), Some(2));
 }
